@@ -46,9 +46,7 @@ class Sn2Label(Section):
         default=[("Cl", "Br"), ("Cl", "Cl"), ("Br", "Br")],
         description="pairs (X, Y) of halogens for X- + CH3Y; both directions are sampled",
     )
-    num_frames: Count = Field(
-        2000, description="number of frames kept over all reactions, fragments included"
-    )
+    num_frames: Count = Field(2000, description="number of frames kept over all reactions, fragments included")
     max_separation: Positive = Field(
         15.0, description="largest distance in Å between carbon and the halogen that is not bound"
     )
@@ -122,21 +120,15 @@ class Dataset(Section):
     energy_key: str = Field("energy", description="info key of the total energy in eV")
     forces_key: str = Field("forces", description="array key of the forces in eV/Å")
     stress_key: str | None = Field(None, description="info key of the stress in eV/Å^3, if it is to be read")
-    class_key: str | None = Field(
-        None, description="info key by which errors are reported, for example label"
-    )
-    separation_key: str | None = Field(
-        None, description="info key of a distance along which errors are reported"
-    )
+    class_key: str | None = Field(None, description="info key by which errors are reported, for example label")
+    separation_key: str | None = Field(None, description="info key of a distance along which errors are reported")
     split: Split = Field(default_factory=Split, description="division into train, validation, test")
 
     @model_validator(mode="after")
     def _one_source(self) -> "Dataset":
         sources = [name for name in ("label", "structures", "train") if getattr(self, name) is not None]
         if len(sources) != 1:
-            raise ValueError(
-                f"give exactly one of `label`, `structures`, `train`; received {sources or 'none'}"
-            )
+            raise ValueError(f"give exactly one of `label`, `structures`, `train`; received {sources or 'none'}")
         return self
 
 
@@ -144,9 +136,7 @@ class Model(Section):
     """Hyper-parameters of LOREM; the defaults are the paper's."""
 
     cutoff: Positive = Field(5.0, description="short-range cutoff in Å")
-    max_degree: Annotated[int, Field(ge=0, le=8)] = Field(
-        6, description="maximum degree of the spherical features"
-    )
+    max_degree: Annotated[int, Field(ge=0, le=8)] = Field(6, description="maximum degree of the spherical features")
     max_charge_degree: Annotated[int, Field(ge=0, le=8)] = Field(
         2, description="maximum degree of the equivariant charges (l_lr)"
     )
@@ -236,9 +226,7 @@ class Simulation(Section):
     implementation: Literal["auto", "torchforce", "pythonforce"] = Field(
         "auto", description="how OpenMM calls the model"
     )
-    precision: Literal["single", "double"] = Field(
-        "single", description="floating-point precision of the model"
-    )
+    precision: Literal["single", "double"] = Field("single", description="floating-point precision of the model")
     seed: int = Field(0, description="seed of the velocities and of the thermostat")
 
 
@@ -282,9 +270,7 @@ def parse(section: type[SectionT], values: Mapping[str, Any], source: str) -> Se
         return section.model_validate(dict(values))
     except ValidationError as error:
         lines = [_describe(section, fault) for fault in error.errors()]
-        raise ConfigError(
-            f"{source}: {len(lines)} fault(s)\n" + "\n".join(f"  {line}" for line in lines)
-        ) from None
+        raise ConfigError(f"{source}: {len(lines)} fault(s)\n" + "\n".join(f"  {line}" for line in lines)) from None
 
 
 def load(path: str | Path) -> Config:

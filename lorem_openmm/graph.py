@@ -26,6 +26,8 @@ class AtomGraph(NamedTuple):
         pair_type_counts: number of edges of each pair type, in the order of ``pair_types``.
         edge_slots: [n_edges] centers·num_slots + rank of the edge among those of its center.
         num_slots: largest number of edges of one atom.
+        system_slots: [n_atoms] system_index·max_size + rank of the atom in its structure.
+        max_size: number of atoms of the largest structure.
     """
 
     positions: torch.Tensor
@@ -41,6 +43,8 @@ class AtomGraph(NamedTuple):
     pair_type_counts: List[int]
     edge_slots: torch.Tensor
     num_slots: int
+    system_slots: torch.Tensor
+    max_size: int
 
 
 def build_graph(
@@ -69,6 +73,10 @@ def build_graph(
     n_atoms = positions.shape[0]
     sizes = torch.tensor(system_sizes, dtype=torch.long, device=device)
     system_index = torch.repeat_interleave(torch.arange(len(system_sizes), device=device), sizes)
+
+    max_size = max(system_sizes)
+    system_slots = system_index * max_size + torch.arange(n_atoms, device=device)
+    system_slots = system_slots - (torch.cumsum(sizes, 0) - sizes)[system_index]
 
     pair_code = atomic_numbers[centers] * 256 + atomic_numbers[neighbors]
     order = torch.argsort(pair_code, stable=True)
@@ -99,4 +107,27 @@ def build_graph(
         count_list,
         centers * num_slots + rank,
         num_slots,
+        system_slots,
+        max_size,
+    )
+
+
+def with_geometry(graph: AtomGraph, positions: torch.Tensor, cell: torch.Tensor) -> AtomGraph:
+    """Returns the graph with other positions [n_atoms, 3] and cell [n_systems, 3, 3], its lists unchanged."""
+    return AtomGraph(
+        positions,
+        graph.atomic_numbers,
+        graph.system_index,
+        graph.system_sizes,
+        cell,
+        graph.periodic,
+        graph.centers,
+        graph.neighbors,
+        graph.cell_shifts,
+        graph.pair_types,
+        graph.pair_type_counts,
+        graph.edge_slots,
+        graph.num_slots,
+        graph.system_slots,
+        graph.max_size,
     )

@@ -1,0 +1,1 @@
+"""Scriptable pieces of the model: tensors in, tensors out; one formula per function."""

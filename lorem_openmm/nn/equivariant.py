@@ -1,0 +1,184 @@
+"""Spherical features [n_atoms, channels, (L+1)²]: linear maps by degree, norms, tensor products.
+
+Components are ordered even degrees first, then odd (``spherical.component_order``), so that the products that keep
+parity, l1 + l2 + l3 even, are four dense blocks: even·even and odd·odd → even, even·odd and odd·even → odd. These hold
+half the entries of the full Clebsch-Gordan tensor and none of the pseudotensor ones.
+"""
+
+from typing import NamedTuple, Tuple
+
+import torch
+
+from lorem_openmm.nn.scalar import lecun_normal_
+from lorem_openmm.nn.spherical import clebsch_gordan, degree_of_component
+
+
+def num_even(max_degree: int) -> int:
+    """Number of components of even degree up to ``max_degree``."""
+    return sum(2 * degree + 1 for degree in range(0, max_degree + 1, 2))
+
+
+def degree_linear(max_degree: int, n_in: int, n_out: int) -> torch.nn.Parameter:
+    """Weights W [L+1, n_in, n_out] of y_c'^lm = Σ_c W^l_cc' x_c^lm: one bias-free matrix per degree (e3x's Dense)."""
+    weights = torch.empty(max_degree + 1, n_in, n_out)
+    lecun_normal_(weights, n_in)
+    return torch.nn.Parameter(weights)
+
+
+class DegreeNorm(torch.nn.Module):
+    """n_cl = T_l ‖x_c^l‖ with T_l = (2l+1)^¼, which evens out the variance over degrees.
+
+    The norm's slope at zero is defined as zero, so that first and second derivatives stay finite for isolated atoms.
+
+    Args:
+        max_degree: L.
+    """
+
+    def __init__(self, max_degree: int):
+        super().__init__()
+        degrees = torch.tensor(degree_of_component(max_degree))
+        factors = (2 * torch.arange(max_degree + 1, dtype=torch.float64) + 1) ** 0.25
+        self.register_buffer("membership", torch.nn.functional.one_hot(degrees).double(), persistent=False)
+        self.register_buffer("factors", factors, persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Returns [n_atoms, (L+1)·channels], degree-major as in lorem-jax, for x [n_atoms, channels, (L+1)²]."""
+        squares = torch.matmul(x * x, self.membership)
+        positive = squares > 1e-37  # the smallest normal float32
+        roots = torch.sqrt(torch.where(positive, squares, torch.ones_like(squares)))
+        norms = torch.where(positive, roots, torch.zeros_like(squares)) * self.factors
+        return norms.transpose(1, 2).flatten(1)
+
+
+class ProductMatrices(NamedTuple):
+    """Clebsch-Gordan coefficients times path weights, [channels, components of x1 · components of x2, of y]."""
+
+    even_even: torch.Tensor
+    odd_odd: torch.Tensor
+    even_odd: torch.Tensor
+    odd_even: torch.Tensor
+
+
+class TensorProduct(torch.nn.Module):
+    """y_c^(l3 m3) = Σ_(l1 m1 l2 m2) w_c^(l1 l2 l3) C^(l3 m3)_(l1 m1, l2 m2) x1_c^(l1 m1) x2_c^(l2 m2), l1+l2+l3 even.
+
+    ``kernel`` [L1+1, L2+1, L3+1, channels] holds w as e3x's ``Tensor`` does, forbidden paths included (ignored).
+
+    Args:
+        max_degree_1: L1.
+        max_degree_2: L2.
+        max_degree_3: L3.
+        channels: number of channels.
+    """
+
+    def __init__(self, max_degree_1: int, max_degree_2: int, max_degree_3: int, channels: int):
+        super().__init__()
+        shape = (max_degree_1 + 1, max_degree_2 + 1, max_degree_3 + 1, channels)
+        self.kernel = torch.nn.Parameter(torch.zeros(shape))
+        self.even = (num_even(max_degree_1), num_even(max_degree_2), num_even(max_degree_3))
+        degrees = [torch.tensor(degree_of_component(L)) for L in (max_degree_1, max_degree_2, max_degree_3)]
+        coefficients = torch.zeros([len(d) for d in degrees], dtype=torch.float64)
+        for l1 in range(shape[0]):
+            for l2 in range(shape[1]):
+                allowed = [l3 for l3 in range(abs(l1 - l2), min(l1 + l2, max_degree_3) + 1) if (l1 + l2 + l3) % 2 == 0]
+                for l3 in allowed:
+                    index = torch.meshgrid(
+                        *[(d == n).nonzero()[:, 0] for d, n in zip(degrees, (l1, l2, l3), strict=True)],
+                        indexing="ij",
+                    )
+                    coefficients[index] = clebsch_gordan(l1, l2, l3)
+                    self.kernel.data[l1, l2, l3] = 1.0  # marks the path, filled below
+        fan_in = self.kernel.data[..., 0].sum(dim=(0, 1))
+        for l3 in range(shape[2]):
+            values = torch.empty(shape[0], shape[1], channels)
+            lecun_normal_(values, max(float(fan_in[l3]), 1.0))
+            self.kernel.data[:, :, l3] *= values
+        flat = (degrees[0][:, None, None] * shape[1] + degrees[1][:, None]) * shape[2] + degrees[2]
+        e1, e2, e3 = self.even
+        blocks = {
+            "even_even": (slice(None, e1), slice(None, e2), slice(None, e3)),
+            "odd_odd": (slice(e1, None), slice(e2, None), slice(None, e3)),
+            "even_odd": (slice(None, e1), slice(e2, None), slice(e3, None)),
+            "odd_even": (slice(e1, None), slice(None, e2), slice(e3, None)),
+        }
+        for name, block in blocks.items():
+            size = coefficients[block].shape
+            self.register_buffer(
+                f"coefficients_{name}",
+                coefficients[block].reshape(1, size[0] * size[1], size[2]),
+                persistent=False,
+            )
+            self.register_buffer(f"paths_{name}", flat[block].reshape(-1), persistent=False)
+
+    def matrices(self) -> ProductMatrices:
+        """Returns w·C of the four blocks, [channels, m1·m2, m3] each."""
+        weights = self.kernel.flatten(0, 2).t()
+        return ProductMatrices(
+            self._block(weights, self.coefficients_even_even, self.paths_even_even),
+            self._block(weights, self.coefficients_odd_odd, self.paths_odd_odd),
+            self._block(weights, self.coefficients_even_odd, self.paths_even_odd),
+            self._block(weights, self.coefficients_odd_even, self.paths_odd_even),
+        )
+
+    def _block(self, weights: torch.Tensor, coefficients: torch.Tensor, paths: torch.Tensor) -> torch.Tensor:
+        spread = weights.index_select(1, paths)
+        return spread.view(weights.shape[0], coefficients.shape[1], coefficients.shape[2]) * coefficients
+
+    def forward(self, x1: torch.Tensor, x2: torch.Tensor, matrices: ProductMatrices) -> torch.Tensor:
+        """Returns y [n_atoms, channels, (L3+1)²].
+
+        Args:
+            x1: [n_atoms, channels or 1, (L1+1)²].
+            x2: [n_atoms, channels, (L2+1)²].
+            matrices: from :meth:`matrices`.
+        """
+        even_1, odd_1 = self._split(x1, 0)
+        even_2, odd_2 = self._split(x2, 1)
+        return contract(
+            outer(even_1, even_2), outer(odd_1, odd_2), outer(even_1, odd_2), outer(odd_1, even_2), matrices
+        )
+
+    def _split(self, x: torch.Tensor, operand: int) -> Tuple[torch.Tensor, torch.Tensor]:
+        even = self.even[0] if operand == 0 else self.even[1]
+        parts = x.split([even, x.shape[2] - even], dim=2)
+        return parts[0], parts[1]
+
+
+def outer(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Returns a ⊗ b [n_atoms, channels, m1·m2] of a [n_atoms, channels, m1] and b [n_atoms, channels, m2]."""
+    return (a.unsqueeze(3) * b.unsqueeze(2)).flatten(2)
+
+
+def contract(
+    even_even: torch.Tensor,
+    odd_odd: torch.Tensor,
+    even_odd: torch.Tensor,
+    odd_even: torch.Tensor,
+    matrices: ProductMatrices,
+) -> torch.Tensor:
+    """Returns Σ over the two factors' components of products [n_atoms, channels, m1·m2] with their matrices.
+
+    The result is [n_atoms, channels, (L3+1)²], even degrees first.
+    """
+    even = torch.bmm(even_even.transpose(0, 1), matrices.even_even)
+    even = torch.baddbmm(even, odd_odd.transpose(0, 1), matrices.odd_odd)
+    odd = torch.bmm(even_odd.transpose(0, 1), matrices.even_odd)
+    odd = torch.baddbmm(odd, odd_even.transpose(0, 1), matrices.odd_even)
+    return torch.cat([even, odd], dim=2).transpose(0, 1)
+
+
+class TensorDense(TensorProduct):
+    """y = (W1 x) ⊗ (W2 x): the tensor product of two linear maps of the same features (e3x's TensorDense).
+
+    ``dense`` [L+1, n_in, 2·channels] holds W1 and W2 side by side; callers apply it, or fold it into tables.
+
+    Args:
+        max_degree: degree L of x.
+        max_degree_out: degree of y.
+        n_in: channels of x.
+        channels: channels of y.
+    """
+
+    def __init__(self, max_degree: int, max_degree_out: int, n_in: int, channels: int):
+        super().__init__(max_degree, max_degree, max_degree_out, channels)
+        self.dense = degree_linear(max_degree, n_in, 2 * channels)

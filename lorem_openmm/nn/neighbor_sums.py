@@ -1,0 +1,57 @@
+"""Sums over neighbours as matrix products.
+
+Edges come sorted by pair of species and with their slot in an array padded by receiving atom (see ``graph``), so that
+a table of one matrix per species pair multiplies contiguous runs of edges, and a sum of products over the neighbours
+of each atom is a batched matrix product instead of a scatter of the products.
+"""
+
+from typing import List
+
+import torch
+
+
+def multiply_by_pair_type(rows: torch.Tensor, table: torch.Tensor, counts: List[int]) -> torch.Tensor:
+    """y_e = x_e · W_t(e): returns [n_edges, n_out].
+
+    Args:
+        rows: x [n_edges, n_in], sorted by pair type.
+        table: W [n_pair_types, n_in, n_out].
+        counts: edges of each pair type.
+    """
+    if len(counts) == 0:
+        return rows.new_zeros((0, table.shape[2]))
+    if len(counts) == 1:
+        return torch.mm(rows, table[0])
+    matrices = table.unbind(0)
+    products: List[torch.Tensor] = []
+    for i, part in enumerate(rows.split(counts)):
+        products.append(torch.mm(part, matrices[i]))
+    return torch.cat(products)
+
+
+def sum_over_neighbors(edge_values: torch.Tensor, centers: torch.Tensor, n_atoms: int) -> torch.Tensor:
+    """y_i = Σ_j x_ij: returns [n_atoms, n] for x [n_edges, n]."""
+    return edge_values.new_zeros((n_atoms, edge_values.shape[1])).index_add(0, centers, edge_values)
+
+
+def pad_by_center(edge_values: torch.Tensor, edge_slots: torch.Tensor, n_atoms: int, num_slots: int) -> torch.Tensor:
+    """Places edge values [n_edges, n] in their slots: returns [n_atoms, num_slots, n], zeros elsewhere."""
+    padded = edge_values.new_zeros((n_atoms * num_slots, edge_values.shape[1]))
+    return padded.index_copy(0, edge_slots, edge_values).view(n_atoms, num_slots, edge_values.shape[1])
+
+
+def spherical_density(coefficients: torch.Tensor, angular: torch.Tensor, component_counts: List[int]) -> torch.Tensor:
+    """A_i,c^lm = Σ_j a_ij,lc Y_lm(r̂_ij): returns [n_atoms, channels, (L+1)²].
+
+    Args:
+        coefficients: a [n_atoms, num_slots, (L+1)·channels], degree-major in the order of ``component_counts``.
+        angular: Y [n_atoms, num_slots, (L+1)²].
+        component_counts: components 2l+1 of each degree, in order.
+    """
+    channels = coefficients.shape[2] // len(component_counts)
+    coefficient_parts = coefficients.split(channels, dim=2)
+    angular_parts = angular.split(component_counts, dim=2)
+    densities: List[torch.Tensor] = []
+    for i in range(len(component_counts)):
+        densities.append(torch.bmm(coefficient_parts[i].transpose(1, 2), angular_parts[i]))
+    return torch.cat(densities, dim=2)

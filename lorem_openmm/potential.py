@@ -1,0 +1,165 @@
+"""Energies, forces and stress from the model's atomic energies and the per-element baseline."""
+
+from typing import Dict, List, NamedTuple, Optional
+
+import torch
+from ase.data import chemical_symbols
+
+from lorem_openmm.errors import UnknownElementError
+from lorem_openmm.graph import AtomGraph, with_geometry
+from lorem_openmm.model import MAX_ATOMIC_NUMBER, AtomicOutput, FoldedWeights, Lorem
+from lorem_openmm.nn.short_range import ShortRangeWeights
+
+# The baseline is kept as integers of 2⁻⁴⁰ eV, because .to(float32) would round energies of thousands of eV.
+BASELINE_UNIT = 2.0**-40
+
+
+class Prediction(NamedTuple):
+    """Results for a batch of structures.
+
+    Attributes:
+        energy: [n_systems] eV, float64, baseline included.
+        forces: [n_atoms, 3] eV/Å, −∂E/∂r.
+        stress: [n_systems, 3, 3] eV/Å³, (1/Ω) ∂E/∂ε, positive under tension; zeros unless asked for and in vacuum.
+        atomic_energies: [n_atoms] eV, baseline not included.
+        long_range_energy: [n_systems] eV, float64, the part of the energy read out after the long-range messages.
+        charges: [n_atoms, n_channels] latent charges: the scalar one, then by degree; no channels without long range.
+    """
+
+    energy: torch.Tensor
+    forces: torch.Tensor
+    stress: torch.Tensor
+    atomic_energies: torch.Tensor
+    long_range_energy: torch.Tensor
+    charges: torch.Tensor
+
+
+class Potential(torch.nn.Module):
+    """E = Σ_i (E_i + E0(Z_i)), F = −∂E/∂r, σ = (1/Ω) ∂E/∂ε.
+
+    Args:
+        model: the network.
+        baseline: E0 in eV of each known element by atomic number; other elements are errors.
+    """
+
+    _folded: Optional[FoldedWeights]
+
+    def __init__(self, model: Lorem, baseline: Dict[int, float]):
+        super().__init__()
+        self.model = model
+        self.cutoff = float(model.hyperparameters["cutoff"])
+        self.species: List[int] = sorted(baseline)
+        units = torch.zeros(MAX_ATOMIC_NUMBER + 1, dtype=torch.int64)
+        for number, energy in baseline.items():
+            units[number] = round(energy / BASELINE_UNIT)
+        self.baseline_unit = BASELINE_UNIT
+        self.register_buffer("baseline_units", units, persistent=False)
+        pairs = torch.cartesian_prod(torch.tensor(self.species), torch.tensor(self.species)).view(-1, 2)
+        self.register_buffer("known_pairs", pairs, persistent=False)
+        self._folded = None
+
+    def forward(self, graph: AtomGraph, compute_stress: bool = False, create_graph: bool = False) -> Prediction:
+        """Evaluates structures with the present weights, as training does.
+
+        Args:
+            graph: structures and neighbour lists.
+            compute_stress: whether to compute the stress.
+            create_graph: whether the results will be differentiated again (training).
+        """
+        return self._evaluate(graph, self.model.fold(graph.pair_types), compute_stress, create_graph)
+
+    @torch.jit.export
+    def evaluate(self, graph: AtomGraph, compute_stress: bool = False) -> Prediction:
+        """Evaluates structures with weights folded at the first call: for dynamics, where they do not change.
+
+        Args:
+            graph: structures and neighbour lists.
+            compute_stress: whether to compute the stress.
+        """
+        if self._folded is None:
+            with torch.no_grad():
+                self._folded = self.model.fold(self.known_pairs)
+        folded = self._folded
+        assert folded is not None  # for TorchScript, which otherwise sees an Optional  # noqa: S101
+        known = self.known_pairs[:, 0] * 256 + self.known_pairs[:, 1]
+        rows = torch.searchsorted(known, graph.pair_types[:, 0] * 256 + graph.pair_types[:, 1])
+        table = folded.short_range.radial_table.index_select(0, rows)
+        short_range = folded.short_range
+        weights = FoldedWeights(ShortRangeWeights(table, short_range.product), folded.rounds, folded.long_range)
+        return self._evaluate(graph, weights, compute_stress, False)
+
+    def _evaluate(
+        self, graph: AtomGraph, weights: FoldedWeights, compute_stress: bool, create_graph: bool
+    ) -> Prediction:
+        if torch.jit.is_scripting():  # TorchScript has no enable_grad: its callers must not be under no_grad
+            return self._differentiate(graph, weights, compute_stress, create_graph)
+        with torch.enable_grad():
+            return self._differentiate(graph, weights, compute_stress, create_graph)
+
+    def _differentiate(
+        self, graph: AtomGraph, weights: FoldedWeights, compute_stress: bool, create_graph: bool
+    ) -> Prediction:
+        positions = graph.positions.detach().requires_grad_(True)
+        strain = torch.zeros_like(graph.cell)
+        if compute_stress:
+            strain = strain.requires_grad_(True)
+            bent = positions + torch.bmm(positions.unsqueeze(1), strain[graph.system_index]).squeeze(1)
+            strained = with_geometry(graph, bent, graph.cell + torch.bmm(graph.cell, strain))
+        else:
+            strained = with_geometry(graph, positions, graph.cell)
+        output = self.model(strained, weights)
+        atomic_energies = output.short_range_energies + output.long_range_energies
+        inputs = [positions]
+        if compute_stress:
+            inputs = [positions, strain]
+        gradients = torch.autograd.grad(
+            [atomic_energies.sum()], inputs, retain_graph=create_graph, create_graph=create_graph
+        )
+        forces = gradients[0]
+        assert forces is not None  # for TorchScript  # noqa: S101
+        stress = torch.zeros_like(graph.cell)
+        if compute_stress:
+            virial = gradients[1]
+            assert virial is not None  # for TorchScript  # noqa: S101
+            volume = torch.abs(torch.linalg.det(graph.cell)).view(-1, 1, 1)
+            stress = torch.where(volume > 0, virial / torch.where(volume > 0, volume, torch.ones_like(volume)), stress)
+        return self._collect(graph, output, atomic_energies, -forces, stress, create_graph)
+
+    def _collect(
+        self,
+        graph: AtomGraph,
+        output: AtomicOutput,
+        atomic_energies: torch.Tensor,
+        forces: torch.Tensor,
+        stress: torch.Tensor,
+        create_graph: bool,
+    ) -> Prediction:
+        zeros = torch.zeros(len(graph.system_sizes), dtype=torch.float64, device=graph.positions.device)
+        baseline = self.baseline_unit * self.baseline_units.index_select(0, graph.atomic_numbers).double()
+        energy = zeros.index_add(0, graph.system_index, atomic_energies.double() + baseline)
+        long_range = zeros.index_add(0, graph.system_index, output.long_range_energies.double())
+        charges = output.charges
+        if not create_graph:
+            energy, long_range = energy.detach(), long_range.detach()
+            atomic_energies, charges = atomic_energies.detach(), charges.detach()
+        return Prediction(energy, forces, stress, atomic_energies, long_range, charges)
+
+
+def check_species(potential_species: List[int], atomic_numbers: List[int]) -> None:
+    """Refuses elements the model was not trained on.
+
+    Args:
+        potential_species: atomic numbers the model knows.
+        atomic_numbers: atomic numbers of the structure.
+
+    Raises:
+        UnknownElementError: naming the unknown and the known elements.
+    """
+    unknown = sorted(set(atomic_numbers) - set(potential_species))
+    if unknown:
+        names = ", ".join(chemical_symbols[number] for number in unknown)
+        known = ", ".join(chemical_symbols[number] for number in potential_species)
+        raise UnknownElementError(
+            f"atomic_numbers: the model does not know {names}; it was trained on {known}. "
+            "Use a model trained on data with these elements."
+        )
