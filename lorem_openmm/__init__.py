@@ -1,5 +1,24 @@
-"""LOREM for OpenMM: train, export and run interatomic potentials with equivariant long-range messages."""
+"""LOREM for OpenMM: train, export and run interatomic potentials with equivariant long-range messages.
 
+``load(path)`` gives the PyTorch potential, ``LoremCalculator(path)`` the ASE calculator, and
+``openmmml.MLPotential("lorem", modelPath=path)`` the OpenMM potential.
+"""
+
+from importlib import import_module
 from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lorem_openmm.export import load
+    from lorem_openmm.integrations.ase_calculator import LoremCalculator
 
 __version__ = version("lorem-openmm")
+__all__ = ["LoremCalculator", "__version__", "load"]
+
+_SOURCES = {"load": "lorem_openmm.export", "LoremCalculator": "lorem_openmm.integrations.ase_calculator"}
+
+
+def __getattr__(name: str) -> Any:  # PyTorch is imported at the first use, so that --help answers at once
+    if name in _SOURCES:
+        return getattr(import_module(_SOURCES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

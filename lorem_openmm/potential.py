@@ -1,6 +1,6 @@
 """Energies, forces and stress from the model's atomic energies and the per-element baseline."""
 
-from typing import Dict, List, NamedTuple, Optional
+from typing import Any, Dict, List, NamedTuple, Optional
 
 import torch
 from ase.data import chemical_symbols
@@ -49,6 +49,7 @@ class Potential(torch.nn.Module):
         self.model = model
         self.cutoff = float(model.hyperparameters["cutoff"])
         self.species: List[int] = sorted(baseline)
+        self.baseline = dict(sorted(baseline.items()))
         units = torch.zeros(MAX_ATOMIC_NUMBER + 1, dtype=torch.int64)
         for number, energy in baseline.items():
             units[number] = round(energy / BASELINE_UNIT)
@@ -57,6 +58,7 @@ class Potential(torch.nn.Module):
         pairs = torch.cartesian_prod(torch.tensor(self.species), torch.tensor(self.species)).view(-1, 2)
         self.register_buffer("known_pairs", pairs, persistent=False)
         self._folded = None
+        self.metadata: Dict[str, Any] = {}
 
     def forward(self, graph: AtomGraph, compute_stress: bool = False, create_graph: bool = False) -> Prediction:
         """Evaluates structures with the present weights, as training does.

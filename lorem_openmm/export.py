@@ -1,0 +1,194 @@
+"""Model files: ``.safetensors`` (weights and metadata) and ``.pt`` (TorchScript with the same metadata inside).
+
+Both carry one JSON document, the metadata, and a SHA-256 over it and the weights, so that a file that was truncated or
+altered is refused. Nothing is ever unpickled from a model file except by TorchScript's own restricted reader.
+"""
+
+import hashlib
+import json
+import platform
+import zipfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from lorem_openmm.config import Model, parse
+from lorem_openmm.errors import ConfigError, ModelFileError
+from lorem_openmm.files import atomic_path
+from lorem_openmm.model import Lorem
+from lorem_openmm.potential import Potential
+
+FORMAT_VERSION = 1
+UNITS = {"energy": "eV", "length": "Å", "forces": "eV/Å", "stress": "eV/Å^3", "charge": "e"}
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+PRETRAINED = Path(__file__).parent / "pretrained" / "lorem-xtb.safetensors"
+
+
+def describe(potential: Potential, extra: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Returns the metadata of a potential.
+
+    Args:
+        potential: the model with its baseline.
+        extra: further entries: ``training``, ``metrics``, ``electrostatics`` (``trained_on``: vacuum, periodic, both).
+    """
+    hyperparameters = dict(potential.model.hyperparameters)
+    coulomb = None if potential.model.long_range is None else potential.model.long_range.coulomb
+    electrostatics = {
+        "long_range": coulomb is not None,
+        "smearing": None if coulomb is None else coulomb.smearing,
+        "wavelength": None if coulomb is None else coulomb.wavelength,
+        "real_space_cutoff": None if coulomb is None else coulomb.cutoff,
+        "convention": "V_i = 1/2 sum_j q_j / r_ij; periodic: Ewald with neutralising background; vacuum: direct sum",
+    }
+    extra = dict(extra or {})
+    electrostatics.update(extra.pop("electrostatics", {}))
+    packages = ("lorem-openmm", "torch", "e3nn", "torch-pme")
+    return {
+        "format_version": FORMAT_VERSION,
+        "hyperparameters": hyperparameters,
+        "species": potential.species,
+        "baseline": {str(number): energy for number, energy in potential.baseline.items()},
+        "units": UNITS,
+        "energy_reference": "total energy = model energy + sum of the per-element baseline",
+        "electrostatics": electrostatics,
+        "versions": {name: version(name) for name in packages} | {"python": platform.python_version()},
+        **extra,
+    }
+
+
+def save(potential: Potential, path: str | Path, extra: dict[str, Any] | None = None) -> None:
+    """Writes ``path`` (.safetensors or .pt), whole or not at all.
+
+    Args:
+        potential: the model; its weights are written in float32.
+        path: the suffix chooses the format.
+        extra: further metadata, see :func:`describe`.
+
+    Raises:
+        ModelFileError: If the suffix is neither .safetensors nor .pt.
+        OSError: If the folder cannot be written.
+    """
+    path = Path(path)
+    body = json.dumps(describe(potential, extra), sort_keys=True)
+    weights = {name: tensor.float().cpu().contiguous() for name, tensor in potential.model.state_dict().items()}
+    documents = {"lorem_openmm": body, "sha256": _digest(body, weights)}
+    if path.suffix == ".safetensors":
+        with atomic_path(path) as temporary:
+            save_file(weights, temporary, metadata=documents)
+    elif path.suffix == ".pt":
+        single = _build(json.loads(body), weights, path)
+        with atomic_path(path) as temporary:
+            torch.jit.script(single).save(str(temporary), _extra_files=dict(documents))
+    else:
+        raise ModelFileError(f"path: must end in .safetensors or .pt, received {path}")
+
+
+def load(path: str | Path, device: str | torch.device = "cpu", dtype: str | torch.dtype = "float32") -> Potential:
+    """Reads a model file of either format; the potential's ``metadata`` attribute holds the file's metadata.
+
+    Args:
+        path: .safetensors or .pt.
+        device: where the weights go.
+        dtype: float32 or float64.
+
+    Raises:
+        ModelFileError: If the file is missing, truncated, altered, of a newer format, or not a LOREM model.
+        ConfigError: If ``dtype`` is neither float32 nor float64.
+    """
+    path = Path(path)
+    if isinstance(dtype, str):
+        if dtype not in DTYPES:
+            raise ConfigError(f"dtype: must be float32 or float64, received {dtype!r}")
+        dtype = DTYPES[dtype]
+    if not path.is_file():
+        raise ModelFileError(f"{path}: no such model file; give the path of a .safetensors or .pt file")
+    if path.suffix not in (".safetensors", ".pt"):
+        raise ModelFileError(f"{path}: a model file must end in .safetensors or .pt")
+    documents, weights = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torchscript(path)
+    metadata = _check(path, documents, weights)
+    potential = _build(metadata, weights, path).to(device=torch.device(device), dtype=dtype)
+    potential.metadata = metadata
+    return potential.requires_grad_(False)
+
+
+def read_metadata(path: str | Path) -> dict[str, Any]:
+    """Returns the checked metadata of a model file, see :func:`load`."""
+    return load(path).metadata
+
+
+def _digest(body: str, weights: dict[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256(body.encode())
+    for name in sorted(weights):
+        digest.update(name.encode())
+        digest.update(weights[name].numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+    try:
+        with safe_open(path, framework="pt") as stream:
+            weights = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 (not a dict)
+            return stream.metadata() or {}, weights
+    except SafetensorError as error:
+        raise ModelFileError(f"{path}: truncated or altered, not a readable safetensors file ({error})") from None
+
+
+def _read_torchscript(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise ModelFileError(f"{path}: altered, checksum of {damaged} does not match")
+        documents: dict[str, Any] = {"lorem_openmm": "", "sha256": ""}
+        module = torch.jit.load(str(path), map_location="cpu", _extra_files=documents)
+    except (zipfile.BadZipFile, RuntimeError, EOFError, NotImplementedError) as error:
+        raise ModelFileError(
+            f"{path}: truncated or altered, not a readable TorchScript file ({error!s:.200})"
+        ) from None
+    parameters = {
+        name.removeprefix("model."): parameter.detach()
+        for name, parameter in module.named_parameters()
+        if name.startswith("model.")
+    }
+    return {key: _text(value) for key, value in documents.items()}, parameters
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _check(path: Path, documents: dict[str, str], weights: dict[str, torch.Tensor]) -> dict[str, Any]:
+    body = documents.get("lorem_openmm", "")
+    if not body:
+        raise ModelFileError(
+            f"{path}: not a LOREM model (no 'lorem_openmm' metadata); export one with lorem-openmm export"
+        )
+    try:
+        metadata = json.loads(body)
+        found = int(metadata["format_version"])
+    except (ValueError, KeyError, TypeError):
+        raise ModelFileError(f"{path}: altered, its metadata cannot be read") from None
+    if found > FORMAT_VERSION:
+        raise ModelFileError(
+            f"{path}: format version {found} is newer than {FORMAT_VERSION}, the newest this version of lorem-openmm "
+            f"({version('lorem-openmm')}) reads; upgrade lorem-openmm"
+        )
+    if _digest(body, weights) != documents.get("sha256"):
+        raise ModelFileError(
+            f"{path}: altered, its weights or metadata do not match their checksum; copy or export it again"
+        )
+    return metadata
+
+
+def _build(metadata: dict[str, Any], weights: dict[str, torch.Tensor], path: Path) -> Potential:
+    model = Lorem(parse(Model, metadata["hyperparameters"], f"{path} (hyperparameters)"))
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ModelFileError(f"{path}: weights do not fit the hyper-parameters: {error!s:.300}") from None
+    baseline = {int(number): float(energy) for number, energy in metadata["baseline"].items()}
+    return Potential(model, baseline).requires_grad_(False)

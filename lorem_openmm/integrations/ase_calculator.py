@@ -1,0 +1,85 @@
+"""ASE calculator."""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from ase.calculators.calculator import Calculator, all_changes
+from ase.stress import full_3x3_to_voigt_6_stress
+
+from lorem_openmm.errors import DataError
+from lorem_openmm.export import load
+from lorem_openmm.integrations.verlet import VerletGraph
+from lorem_openmm.potential import Potential, check_species
+
+
+class LoremCalculator(Calculator):
+    """Energy (eV), energies, forces (eV/Å) and, for periodic structures, stress (eV/Å³, Voigt order).
+
+    Structures are periodic in all three directions (Ewald sum) or in none (direct sum). ``results`` also holds
+    ``charges_latent`` [n_atoms, n_channels] and ``long_range_energy`` (eV).
+
+    Args:
+        model: path of a model file (.safetensors, .pt), or a loaded potential.
+        device: where the model runs.
+        dtype: float32 or float64.
+        **kwargs: passed to :class:`ase.calculators.calculator.Calculator`.
+
+    Raises:
+        ModelFileError: If the file is missing or damaged.
+    """
+
+    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "energies", "forces", "stress"]
+
+    def __init__(
+        self, model: str | Path | Potential, device: str = "cpu", dtype: str | torch.dtype = "float32", **kwargs: Any
+    ):
+        super().__init__(**kwargs)
+        if isinstance(model, Potential):
+            dtype = {"float32": torch.float32, "float64": torch.float64}[dtype] if isinstance(dtype, str) else dtype
+            self.potential = model.to(device=torch.device(device), dtype=dtype)
+        else:
+            self.potential = load(model, device, dtype)
+        self._lists: VerletGraph | None = None
+
+    def calculate(
+        self, atoms: Any = None, properties: list[str] | None = None, system_changes: list[str] = all_changes
+    ) -> None:
+        """Computes ``results`` for ``atoms``.
+
+        Raises:
+            UnknownElementError: If the model does not know an element.
+            DataError: If the structure is periodic in one or two directions only.
+        """
+        super().calculate(atoms, properties, system_changes)
+        if self._lists is None or "numbers" in system_changes or "pbc" in system_changes:
+            self._lists = self._neighbor_lists()
+        parameter = next(self.potential.model.parameters())
+        positions = torch.tensor(self.atoms.positions, dtype=parameter.dtype, device=parameter.device)
+        cell = torch.tensor(self.atoms.cell[:], dtype=parameter.dtype, device=parameter.device)
+        graph = self._lists(positions, cell)
+        periodic = bool(self.atoms.pbc.all())
+        prediction = self.potential.evaluate(graph, compute_stress=periodic)
+        energies = prediction.atomic_energies.double().cpu().numpy()
+        baseline = np.array([self.potential.baseline[number] for number in self.atoms.numbers])
+        energy = float(prediction.energy[0])
+        self.results = {
+            "energy": energy,
+            "free_energy": energy,
+            "energies": energies + baseline,
+            "forces": prediction.forces.double().cpu().numpy(),
+            "long_range_energy": float(prediction.long_range_energy[0]),
+            "charges_latent": prediction.charges.double().cpu().numpy(),
+        }
+        if periodic:
+            self.results["stress"] = full_3x3_to_voigt_6_stress(prediction.stress[0].double().cpu().numpy())
+
+    def _neighbor_lists(self) -> VerletGraph:
+        pbc = self.atoms.pbc
+        if pbc.any() and not pbc.all():
+            raise DataError(f"pbc: must be periodic in all three directions or in none, received {pbc.tolist()}")
+        check_species(self.potential.species, self.atoms.numbers.tolist())
+        numbers = torch.tensor(self.atoms.numbers, dtype=torch.long)
+        device = next(self.potential.model.parameters()).device
+        return VerletGraph(numbers, self.potential.cutoff, periodic=bool(pbc.all())).to(device)
