@@ -1,0 +1,120 @@
+"""Division of structures into training, validation and test set."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lorem_openmm.config import Split
+from lorem_openmm.data.structures import Structure
+from lorem_openmm.errors import DataError, did_you_mean
+
+SPLITS = ("train", "validation", "test")
+TRAIN, VALIDATION, TEST = range(3)
+
+
+def divide(
+    structures: Sequence[Structure],
+    split: Split,
+    keep_together: Sequence[Hashable] | None = None,
+    class_key: str | None = None,
+    take_validation: bool = True,
+    take_test: bool = True,
+) -> np.ndarray:
+    """Divides structures into training, validation and test set.
+
+    The test set is everything above ``split.test_above``, or a random share; the validation set is a random
+    share of the rest. Groups stay whole. With ``class_key`` every class gives the same share (to one group).
+
+    Args:
+        structures: The structures.
+        split: Shares, group key, threshold and seed.
+        keep_together: Value per structure; equal values stay in one split if ``split.group_by`` is not given.
+        class_key: Info key by which the shares are balanced.
+        take_validation: Whether to take a validation set from these structures.
+        take_test: Whether to take a test set from these structures.
+
+    Returns:
+        [n_structures] 0 (train), 1 (validation) or 2 (test); the same for the same structures and seed.
+
+    Raises:
+        DataError: If an info key is missing in a frame, or no training structure is left.
+    """
+    result = np.full(len(structures), TRAIN, dtype=np.uint8)
+    random = np.random.default_rng(split.seed)
+    groups = _groups(structures, split, keep_together)
+    classes = [str(_info(s, class_key, "class_key")) for s in structures] if class_key else [""] * len(structures)
+    if take_test and split.test_above is not None:
+        result[_above(structures, split.test_above)] = TEST
+    elif take_test:
+        _assign(result, groups, classes, split.test_fraction, TEST, random)
+    if take_validation:
+        _assign(result, groups, classes, split.validation_fraction, VALIDATION, random)
+    if len(structures) and not np.any(result == TRAIN):
+        raise DataError(
+            f"{structures[0].file}: the training set must not be empty, received {len(structures)} "
+            f"structures of which {np.sum(result == VALIDATION)} went to validation and "
+            f"{np.sum(result == TEST)} to test. Give more structures, or smaller fractions or a larger "
+            "`test_above`."
+        )
+    return result
+
+
+def _groups(structures: Sequence[Structure], split: Split, keep_together: Sequence[Hashable] | None) -> np.ndarray:
+    values: Sequence[Hashable]
+    if split.group_by is not None:
+        values = [str(_info(s, split.group_by, "split.group_by")) for s in structures]
+    else:
+        values = keep_together if keep_together is not None else range(len(structures))
+    numbers: dict[Hashable, int] = {}
+    return np.array([numbers.setdefault(value, len(numbers)) for value in values], dtype=np.int64)
+
+
+def _assign(
+    result: np.ndarray,
+    groups: np.ndarray,
+    classes: Sequence[str],
+    fraction: float,
+    target: int,
+    random: np.random.Generator,
+) -> None:
+    """Moves a share of the groups that are still training structures to ``target``."""
+    remaining = np.flatnonzero(result == TRAIN)
+    candidates, first = np.unique(groups[remaining], return_index=True)
+    if fraction == 0 or len(candidates) == 0:
+        return
+    n_taken = max(1, round(fraction * len(candidates)))
+    # Systematic sampling: shuffled, ordered by class, then every n-th from a random start. Each class gives
+    # its share without rounding class by class, which would never take from small classes.
+    shuffled = random.permutation(len(candidates))
+    names = np.array([classes[remaining[first[k]]] for k in shuffled])
+    ordered = shuffled[np.argsort(names, kind="stable")]
+    places = ((np.arange(n_taken) + random.random()) * len(candidates) / n_taken).astype(np.int64)
+    chosen = candidates[ordered[places]]
+    result[remaining[np.isin(groups[remaining], chosen)]] = target
+
+
+def _above(structures: Sequence[Structure], thresholds: Mapping[str, float]) -> np.ndarray:
+    above = np.zeros(len(structures), dtype=bool)
+    for key, threshold in thresholds.items():
+        for index, structure in enumerate(structures):
+            value = _info(structure, key, "split.test_above")
+            try:
+                above[index] |= float(value) > threshold
+            except (TypeError, ValueError):
+                raise DataError(
+                    f"{structure.place}: the info key '{key}' of `split.test_above` must be a number, "
+                    f"received {value!r:.60}. Name another key or correct the frame."
+                ) from None
+    return above
+
+
+def _info(structure: Structure, key: str, setting: str) -> Any:
+    if key not in structure.info:
+        raise DataError(
+            f"{structure.place}: the info key '{key}' of `{setting}` is "
+            f"missing.{did_you_mean(key, structure.info)} Known: "
+            f"{', '.join(sorted(structure.info)) or 'none'}. Correct `{setting}` or add the key to every "
+            "frame."
+        )
+    return structure.info[key]

@@ -1,0 +1,300 @@
+"""One file per data set: flat arrays in a memory-mapped safetensors file with JSON metadata.
+
+Structures lie one after the other; structure s has rows ``atom_offsets[s]:atom_offsets[s+1]`` of the atom arrays
+and ``edge_offsets[s]:edge_offsets[s+1]`` of the edge arrays, which count atoms from 0 in each structure.
+
+=================  ==========================  =============================================================
+array              shape                       meaning
+=================  ==========================  =============================================================
+positions          [n_atoms, 3] float64        Å
+atomic_numbers     [n_atoms] uint8
+forces             [n_atoms, 3] float64        eV/Å
+atom_offsets       [n_structures + 1] int64
+edge_offsets       [n_structures + 1] int64
+cell               [n_structures, 3, 3]        Å, rows are the vectors; zeros in vacuum
+periodic           [n_structures] bool         in all three directions, or in vacuum
+energy             [n_structures] float64      eV, total
+stress             [n_structures, 3, 3]        eV/Å³; zeros where ``has_stress`` is false
+has_stress         [n_structures] bool
+split              [n_structures] uint8        0 train, 1 validation, 2 test
+class_index        [n_structures] int32        into ``metadata["class_names"]``; −1: none
+separation         [n_structures] float64      NaN: none
+source             [n_structures] int32        into ``metadata["sources"]``
+frame              [n_structures] int64        frame in that file, from 0
+centers            [n_edges] integer           receiving atom i of a full list
+neighbors          [n_edges] integer           sending atom j
+cell_shifts        [n_edges, 3] integer        S; edge vector = r_j + S·h − r_i
+info.<key>         [n_structures]              float64 (NaN: none) or int32 into ``metadata["info_text"]``
+=================  ==========================  =============================================================
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase.data import chemical_symbols
+from safetensors.numpy import save_file
+
+from lorem_openmm.data.baseline import Baseline, count_elements, fit_baseline
+from lorem_openmm.data.splits import SPLITS, TRAIN
+from lorem_openmm.data.structures import Structure
+from lorem_openmm.errors import DataError, did_you_mean
+from lorem_openmm.files import atomic_path
+
+FORMAT = "lorem-openmm data set"
+FORMAT_VERSION = 1
+UNITS = {"length": "Å", "energy": "eV", "forces": "eV/Å", "stress": "eV/Å^3"}
+_TYPES = {
+    "F64": np.float64,
+    "F32": np.float32,
+    "I64": np.int64,
+    "I32": np.int32,
+    "I16": np.int16,
+    "I8": np.int8,
+    "U8": np.uint8,
+    "BOOL": np.bool_,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Store:
+    """A data set on disk; the arrays are views of the file and are read when they are used.
+
+    Attributes:
+        path: The file.
+        arrays: The arrays by name (see the module's table).
+        metadata: name, cutoff, units, sources, class names, splits, baseline, content hash.
+    """
+
+    path: Path
+    arrays: dict[str, np.ndarray]
+    metadata: dict[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.arrays["energy"])
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.arrays[name]
+
+    @property
+    def cutoff(self) -> float:
+        """Returns the cutoff of the neighbour lists in Å."""
+        return float(self.metadata["cutoff"])
+
+    @property
+    def content_hash(self) -> str:
+        """Returns the SHA-256 of the arrays."""
+        return str(self.metadata["content_sha256"])
+
+    @property
+    def elements(self) -> list[int]:
+        """Returns the atomic numbers that occur, ascending."""
+        return [int(number) for number in np.unique(self.arrays["atomic_numbers"])]
+
+    def indices(self, split: str) -> np.ndarray:
+        """Returns the structures of a split, ascending.
+
+        Args:
+            split: train, validation or test.
+
+        Raises:
+            DataError: If there is no split of that name.
+        """
+        if split not in SPLITS:
+            raise DataError(
+                f"{self.path}: splits are {', '.join(SPLITS)}, received '{split}'.{did_you_mean(split, SPLITS)}"
+            )
+        return np.flatnonzero(self.arrays["split"] == SPLITS.index(split))
+
+    def info(self, key: str) -> np.ndarray:
+        """Returns an info entry of all structures: float64 (NaN: none), or text (empty: none).
+
+        Args:
+            key: Name in the comment lines of the source files.
+
+        Raises:
+            DataError: If no such entry was kept.
+        """
+        if f"info.{key}" not in self.arrays:
+            known = [name.removeprefix("info.") for name in self.arrays if name.startswith("info.")]
+            raise DataError(
+                f"{self.path}: no info key '{key}' was kept.{did_you_mean(key, known)} Known: "
+                f"{', '.join(known) or 'none'}."
+            )
+        values = self.arrays[f"info.{key}"]
+        if key not in self.metadata["info_text"]:
+            return values
+        return np.array([*self.metadata["info_text"][key], ""], dtype=object)[values]
+
+    def classes(self) -> np.ndarray:
+        """Returns the class name of each structure, [n_structures] text, empty where there is none."""
+        return np.array([*self.metadata["class_names"], ""], dtype=object)[self.arrays["class_index"]]
+
+    def structure(self, index: int) -> Structure:
+        """Returns one structure with its labels.
+
+        Args:
+            index: Its place in the store.
+        """
+        arrays, source = self.arrays, self.metadata["sources"][int(self.arrays["source"][index])]
+        atoms = slice(*arrays["atom_offsets"][index : index + 2])
+        keys = [name.removeprefix("info.") for name in arrays if name.startswith("info.")]
+        return Structure(
+            atomic_numbers=arrays["atomic_numbers"][atoms].astype(np.int64),
+            positions=np.array(arrays["positions"][atoms]),
+            cell=np.array(arrays["cell"][index]),
+            periodic=bool(arrays["periodic"][index]),
+            energy=float(arrays["energy"][index]),
+            forces=np.array(arrays["forces"][atoms]),
+            stress=np.array(arrays["stress"][index]) if arrays["has_stress"][index] else None,
+            info={key: self.info(key)[index] for key in keys},
+            file=str(source["file"]),
+            frame=int(arrays["frame"][index]),
+        )
+
+
+def write_store(path: str | Path, arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> Store:
+    """Writes a data set, whole or not at all, and opens it.
+
+    Args:
+        path: The ``.safetensors`` file.
+        arrays: The arrays of the module's table.
+        metadata: Plain JSON data; format, units and content hash are added.
+
+    Raises:
+        DataError: If the file cannot be written.
+    """
+    full = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "units": UNITS,
+        **metadata,
+        "content_sha256": content_hash(arrays),
+    }
+    text = json.dumps(full, ensure_ascii=False, allow_nan=False)
+    try:
+        with atomic_path(path) as temporary:
+            save_file(
+                {name: np.ascontiguousarray(value) for name, value in arrays.items()},
+                temporary,
+                metadata={"lorem": text},
+            )
+    except OSError as error:
+        raise not_writable(path, error) from None
+    return read_store(path)
+
+
+def read_store(path: str | Path, verify: bool = False) -> Store:
+    """Opens a data set without reading its arrays.
+
+    Args:
+        path: The ``.safetensors`` file.
+        verify: Also compute the hash of all arrays and compare it with the stored one.
+
+    Raises:
+        DataError: If the file is missing, truncated, altered, not a data set or of a newer format.
+    """
+    path = Path(path)
+    header, start, size = _header(path)
+    try:
+        metadata = json.loads(header.pop("__metadata__", {})["lorem"])
+    except (KeyError, TypeError, ValueError):
+        metadata = {}
+    if metadata.get("format") != FORMAT:
+        raise DataError(f"{path}: must be a {FORMAT} file. Make it with `lorem-openmm prepare`.")
+    if metadata["format_version"] > FORMAT_VERSION:
+        raise DataError(
+            f"{path}: the version of its format must be at most {FORMAT_VERSION}, received "
+            f"{metadata['format_version']}. Install a newer lorem-openmm, or prepare the data set again."
+        )
+    end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
+    if size != start + end:
+        raise DataError(
+            f"{path}: the file must have {start + end} bytes, received {size}: it is truncated or damaged. "
+            "Prepare the data set again."
+        )
+    content = np.memmap(path, dtype=np.uint8, mode="r")
+    arrays = {
+        name: content[start + entry["data_offsets"][0] : start + entry["data_offsets"][1]]
+        .view(_TYPES[entry["dtype"]])
+        .reshape(entry["shape"])
+        for name, entry in header.items()
+    }
+    if verify and content_hash(arrays) != metadata["content_sha256"]:
+        raise DataError(f"{path}: the arrays do not match their hash: the file was altered. Prepare it again.")
+    return Store(path, arrays, metadata)
+
+
+def not_writable(path: str | Path, error: OSError) -> DataError:
+    """Returns the error to raise where a data set cannot be written.
+
+    Args:
+        path: The file.
+        error: What the system said.
+    """
+    return DataError(
+        f"{path}: the data set cannot be written ({error.strerror or error}). Make the folder writable, "
+        "free space, or change `output` in the configuration."
+    )
+
+
+def content_hash(arrays: dict[str, np.ndarray]) -> str:
+    """Returns the SHA-256 of names, types, shapes and values of the arrays, whatever their order.
+
+    Args:
+        arrays: Arrays by name.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype.str} {array.shape};".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def joint_baseline(stores: list[Store]) -> Baseline:
+    """Fits one per-element baseline to the training sets of several data sets (see ``fit_baseline``).
+
+    Args:
+        stores: The data sets of a run.
+
+    Raises:
+        DataError: If there is no training structure.
+    """
+    numbers, sizes, energies = [], [], []
+    for store in stores:
+        is_training = store["split"] == TRAIN
+        n_atoms = np.diff(store["atom_offsets"])
+        numbers.append(store["atomic_numbers"][np.repeat(is_training, n_atoms)])
+        sizes.append(n_atoms[is_training])
+        energies.append(store["energy"][is_training])
+    offsets = np.concatenate([[0], np.cumsum(np.concatenate(sizes))])
+    if len(offsets) == 1:
+        raise DataError(f"{', '.join(str(s.path) for s in stores)}: hold no training structure. Prepare them again.")
+    elements, counts = count_elements(np.concatenate(numbers), offsets)
+    return fit_baseline(elements, counts, np.concatenate(energies))
+
+
+def by_symbol(energies: dict[int, float]) -> dict[str, float]:
+    """Returns the energies with element symbols as keys."""
+    return {chemical_symbols[number]: energy for number, energy in sorted(energies.items())}
+
+
+def _header(path: Path) -> tuple[dict[str, Any], int, int]:
+    try:
+        with path.open("rb") as stream:
+            size = path.stat().st_size
+            length = int.from_bytes(stream.read(8), "little")
+            if not 2 <= length <= size - 8:
+                raise ValueError("header length beyond the end")
+            header = json.loads(stream.read(length))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}). Run `lorem-openmm prepare` first.") from None
+    except ValueError as error:
+        raise DataError(
+            f"{path}: not a whole safetensors file ({error}): it is truncated or damaged. Prepare the data set again."
+        ) from None
+    return header, 8 + length, size

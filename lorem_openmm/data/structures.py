@@ -1,0 +1,198 @@
+"""Structures with reference labels, read from extended XYZ files."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import ase
+import ase.io
+import numpy as np
+
+from lorem_openmm.data.layout import check_layout, open_text
+from lorem_openmm.errors import DataError, did_you_mean
+
+_VOIGT = [[0, 5, 4], [5, 1, 3], [4, 3, 2]]  # xx yy zz yz xz xy → 3×3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Structure:
+    """One structure and its reference labels, in Å, eV, eV/Å, eV/Å³.
+
+    Attributes:
+        atomic_numbers: [n_atoms] integers.
+        positions: [n_atoms, 3] Å.
+        cell: [3, 3] Å, rows are the vectors; zeros in vacuum.
+        periodic: periodic in all three directions, or in vacuum.
+        energy: total energy in eV.
+        forces: [n_atoms, 3] eV/Å.
+        stress: [3, 3] eV/Å³ (positive: the structure pulls inwards, as in ASE), or None.
+        info: the other entries of the frame's comment line.
+        file: where it was read from.
+        frame: its number in that file, counted from 0.
+    """
+
+    atomic_numbers: np.ndarray
+    positions: np.ndarray
+    cell: np.ndarray
+    periodic: bool
+    energy: float
+    forces: np.ndarray
+    stress: np.ndarray | None
+    info: dict[str, Any] = field(default_factory=dict)
+    file: str = ""
+    frame: int = 0
+
+    @property
+    def place(self) -> str:
+        """Returns file and frame, as error messages name them."""
+        return f"{self.file}, frame {self.frame} (counted from 0)"
+
+
+def read_structures(
+    path: str | Path,
+    energy_key: str = "energy",
+    forces_key: str = "forces",
+    stress_key: str | None = None,
+) -> Iterator[Structure]:
+    """Reads the structures of an extended XYZ file one by one.
+
+    The layout of the whole file is checked before the first structure is returned, because ASE drops the rest
+    of a file after a blank line without a word and accepts a last number that was cut off.
+
+    Args:
+        path: The file.
+        energy_key: Name of the total energy in the comment line.
+        forces_key: Name of the column of the forces.
+        stress_key: Name of the stress in the comment line (9 or 6 numbers, Voigt order); None: not read.
+
+    Raises:
+        DataError: If the file cannot be read, is cut off, or lacks a label; file and frame are named.
+    """
+    path = Path(path)
+    check_layout(path)
+    with open_text(path) as stream:
+        frames = ase.io.iread(stream, index=":", format="extxyz")
+        frame = 0
+        while True:
+            try:
+                atoms = next(frames)
+            except StopIteration:
+                return
+            except Exception as error:  # ASE raises many kinds on malformed text
+                raise DataError(f"{path}, frame {frame} (counted from 0): not valid extended XYZ: {error}") from None
+            yield from_atoms(atoms, energy_key, forces_key, stress_key, str(path), frame)
+            frame += 1
+
+
+def from_atoms(
+    atoms: ase.Atoms,
+    energy_key: str = "energy",
+    forces_key: str = "forces",
+    stress_key: str | None = None,
+    file: str = "",
+    frame: int = 0,
+) -> Structure:
+    """Turns labelled ``ase.Atoms`` into a structure.
+
+    ASE moves labels with the names ``energy``, ``forces`` and ``stress`` into a calculator and keeps all
+    others in ``info`` and ``arrays``: both places are searched.
+
+    Args:
+        atoms: Atoms with labels.
+        energy_key: Name of the total energy.
+        forces_key: Name of the forces.
+        stress_key: Name of the stress; None: not read.
+        file: Name used in errors.
+        frame: Number used in errors.
+
+    Raises:
+        DataError: If energy or forces are missing, or the periodicity is not supported.
+    """
+    place = f"{file}, frame {frame} (counted from 0)"
+    results = atoms.calc.results if atoms.calc is not None else {}
+    per_structure = {**results, **atoms.info}
+    per_atom = {**results, **atoms.arrays}
+    for key, known, what in ((energy_key, per_structure, "energy"), (forces_key, per_atom, "forces")):
+        if known.get(key) is None:
+            names = sorted(set(known) - {"numbers", "positions"})
+            raise DataError(
+                f"{place}: no {what} under the name '{key}'. Every frame needs energy and forces."
+                f"{did_you_mean(key, names)} This frame has: {', '.join(names) or 'no labels'}. Set "
+                f"`{what}_key` of the data set, or add the label."
+            )
+    periodic = _periodicity(atoms, place)
+    used = {energy_key, stress_key}
+    return Structure(
+        atomic_numbers=np.asarray(atoms.numbers, dtype=np.int64),
+        positions=np.asarray(atoms.positions, dtype=np.float64),
+        cell=np.array(atoms.cell.array, dtype=np.float64) if periodic else np.zeros((3, 3)),
+        periodic=periodic,
+        energy=_energy(per_structure[energy_key], energy_key, place),
+        forces=_forces(per_atom[forces_key], len(atoms), forces_key, place),
+        stress=_stress(per_structure.get(stress_key), stress_key, place) if stress_key else None,
+        info={key: value for key, value in atoms.info.items() if key not in used},
+        file=file,
+        frame=frame,
+    )
+
+
+def _periodicity(atoms: ase.Atoms, place: str) -> bool:
+    n_periodic = int(np.sum(atoms.pbc))
+    if n_periodic == 0:
+        return False
+    if n_periodic < 3:
+        raise DataError(
+            f"{place}: structures must be periodic in all three directions or in none, received "
+            f"pbc={atoms.pbc.tolist()}. Slabs and wires are not supported: use a box with vacuum and pbc='T "
+            "T T'."
+        )
+    volume = abs(float(np.linalg.det(atoms.cell.array)))
+    if np.isfinite(volume) and volume < 1e-3:
+        raise DataError(
+            f"{place}: a periodic structure needs three independent cell vectors, received the cell "
+            f"{atoms.cell.array.tolist()} with a volume of {volume:.3g} Å^3. Add `Lattice`, or set pbc='F F "
+            "F'."
+        )
+    return True
+
+
+def _number_array(value: Any, what: str, place: str) -> np.ndarray:
+    try:
+        return np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise DataError(f"{place}: {what} must be numbers, received {str(value)[:60]!r}. Correct the frame.") from None
+
+
+def _energy(value: Any, key: str, place: str) -> float:
+    energy = _number_array(value, f"the energy '{key}'", place)
+    if energy.size != 1:
+        raise DataError(
+            f"{place}: the energy '{key}' must be one number, received {energy.size}. Correct `energy_key` "
+            "or the frame."
+        )
+    return float(energy.reshape(()))
+
+
+def _forces(value: Any, n_atoms: int, key: str, place: str) -> np.ndarray:
+    forces = _number_array(value, f"the forces '{key}'", place)
+    if forces.shape != (n_atoms, 3):
+        raise DataError(
+            f"{place}: the forces '{key}' must have shape [{n_atoms}, 3], received {list(forces.shape)}. "
+            "Correct `forces_key` or the frame."
+        )
+    return forces
+
+
+def _stress(value: Any, key: str, place: str) -> np.ndarray | None:
+    if value is None:
+        return None
+    stress = _number_array(value, f"the stress '{key}'", place).reshape(-1)
+    if stress.size == 6:
+        return stress[_VOIGT]
+    if stress.size != 9:
+        raise DataError(
+            f"{place}: the stress '{key}' must be 9 numbers, or 6 in Voigt order (xx yy zz yz xz xy), "
+            f"received {stress.size}. Correct `stress_key` or the frame."
+        )
+    return stress.reshape(3, 3)
