@@ -9,11 +9,24 @@ from typing import Any
 
 import numpy as np
 
+from lorem_openmm import config
+from lorem_openmm.data import checks
+from lorem_openmm.data.baseline import as_table, composition_energies, count_elements, fit_baseline, outside_span
+from lorem_openmm.data.info import info_columns
+from lorem_openmm.data.layout import check_layout
+from lorem_openmm.data.neighbors import Edges, neighbor_list
+from lorem_openmm.data.report import report
+from lorem_openmm.data.splits import TEST, TRAIN, VALIDATION, divide
+from lorem_openmm.data.store import by_symbol, not_writable, write_store
+from lorem_openmm.data.structures import Structure, read_structures
+from lorem_openmm.errors import ConfigError, DataError
+from lorem_openmm.files import sha256_of_file, write_json
+
 try:
     from lorem_openmm.progress import progress
-except ImportError:  # TODO: remove once lorem_openmm.progress is there
+except ImportError:  # until lorem_openmm.progress is there
 
-    def progress(iterable, total=None, description=""):  # type: ignore[misc]  # noqa: D103
+    def progress(iterable, total=None, description=""):  # type: ignore[misc,no-untyped-def]  # noqa: D103
         return iterable
 
 
