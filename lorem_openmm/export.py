@@ -80,9 +80,11 @@ def save(potential: Potential, path: str | Path, extra: dict[str, Any] | None = 
         with atomic_path(path) as temporary:
             save_file(weights, temporary, metadata=documents)
     elif path.suffix == ".pt":
-        single = _build(json.loads(body), weights, path)
+        # In float64, so that constants keep their digits whatever the reader converts to.
+        double = _build(json.loads(body), weights, path).double()
         with atomic_path(path) as temporary:
-            torch.jit.script(single).save(str(temporary), _extra_files=dict(documents))
+            torch.jit.script(double).save(str(temporary), _extra_files=dict(documents))
+            _seal(temporary)
     else:
         raise ModelFileError(f"path: must end in .safetensors or .pt, received {path}")
 
@@ -140,9 +142,9 @@ def _read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, torch.Tenso
 def _read_torchscript(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
     try:
         with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-        if damaged is not None:
-            raise ModelFileError(f"{path}: altered, checksum of {damaged} does not match")
+            seal = archive.comment
+        if seal and seal != _seal_of(path.read_bytes()[: -len(seal) - 2]):
+            raise ModelFileError(f"{path}: altered, the file does not match its checksum; copy or export it again")
         documents: dict[str, Any] = {"lorem_openmm": "", "sha256": ""}
         module = torch.jit.load(str(path), map_location="cpu", _extra_files=documents)
     except (zipfile.BadZipFile, RuntimeError, EOFError, NotImplementedError) as error:
@@ -150,11 +152,22 @@ def _read_torchscript(path: Path) -> tuple[dict[str, str], dict[str, torch.Tenso
             f"{path}: truncated or altered, not a readable TorchScript file ({error!s:.200})"
         ) from None
     parameters = {
-        name.removeprefix("model."): parameter.detach()
+        name.removeprefix("model."): parameter.detach().float()
         for name, parameter in module.named_parameters()
         if name.startswith("model.")
     }
     return {key: _text(value) for key, value in documents.items()}, parameters
+
+
+def _seal(path: Path) -> None:
+    """Writes the SHA-256 of a zip archive into its comment, which ends the file."""
+    content = path.read_bytes()[:-2]  # the last two bytes are the length of the (empty) comment
+    seal = _seal_of(content)
+    path.write_bytes(content + len(seal).to_bytes(2, "little") + seal)
+
+
+def _seal_of(content: bytes) -> bytes:
+    return b"sha256:" + hashlib.sha256(content).hexdigest().encode()
 
 
 def _text(value: str | bytes) -> str:

@@ -58,7 +58,8 @@ class Potential(torch.nn.Module):
         pairs = torch.cartesian_prod(torch.tensor(self.species), torch.tensor(self.species)).view(-1, 2)
         self.register_buffer("known_pairs", pairs, persistent=False)
         self._folded = None
-        self.metadata: Dict[str, Any] = {}
+        self._folded_state = -1
+        self.metadata = dict[str, Any]()
 
     def forward(self, graph: AtomGraph, compute_stress: bool = False, create_graph: bool = False) -> Prediction:
         """Evaluates structures with the present weights, as training does.
@@ -72,23 +73,37 @@ class Potential(torch.nn.Module):
 
     @torch.jit.export
     def evaluate(self, graph: AtomGraph, compute_stress: bool = False) -> Prediction:
-        """Evaluates structures with weights folded at the first call: for dynamics, where they do not change.
+        """Evaluates structures with weights folded once: for dynamics, where they do not change.
+
+        Changed weights are noticed and folded again, except in TorchScript, where they cannot change.
 
         Args:
             graph: structures and neighbour lists.
             compute_stress: whether to compute the stress.
         """
-        if self._folded is None:
-            with torch.no_grad():
-                self._folded = self.model.fold(self.known_pairs)
-        folded = self._folded
-        assert folded is not None  # for TorchScript, which otherwise sees an Optional  # noqa: S101
+        folded = self._fold_once()
         known = self.known_pairs[:, 0] * 256 + self.known_pairs[:, 1]
         rows = torch.searchsorted(known, graph.pair_types[:, 0] * 256 + graph.pair_types[:, 1])
         table = folded.short_range.radial_table.index_select(0, rows)
         short_range = folded.short_range
         weights = FoldedWeights(ShortRangeWeights(table, short_range.product), folded.rounds, folded.long_range)
         return self._evaluate(graph, weights, compute_stress, False)
+
+    def _fold_once(self) -> FoldedWeights:
+        if not torch.jit.is_scripting():
+            state = sum(parameter._version for parameter in self.model.parameters())
+            if state != self._folded_state:
+                self._folded, self._folded_state = None, state
+        folded = self._folded
+        weight = self.model.species_embedding.weight
+        if folded is not None:
+            table = folded.short_range.radial_table
+            if table.dtype == weight.dtype and table.device == weight.device:
+                return folded
+        with torch.no_grad():
+            fresh = self.model.fold(self.known_pairs)
+        self._folded = fresh
+        return fresh
 
     def _evaluate(
         self, graph: AtomGraph, weights: FoldedWeights, compute_stress: bool, create_graph: bool

@@ -56,8 +56,8 @@ class LoremCalculator(Calculator):
         if self._lists is None or "numbers" in system_changes or "pbc" in system_changes:
             self._lists = self._neighbor_lists()
         parameter = next(self.potential.model.parameters())
-        positions = torch.tensor(self.atoms.positions, dtype=parameter.dtype, device=parameter.device)
-        cell = torch.tensor(self.atoms.cell[:], dtype=parameter.dtype, device=parameter.device)
+        positions = torch.tensor(self.atoms.positions, dtype=torch.float64, device=parameter.device)
+        cell = torch.tensor(self.atoms.cell[:], dtype=torch.float64, device=parameter.device)
         graph = self._lists(positions, cell)
         periodic = bool(self.atoms.pbc.all())
         prediction = self.potential.evaluate(graph, compute_stress=periodic)
@@ -80,6 +80,7 @@ class LoremCalculator(Calculator):
         if pbc.any() and not pbc.all():
             raise DataError(f"pbc: must be periodic in all three directions or in none, received {pbc.tolist()}")
         check_species(self.potential.species, self.atoms.numbers.tolist())
-        numbers = torch.tensor(self.atoms.numbers, dtype=torch.long)
-        device = next(self.potential.model.parameters()).device
-        return VerletGraph(numbers, self.potential.cutoff, periodic=bool(pbc.all())).to(device)
+        numbers = self.atoms.numbers.tolist()
+        parameter = next(self.potential.model.parameters())
+        lists = VerletGraph(numbers, self.potential.cutoff, periodic=bool(pbc.all()), dtype=parameter.dtype)
+        return lists.to(parameter.device)

@@ -9,6 +9,7 @@ from typing import NamedTuple, Tuple
 
 import torch
 
+from lorem_openmm.nn.constants import ConstantsModule
 from lorem_openmm.nn.scalar import lecun_normal_
 from lorem_openmm.nn.spherical import clebsch_gordan, degree_of_component
 
@@ -25,7 +26,7 @@ def degree_linear(max_degree: int, n_in: int, n_out: int) -> torch.nn.Parameter:
     return torch.nn.Parameter(weights)
 
 
-class DegreeNorm(torch.nn.Module):
+class DegreeNorm(ConstantsModule):
     """n_cl = T_l ‖x_c^l‖ with T_l = (2l+1)^¼, which evens out the variance over degrees.
 
     The norm's slope at zero is defined as zero, so that first and second derivatives stay finite for isolated atoms.
@@ -38,8 +39,8 @@ class DegreeNorm(torch.nn.Module):
         super().__init__()
         degrees = torch.tensor(degree_of_component(max_degree))
         factors = (2 * torch.arange(max_degree + 1, dtype=torch.float64) + 1) ** 0.25
-        self.register_buffer("membership", torch.nn.functional.one_hot(degrees).double(), persistent=False)
-        self.register_buffer("factors", factors, persistent=False)
+        self.register_constant("membership", torch.nn.functional.one_hot(degrees).double())
+        self.register_constant("factors", factors)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Returns [n_atoms, (L+1)·channels], degree-major as in lorem-jax, for x [n_atoms, channels, (L+1)²]."""
@@ -59,7 +60,7 @@ class ProductMatrices(NamedTuple):
     odd_even: torch.Tensor
 
 
-class TensorProduct(torch.nn.Module):
+class TensorProduct(ConstantsModule):
     """y_c^(l3 m3) = Σ_(l1 m1 l2 m2) w_c^(l1 l2 l3) C^(l3 m3)_(l1 m1, l2 m2) x1_c^(l1 m1) x2_c^(l2 m2), l1+l2+l3 even.
 
     ``kernel`` [L1+1, L2+1, L3+1, channels] holds w as e3x's ``Tensor`` does, forbidden paths included (ignored).
@@ -103,11 +104,8 @@ class TensorProduct(torch.nn.Module):
         }
         for name, block in blocks.items():
             size = coefficients[block].shape
-            self.register_buffer(
-                f"coefficients_{name}",
-                coefficients[block].reshape(1, size[0] * size[1], size[2]),
-                persistent=False,
-            )
+            matrix = coefficients[block].reshape(1, size[0] * size[1], size[2])
+            self.register_constant(f"coefficients_{name}", matrix)
             self.register_buffer(f"paths_{name}", flat[block].reshape(-1), persistent=False)
 
     def matrices(self) -> ProductMatrices:

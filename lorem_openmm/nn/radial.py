@@ -8,6 +8,8 @@ import math
 
 import torch
 
+from lorem_openmm.nn.constants import ConstantsModule
+
 
 def cosine_cutoff(x: torch.Tensor) -> torch.Tensor:
     """f(x) = ½ (cos πx + 1) for x < 1, else 0.
@@ -33,7 +35,7 @@ def _resolution(x: torch.Tensor) -> float:
     return 1e-7 if x.dtype == torch.float32 else 1e-15
 
 
-class RadialBasis(torch.nn.Module):
+class RadialBasis(ConstantsModule):
     """ρ_k(r) = b_k(r / cutoff) · f(r / cutoff), k = 0 … num_radial − 1.
 
     ``basic_bernstein``: b_k(x) = C(K−1, k) x^k (1−x)^(K−1−k), evaluated as the exponential of its logarithm with
@@ -56,8 +58,8 @@ class RadialBasis(torch.nn.Module):
         n = num_radial - 1
         order = torch.arange(num_radial, dtype=torch.float64)
         log_binomials = [math.log(math.comb(n, k)) for k in range(num_radial)]
-        self.register_buffer("order", order, persistent=False)
-        self.register_buffer("log_binomials", torch.tensor(log_binomials, dtype=torch.float64), persistent=False)
+        self.register_constant("order", order)
+        self.register_constant("log_binomials", torch.tensor(log_binomials, dtype=torch.float64))
 
     def forward(self, distances: torch.Tensor) -> torch.Tensor:
         """Returns ρ [n_edges, num_radial] for distances [n_edges] in Å."""

@@ -5,8 +5,13 @@ a + b + c = L − 1 all of degree L−1, L−3, …: together (L+1)² monomials 
 two is solved for once from e3nn's values, and a dozen operations replace the ~150 of a recursion by component.
 """
 
+import math
+from fractions import Fraction
+
 import torch
 from e3nn import o3
+
+from lorem_openmm.nn.constants import ConstantsModule
 
 
 def degree_of_component(max_degree: int) -> list[int]:
@@ -55,7 +60,17 @@ def clebsch_gordan(degree_1: int, degree_2: int, degree_3: int) -> torch.Tensor:
     return (2 * degree_3 + 1) ** 0.5 * ordered
 
 
-class AngularBasis(torch.nn.Module):
+def _snap_to_roots(values: torch.Tensor) -> torch.Tensor:
+    """Replaces each number by the root of the nearby fraction it is: all coefficients of harmonics are such roots.
+
+    A least-squares solution differs in its last bits between runs and machines; training that resumes must not.
+    """
+    fractions = [Fraction(value * value).limit_denominator(100_000) for value in values.flatten().tolist()]
+    roots = torch.tensor([math.sqrt(fraction) for fraction in fractions], dtype=torch.float64).view_as(values)
+    return torch.copysign(roots, values)
+
+
+class AngularBasis(ConstantsModule):
     """Y_lm(û) = Σ_abc M_(abc),(lm) x^a y^b z^c for unit vectors û, components in the model's order.
 
     Args:
@@ -77,11 +92,11 @@ class AngularBasis(torch.nn.Module):
         samples = samples / samples.norm(dim=1, keepdim=True)
         monomials = torch.stack([samples**exponent for exponent in powers.unbind(0)]).prod(dim=2).T
         target = spherical_harmonics(max_degree, samples)[:, component_order(max_degree)]
-        matrix = torch.linalg.lstsq(monomials, target).solution
+        matrix = _snap_to_roots(torch.linalg.lstsq(monomials, target).solution)
         self.register_buffer("powers_x", powers[:, 0].clone(), persistent=False)
         self.register_buffer("powers_y", powers[:, 1].clone(), persistent=False)
         self.register_buffer("powers_z", powers[:, 2].clone(), persistent=False)
-        self.register_buffer("matrix", matrix, persistent=False)
+        self.register_constant("matrix", matrix)
 
     def forward(self, unit_vectors: torch.Tensor) -> torch.Tensor:
         """Returns Y [n_edges, (L+1)²] for unit vectors [n_edges, 3]."""
