@@ -1,5 +1,6 @@
 """The layout of extended XYZ files: whether every frame is whole."""
 
+import re
 from pathlib import Path
 from typing import TextIO
 
@@ -88,9 +89,8 @@ def _atom_count(line: str, place: str, line_number: int) -> int:
 def _column_count(comment: str, place: str) -> int:
     if not comment.endswith("\n"):
         raise DataError(f"{place}: the file ends before the frame's atoms: it was cut off. Write the file again.")
-    properties = _DEFAULT_PROPERTIES
-    if (start := comment.find("Properties=")) >= 0:
-        properties = comment[start + len("Properties=") :].lstrip("\"'").split()[0].rstrip("\"'")
+    found = re.search(r"(?:^|\s)Properties\s*=\s*[\"']?([^\s\"']+)", comment)
+    properties = found[1] if found else _DEFAULT_PROPERTIES
     try:
         return sum(int(columns) for columns in properties.split(":")[2::3])
     except ValueError:

@@ -36,10 +36,9 @@ def neighbor_list(positions: np.ndarray, cell: np.ndarray, periodic: bool, cutof
         periodic: Periodic in all three directions, or in vacuum.
         cutoff: Å.
     """
-    box = np.asarray(cell, dtype=np.float64) if periodic else np.zeros((3, 3))
     search = vesin.NeighborList(cutoff=cutoff, full_list=True, sorted=True, n_threads=1)
     centers, neighbors, cell_shifts, distances = search.compute(
-        np.asarray(positions, dtype=np.float64), box, periodic, "ijSd"
+        np.asarray(positions, dtype=np.float64), np.asarray(cell, dtype=np.float64), periodic, "ijSd"
     )
     centers, neighbors = centers.astype(np.int64), neighbors.astype(np.int64)
     order = np.lexsort((*cell_shifts.T[::-1], neighbors, centers))

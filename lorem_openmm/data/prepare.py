@@ -21,13 +21,7 @@ from lorem_openmm.data.store import by_symbol, not_writable, write_store
 from lorem_openmm.data.structures import Structure, read_structures
 from lorem_openmm.errors import ConfigError, DataError
 from lorem_openmm.files import sha256_of_file, write_json
-
-try:
-    from lorem_openmm.progress import progress
-except ImportError:  # until lorem_openmm.progress is there
-
-    def progress(iterable, total=None, description=""):  # type: ignore[misc,no-untyped-def]  # noqa: D103
-        return iterable
+from lorem_openmm.progress import progress
 
 
 @dataclass

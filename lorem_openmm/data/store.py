@@ -39,6 +39,7 @@ from ase.data import chemical_symbols
 from safetensors.numpy import save_file
 
 from lorem_openmm.data.baseline import Baseline, count_elements, fit_baseline
+from lorem_openmm.data.checks import MAX_ENERGY_PER_ATOM
 from lorem_openmm.data.splits import SPLITS, TRAIN
 from lorem_openmm.data.structures import Structure
 from lorem_openmm.errors import DataError, did_you_mean
@@ -262,7 +263,7 @@ def joint_baseline(stores: list[Store]) -> Baseline:
         stores: The data sets of a run.
 
     Raises:
-        DataError: If there is no training structure.
+        DataError: If there is no training structure, or the data sets measure energies from different zeros.
     """
     numbers, sizes, energies = [], [], []
     for store in stores:
@@ -275,7 +276,16 @@ def joint_baseline(stores: list[Store]) -> Baseline:
     if len(offsets) == 1:
         raise DataError(f"{', '.join(str(s.path) for s in stores)}: hold no training structure. Prepare them again.")
     elements, counts = count_elements(np.concatenate(numbers), offsets)
-    return fit_baseline(elements, counts, np.concatenate(energies))
+    baseline = fit_baseline(elements, counts, np.concatenate(energies))
+    sums = counts @ np.array([baseline.energies[int(number)] for number in elements])
+    largest = float(np.max(np.abs(np.concatenate(energies) - sums) / np.diff(offsets)))
+    if largest > MAX_ENERGY_PER_ATOM:
+        raise DataError(
+            f"{', '.join(str(s.path) for s in stores)}: data sets joined in one run must share one method "
+            f"and one zero of energy, but a common per-element baseline leaves up to {largest:.4g} eV per "
+            f"atom (allowed: {MAX_ENERGY_PER_ATOM:g}). Train on them in separate runs, or label them alike."
+        )
+    return baseline
 
 
 def by_symbol(energies: dict[int, float]) -> dict[str, float]:

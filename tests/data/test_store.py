@@ -1,6 +1,7 @@
 """The store: what is written is read, and damage is noticed."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -140,6 +141,20 @@ def test_structures_come_back(mixed_stores):
         assert structure.file.endswith("mixed.xyz")
     np.testing.assert_array_equal(store.classes(), store.info("label"))
     np.testing.assert_array_equal(store["separation"], store.info("distance"))
+
+
+def test_data_sets_of_different_methods_are_not_joined(mixed_stores):
+    other = replace(mixed_stores[1], arrays=mixed_stores[1].arrays | {"energy": mixed_stores[1]["energy"] * 0.1})
+    with pytest.raises(DataError, match="must share one method and one zero of energy"):
+        joint_baseline([mixed_stores[0], other])
+    joint_baseline([other])
+
+
+def test_joint_baseline_without_training_structures(mixed_stores):
+    store = mixed_stores[0]
+    other = replace(store, arrays=store.arrays | {"split": np.full(len(store), 2, dtype=np.uint8)})
+    with pytest.raises(DataError, match="hold no training structure"):
+        joint_baseline([other])
 
 
 def test_joint_baseline_is_that_of_all_training_structures(mixed_stores):

@@ -78,6 +78,19 @@ def test_box_of_a_molecule_in_vacuum_is_dropped(tmp_path):
     np.testing.assert_array_equal(structure.cell, np.zeros((3, 3)))
 
 
+@pytest.mark.parametrize("spelling", ['Properties="{}"', "myProperties=x:y Properties={}", "Properties = {}"])
+def test_spellings_of_properties(tmp_path, spelling):
+    properties = "species:S:1:pos:R:3:forces:R:3"
+    (structure,) = read(tmp_path, FRAME.replace("Properties=" + properties, spelling.format(properties)))
+    assert structure.forces[0, 2] == 0.3
+
+
+def test_windows_line_ends(tmp_path):
+    path = tmp_path / "frames.xyz"
+    path.write_bytes(FRAME.replace("\n", "\r\n").encode())
+    assert len(list(read_structures(path))) == 1
+
+
 def test_blank_lines_at_the_end_are_fine(tmp_path):
     assert len(read(tmp_path, FRAME + FRAME + "\n  \n")) == 2
 
