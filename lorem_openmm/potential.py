@@ -42,6 +42,8 @@ class Potential(torch.nn.Module):
         baseline: E0 in eV of each known element by atomic number; other elements are errors.
     """
 
+    known_pairs: torch.Tensor
+    baseline_units: torch.Tensor
     _folded: Optional[FoldedWeights]
 
     def __init__(self, model: Lorem, baseline: Dict[int, float]):

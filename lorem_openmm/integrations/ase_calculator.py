@@ -1,10 +1,11 @@
 """ASE calculator."""
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
+from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
@@ -30,7 +31,7 @@ class LoremCalculator(Calculator):
         ModelFileError: If the file is missing or damaged.
     """
 
-    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "energies", "forces", "stress"]
+    implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]  # noqa: RUF012
 
     def __init__(
         self, model: str | Path | Potential, device: str = "cpu", dtype: str | torch.dtype = "float32", **kwargs: Any
@@ -53,16 +54,19 @@ class LoremCalculator(Calculator):
             DataError: If the structure is periodic in one or two directions only.
         """
         super().calculate(atoms, properties, system_changes)
+        atoms = self.atoms
+        if atoms is None:
+            raise DataError("atoms: no structure given; attach the calculator to one, or pass `atoms`")
         if self._lists is None or "numbers" in system_changes or "pbc" in system_changes:
-            self._lists = self._neighbor_lists()
+            self._lists = self._neighbor_lists(atoms)
         parameter = next(self.potential.model.parameters())
-        positions = torch.tensor(self.atoms.positions, dtype=torch.float64, device=parameter.device)
-        cell = torch.tensor(self.atoms.cell[:], dtype=torch.float64, device=parameter.device)
+        positions = torch.tensor(atoms.positions, dtype=torch.float64, device=parameter.device)
+        cell = torch.tensor(atoms.cell[:], dtype=torch.float64, device=parameter.device)
         graph = self._lists(positions, cell)
-        periodic = bool(self.atoms.pbc.all())
+        periodic = bool(atoms.pbc.all())
         prediction = self.potential.evaluate(graph, compute_stress=periodic)
         energies = prediction.atomic_energies.double().cpu().numpy()
-        baseline = np.array([self.potential.baseline[number] for number in self.atoms.numbers])
+        baseline = np.array([self.potential.baseline[number] for number in atoms.numbers])
         energy = float(prediction.energy[0])
         self.results = {
             "energy": energy,
@@ -75,12 +79,12 @@ class LoremCalculator(Calculator):
         if periodic:
             self.results["stress"] = full_3x3_to_voigt_6_stress(prediction.stress[0].double().cpu().numpy())
 
-    def _neighbor_lists(self) -> VerletGraph:
-        pbc = self.atoms.pbc
+    def _neighbor_lists(self, atoms: Atoms) -> VerletGraph:
+        pbc = atoms.pbc
         if pbc.any() and not pbc.all():
             raise DataError(f"pbc: must be periodic in all three directions or in none, received {pbc.tolist()}")
-        check_species(self.potential.species, self.atoms.numbers.tolist())
-        numbers = self.atoms.numbers.tolist()
+        check_species(self.potential.species, atoms.numbers.tolist())
+        numbers = atoms.numbers.tolist()
         parameter = next(self.potential.model.parameters())
         lists = VerletGraph(numbers, self.potential.cutoff, periodic=bool(pbc.all()), dtype=parameter.dtype)
         return lists.to(parameter.device)

@@ -35,6 +35,9 @@ class DegreeNorm(ConstantsModule):
         max_degree: L.
     """
 
+    membership: torch.Tensor
+    factors: torch.Tensor
+
     def __init__(self, max_degree: int):
         super().__init__()
         degrees = torch.tensor(degree_of_component(max_degree))
@@ -71,6 +74,15 @@ class TensorProduct(ConstantsModule):
         max_degree_3: L3.
         channels: number of channels.
     """
+
+    coefficients_even_even: torch.Tensor
+    coefficients_odd_odd: torch.Tensor
+    coefficients_even_odd: torch.Tensor
+    coefficients_odd_even: torch.Tensor
+    paths_even_even: torch.Tensor
+    paths_odd_odd: torch.Tensor
+    paths_even_odd: torch.Tensor
+    paths_odd_even: torch.Tensor
 
     def __init__(self, max_degree_1: int, max_degree_2: int, max_degree_3: int, channels: int):
         super().__init__()

@@ -91,6 +91,10 @@ class LongRange(torch.nn.Module):
         wavelength: shortest wavelength in Å of the Ewald sum.
     """
 
+    degrees: torch.Tensor
+    charge_degrees: torch.Tensor
+    channel_order: torch.Tensor
+
     def __init__(
         self,
         num_features: int,

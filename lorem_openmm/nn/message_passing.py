@@ -50,6 +50,8 @@ class EquivariantMessage(torch.nn.Module):
         max_degree: L.
     """
 
+    degrees: torch.Tensor
+
     def __init__(self, num_features: int, num_radial: int, num_spherical_features: int, max_degree: int):
         super().__init__()
         d, s, L = num_features, num_spherical_features, max_degree

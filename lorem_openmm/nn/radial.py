@@ -49,6 +49,9 @@ class RadialBasis(ConstantsModule):
         cutoff_function: e3x's name of the cutoff function.
     """
 
+    order: torch.Tensor
+    log_binomials: torch.Tensor
+
     def __init__(self, cutoff: float, num_radial: int, radial_basis: str, cutoff_function: str):
         super().__init__()
         self.cutoff = cutoff

@@ -42,6 +42,8 @@ class ShortRange(torch.nn.Module):
         max_degree: L.
     """
 
+    degree_order: torch.Tensor
+
     def __init__(
         self,
         num_species: int,

@@ -77,6 +77,11 @@ class AngularBasis(ConstantsModule):
         max_degree: L.
     """
 
+    powers_x: torch.Tensor
+    powers_y: torch.Tensor
+    powers_z: torch.Tensor
+    matrix: torch.Tensor
+
     def __init__(self, max_degree: int):
         super().__init__()
         self.max_degree = max_degree

@@ -1,0 +1,61 @@
+# Two commands do it all:  make demo   and   make test
+# They make and reuse .venv; everything is also reachable by pip install + snakemake / pytest (README).
+
+PYTHON ?= python3
+CORES ?= $(shell nproc 2>/dev/null || echo 2)
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+PARITY := .venv-parity
+PIP := -m pip install --disable-pip-version-check --quiet
+
+.PHONY: demo test lint format setup setup-test parity-env parity bench schema clean help
+
+help:
+	@echo "make demo    label, train, simulate, analyze with config/config.yaml; results/report.html"
+	@echo "make test    the test suite"
+	@echo "make lint    ruff, mypy, import-linter, snakefmt, snakemake --lint"
+	@echo "make parity  the full comparison with lorem-jax, the default model included"
+	@echo "make setup   only the environment (.venv)"
+	@echo "make clean   remove the environments (results stay)"
+
+demo: setup
+	PATH="$(BIN):$$PATH" snakemake train_all --cores $(CORES)
+
+test: setup-test parity-env
+	PATH="$(BIN):$$PATH" python -m pytest -n $(CORES)
+
+lint: setup-test
+	PATH="$(BIN):$$PATH" sh envs/lint.sh
+
+format: setup-test
+	$(BIN)/ruff check --fix lorem_openmm tests
+	$(BIN)/ruff format lorem_openmm tests
+	$(BIN)/snakefmt Snakefile workflows
+
+parity: setup-test parity-env
+	LOREM_PARITY_FULL=1 $(BIN)/python -m pytest tests/parity -n $(CORES)
+
+schema: setup
+	$(BIN)/lorem-openmm schema --output config/schema.json
+
+setup: $(VENV)/run.stamp
+setup-test: $(VENV)/test.stamp
+parity-env: $(PARITY)/parity.stamp
+
+# A stamp is newer than what it was made from only after a complete installation.
+$(VENV)/run.stamp: pyproject.toml envs/run.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python $(PIP) -c envs/run.txt -e ".[label,torchforce]"
+	touch $@
+
+$(VENV)/test.stamp: $(VENV)/run.stamp
+	$(BIN)/python $(PIP) -c envs/run.txt -e ".[label,pyscf,torchforce,dev]"
+	touch $@
+
+$(PARITY)/parity.stamp: envs/parity.txt
+	test -x $(PARITY)/bin/python || $(PYTHON) -m venv $(PARITY)
+	$(PARITY)/bin/python $(PIP) -c envs/parity.txt lorem-jax
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(PARITY)

@@ -1,0 +1,50 @@
+"""LOREM for OpenMM: from labels to trajectories. `snakemake train_all --cores 2` runs everything."""
+
+
+configfile: "config/config.yaml"
+
+
+include: "workflows/common.smk"
+include: "workflows/label.smk"
+include: "workflows/data.smk"
+include: "workflows/train.smk"
+include: "workflows/evaluate.smk"
+include: "workflows/simulate.smk"
+include: "workflows/report.smk"
+
+
+rule train_all:
+    default_target: True
+    input:
+        LAYOUT.report,
+        TARGETS.all,
+
+
+rule label_all:
+    input:
+        TARGETS.labels,
+
+
+rule evaluate_all:
+    input:
+        TARGETS.evaluations,
+
+
+rule export_all:
+    input:
+        TARGETS.models,
+
+
+rule simulate_all:
+    input:
+        TARGETS.simulations,
+
+
+rule analyze_all:
+    input:
+        TARGETS.analyses,
+
+
+rule report:
+    input:
+        LAYOUT.report,

@@ -1,0 +1,218 @@
+"""The command line: ``lorem-openmm COMMAND``; each stage of the workflow is one command."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from lorem_openmm import commands
+from lorem_openmm.errors import LoremError
+
+DESCRIPTION = """\
+LOREM for OpenMM: label structures, train a potential with equivariant long-range messages, run it in OpenMM.
+
+The commands below are the stages of `snakemake train_all`, in this order. Names of data sets, runs and
+simulations are those of the configuration file."""
+
+EPILOG = """\
+A first training on your own data (extended XYZ with energy and forces):
+  cp config/custom.yaml my.yaml            # name your file and its keys in it
+  snakemake train_all --configfile my.yaml --cores 2
+or stage by stage:
+  lorem-openmm prepare mine --config my.yaml
+  lorem-openmm train my_run --config my.yaml
+  lorem-openmm evaluate my_run --config my.yaml
+  lorem-openmm export my_run --config my.yaml"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Returns the parser of all commands."""
+    parser = argparse.ArgumentParser(
+        "lorem-openmm",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="store_true", help="print the versions of this package and its parts")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for add in (_pipeline_commands, _model_commands, _dynamics_commands):
+        add(subparsers)
+    return parser
+
+
+def _command(subparsers, name: str, summary: str, detail: str, run) -> argparse.ArgumentParser:  # type: ignore[no-untyped-def]
+    parser = subparsers.add_parser(
+        name, help=summary, description=f"{summary}\n\n{detail}", formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _with_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config", default="config/config.yaml", metavar="FILE", help="configuration (default: %(default)s)"
+    )
+
+
+def _pipeline_commands(subparsers) -> None:  # type: ignore[no-untyped-def]
+    label = _command(
+        subparsers,
+        "label",
+        "make structures and label them with a quantum-chemistry engine",
+        "Resumable, parallel over cores, the same file for the same seed. Writes extended XYZ in eV and Å and a\n"
+        "summary (.json) that counts what was rejected and why. Needs the extra `label` (tblite) or `pyscf`.\n\n"
+        "example: lorem-openmm label dimers_xtb --processes 2",
+        commands.label,
+    )
+    label.add_argument("dataset", help="name of an entry of `datasets` with a `label` section")
+    label.add_argument("--processes", type=int, help="worker processes (default: all cores)")
+
+    prepare = _command(
+        subparsers,
+        "prepare",
+        "check a data set, split it, list its neighbours, and store it",
+        "Reads extended XYZ (info: energy in eV; array: forces in eV/Å; other keys: see the configuration) and\n"
+        "refuses missing or odd labels, naming file and frame.\n\nexample: lorem-openmm prepare dimers_xtb",
+        commands.prepare,
+    )
+    prepare.add_argument("dataset", help="name of an entry of `datasets`")
+
+    train = _command(
+        subparsers,
+        "train",
+        "train a model, or continue an interrupted training",
+        "Shows a progress bar on a terminal; writes metrics.csv, train.log and TensorBoard files either way.\n"
+        "Interrupt it as you like: the same command continues.\n\nexample: lorem-openmm train dimers",
+        commands.train,
+    )
+    train.add_argument("name", metavar="run", help="name of an entry of `runs`")
+    train.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
+
+    evaluate = _command(
+        subparsers,
+        "evaluate",
+        "errors, parity plots and energy curves of a trained run",
+        "RMSE and MAE of energies (meV/atom) and forces (meV/Å) on every split, per class and per separation.\n\n"
+        "example: lorem-openmm evaluate dimers",
+        commands.evaluate,
+    )
+    evaluate.add_argument("name", metavar="run", help="name of an entry of `runs`")
+    evaluate.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
+
+    compare = _command(
+        subparsers,
+        "compare",
+        "tables and figures that put evaluated runs side by side",
+        "example: lorem-openmm compare dimers dimers_short",
+        commands.compare,
+    )
+    compare.add_argument("names", metavar="run", nargs="+", help="names of evaluated runs")
+    for parser in (label, prepare, train, evaluate, compare):
+        _with_config(parser)
+
+
+def _model_commands(subparsers) -> None:  # type: ignore[no-untyped-def]
+    export = _command(
+        subparsers,
+        "export",
+        "write the selected weights of a run as model files",
+        "Writes model.safetensors (weights and metadata) and model.pt (TorchScript with the same metadata).\n\n"
+        "example: lorem-openmm export dimers",
+        commands.export,
+    )
+    export.add_argument("name", metavar="run", help="name of an entry of `runs`")
+    _with_config(export)
+
+    import_jax = _command(
+        subparsers,
+        "import-jax",
+        "convert a lorem-jax checkpoint; needs no JAX",
+        "CHECKPOINT is the folder that holds model/model.yaml, model/model.msgpack and model/baseline.yaml.\n\n"
+        "example: lorem-openmm import-jax run/checkpoints/R2_E+F water.safetensors",
+        commands.import_jax,
+    )
+    import_jax.add_argument("checkpoint", type=Path, help="checkpoint folder")
+    import_jax.add_argument("output", type=Path, help="model file to write (.safetensors or .pt)")
+    import_jax.add_argument(
+        "--vacuum-potential-scale",
+        type=float,
+        default=1.0,
+        metavar="X",
+        help="2 for vacuum checkpoints of the paper's time, trained without the factor 1/2 (default: %(default)s)",
+    )
+
+    info = _command(
+        subparsers,
+        "info",
+        "what a model file holds, or what is installed",
+        "With a model file: hyper-parameters, elements, units, training, errors. Without: versions and whether\n"
+        "TorchForce works here.\n\nexample: lorem-openmm info results/models/dimers.safetensors",
+        commands.info,
+    )
+    info.add_argument("model", nargs="?", type=Path, help="model file")
+
+    schema = _command(
+        subparsers,
+        "schema",
+        "print the JSON Schema of the configuration",
+        "Every key with its type, default and meaning; editors use it to complete and check YAML.",
+        commands.schema,
+    )
+    schema.add_argument("--output", type=Path, help="file to write instead of printing")
+
+
+def _dynamics_commands(subparsers) -> None:  # type: ignore[no-untyped-def]
+    simulate = _command(
+        subparsers,
+        "simulate",
+        "molecular dynamics in OpenMM",
+        "Continues an interrupted simulation. Writes trajectory.dcd, topology.pdb and state.csv.\n\n"
+        "example: lorem-openmm simulate sn2_nvt",
+        commands.simulate,
+    )
+    simulate.add_argument("name", metavar="simulation", help="name of an entry of `simulations`")
+    simulate.add_argument("--model", type=Path, help="model file (default: that of the simulation's run)")
+    simulate.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
+
+    analyze = _command(
+        subparsers,
+        "analyze",
+        "reaction coordinate, distances, contacts and energy conservation of a simulation",
+        "Writes CSV files and figures.\n\nexample: lorem-openmm analyze sn2_nvt",
+        commands.analyze,
+    )
+    analyze.add_argument("name", metavar="simulation", help="name of an entry of `simulations`")
+    for parser in (simulate, analyze):
+        _with_config(parser)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command; returns the exit code: 0, or 1 after an error the user can mend.
+
+    Args:
+        arguments: Command line without the program's name; default: the process's.
+    """
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    if options.version:
+        options.run, options.model = commands.info, None
+    if not hasattr(options, "run"):
+        parser.print_help()
+        return 0
+    try:
+        options.run(options)
+    except (LoremError, OSError) as error:
+        print(f"lorem-openmm: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("lorem-openmm: interrupted; the same command continues", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

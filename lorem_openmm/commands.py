@@ -1,0 +1,189 @@
+"""What the commands do: read the configuration, call one function, say what was made.
+
+Imports are inside the functions, so that ``--help`` answers without loading PyTorch or OpenMM.
+"""
+# ruff: noqa: PLC0415
+
+import argparse
+import json
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from lorem_openmm import config
+from lorem_openmm.errors import ConfigError, InstallationError, did_you_mean
+from lorem_openmm.files import read_json, write_json
+from lorem_openmm.layout import Layout
+
+PACKAGES = (
+    "lorem-openmm",
+    "torch",
+    "openmm",
+    "openmmml",
+    "openmmtorch",
+    "e3nn",
+    "torch-pme",
+    "vesin",
+    "tblite",
+    "mdtraj",
+)
+
+
+def _read(options: argparse.Namespace) -> tuple[config.Config, Layout]:
+    settings = config.load(options.config)
+    return settings, Layout(Path(settings.output))
+
+
+def _entry(settings: config.Config, section: str, name: str) -> object:
+    known = getattr(settings, section)
+    if name not in known:
+        raise ConfigError(
+            f"{section}: no entry named '{name}'.{did_you_mean(name, known)} Known: {', '.join(known) or 'none'}"
+        )
+    return known[name]
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def label(options: argparse.Namespace) -> None:
+    """``lorem-openmm label``."""
+    from lorem_openmm.data.label.run import label_dataset
+
+    settings, layout = _read(options)
+    dataset: config.Dataset = _entry(settings, "datasets", options.dataset)  # type: ignore[assignment]
+    if dataset.label is None:
+        raise ConfigError(f"datasets.{options.dataset}: has no `label` section, so there is nothing to label")
+    output = layout.labels(options.dataset)
+    summary = label_dataset(dataset.label, output, settings.seed, options.processes)
+    _say(f"{output}: {summary['kept']} frames kept, {sum(summary['rejected'].values())} rejected {summary['rejected']}")
+
+
+def prepare(options: argparse.Namespace) -> None:
+    """``lorem-openmm prepare``."""
+    from lorem_openmm.data.prepare import largest_cutoff, prepare_dataset
+
+    settings, layout = _read(options)
+    dataset: config.Dataset = _entry(settings, "datasets", options.dataset)  # type: ignore[assignment]
+    labelled = layout.labels(options.dataset) if dataset.label is not None else None
+    output = layout.store(options.dataset)
+    report = prepare_dataset(dataset, options.dataset, labelled, largest_cutoff(settings, options.dataset), output)
+    write_json(output.with_suffix(".json"), report)
+    _say(f"{output}: {report['structures']}")
+
+
+def train(options: argparse.Namespace) -> None:
+    """``lorem-openmm train``."""
+    from lorem_openmm.training.train import train as run_training
+
+    settings, layout = _read(options)
+    run: config.Run = _entry(settings, "runs", options.name)  # type: ignore[assignment]
+    stores = [layout.store(name) for name in run.datasets]
+    result = run_training(settings, options.name, stores, layout.run(options.name), options.device)
+    write_json(layout.run(options.name) / "result.json", {"epoch": result.epoch, "metrics": result.metrics})
+    _say(f"{result.output}: best epoch {result.epoch}")
+
+
+def export(options: argparse.Namespace) -> None:
+    """``lorem-openmm export``."""
+    from lorem_openmm.export import save
+    from lorem_openmm.training.evaluate import training_record
+    from lorem_openmm.training.train import load_best
+
+    settings, layout = _read(options)
+    _entry(settings, "runs", options.name)
+    potential, _ = load_best(layout.run(options.name))
+    record = training_record(settings, options.name, layout)
+    for suffix in (".safetensors", ".pt"):
+        path = layout.model(options.name, suffix)
+        save(potential, path, record)
+        _say(str(path))
+
+
+def evaluate(options: argparse.Namespace) -> None:
+    """``lorem-openmm evaluate``."""
+    from lorem_openmm.training.evaluate import evaluate_run
+
+    settings, layout = _read(options)
+    _entry(settings, "runs", options.name)
+    evaluate_run(settings, options.name, layout, options.device)
+    _say(str(layout.evaluation(options.name)))
+
+
+def compare(options: argparse.Namespace) -> None:
+    """``lorem-openmm compare``."""
+    from lorem_openmm.training.compare import compare_runs
+
+    settings, layout = _read(options)
+    for name in options.names:
+        _entry(settings, "runs", name)
+    compare_runs(settings, options.names, layout)
+    _say(str(layout.comparison))
+
+
+def import_jax(options: argparse.Namespace) -> None:
+    """``lorem-openmm import-jax``."""
+    from lorem_openmm.export import save
+    from lorem_openmm.integrations.lorem_jax import import_checkpoint
+    from lorem_openmm.model import Lorem
+    from lorem_openmm.potential import Potential
+
+    hyperparameters, weights, baseline = import_checkpoint(options.checkpoint, options.vacuum_potential_scale)
+    model = Lorem(hyperparameters)
+    model.load_state_dict(weights)
+    source = {"format": "lorem-jax", "vacuum_potential_scale": options.vacuum_potential_scale}
+    save(Potential(model, baseline), options.output, {"imported_from": source})
+    _say(str(options.output))
+
+
+def simulate(options: argparse.Namespace) -> None:
+    """``lorem-openmm simulate``."""
+    from lorem_openmm.simulate.run import simulate as run_simulation
+
+    settings, layout = _read(options)
+    simulation: config.Simulation = _entry(settings, "simulations", options.name)  # type: ignore[assignment]
+    model = options.model or layout.model(simulation.run)
+    summary = run_simulation(simulation, model, layout.simulation(options.name), options.device)
+    _say(json.dumps(summary, indent=2, ensure_ascii=False))
+
+
+def analyze(options: argparse.Namespace) -> None:
+    """``lorem-openmm analyze``."""
+    from lorem_openmm.analysis.run import analyze as run_analysis
+
+    settings, layout = _read(options)
+    _entry(settings, "simulations", options.name)
+    run_analysis(layout.simulation(options.name), layout.analysis(options.name))
+    _say(str(layout.analysis(options.name)))
+
+
+def info(options: argparse.Namespace) -> None:
+    """``lorem-openmm info``."""
+    if options.model is not None:
+        from lorem_openmm.export import read_metadata
+
+        _say(json.dumps(read_metadata(options.model), indent=2, ensure_ascii=False))
+        return
+    _say(f"python {platform.python_version()}")
+    for package in PACKAGES:
+        try:
+            _say(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            _say(f"{package} not installed")
+    from lorem_openmm.integrations.openmm_force import probe_torchforce
+
+    try:
+        probe_torchforce()
+        _say("TorchForce: works")
+    except InstallationError as error:
+        _say(f"TorchForce: {error}")
+
+
+def schema(options: argparse.Namespace) -> None:
+    """``lorem-openmm schema``."""
+    document = config.Config.model_json_schema()
+    if options.output is None:
+        _say(json.dumps(document, indent=2, ensure_ascii=False))
+    elif not (options.output.is_file() and read_json(options.output) == document):
+        write_json(options.output, document)

@@ -1,0 +1,1 @@
+"""Doors to other programs: ASE, OpenMM, openmm-ml, lorem-jax."""

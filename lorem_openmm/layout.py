@@ -1,0 +1,58 @@
+"""Where the pipeline puts what it makes; the workflow and the command line agree because both ask here."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths below the output folder of a configuration.
+
+    Attributes:
+        root: The output folder.
+    """
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        """The configuration in force, as the workflow writes it."""
+        return self.root / "config.json"
+
+    @property
+    def report(self) -> Path:
+        """The HTML report."""
+        return self.root / "report.html"
+
+    @property
+    def comparison(self) -> Path:
+        """Folder of the figures and tables that compare runs."""
+        return self.root / "comparison"
+
+    def labels(self, dataset: str) -> Path:
+        """Labelled structures of a data set (extended XYZ); a summary (.json) is beside it."""
+        return self.root / "labels" / f"{dataset}.xyz"
+
+    def store(self, dataset: str) -> Path:
+        """Prepared data set; a report (.json) is beside it."""
+        return self.root / "data" / f"{dataset}.safetensors"
+
+    def run(self, run: str) -> Path:
+        """Folder of a training: checkpoints, metrics, logs."""
+        return self.root / "runs" / run
+
+    def model(self, run: str, suffix: str = ".safetensors") -> Path:
+        """Exported model file of a run."""
+        return self.root / "models" / f"{run}{suffix}"
+
+    def evaluation(self, run: str) -> Path:
+        """Folder of the errors and figures of a run."""
+        return self.root / "evaluation" / run
+
+    def simulation(self, simulation: str) -> Path:
+        """Folder of a molecular-dynamics run."""
+        return self.root / "simulations" / simulation
+
+    def analysis(self, simulation: str) -> Path:
+        """Folder of the analysis of a molecular-dynamics run."""
+        return self.root / "analysis" / simulation

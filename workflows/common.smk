@@ -1,0 +1,52 @@
+"""The checked configuration, where everything is, and what the targets are."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+from lorem_openmm import config as settings
+from lorem_openmm.files import write_json
+from lorem_openmm.layout import Layout
+
+CONFIG = settings.parse(settings.Config, config, "configuration")
+LAYOUT = Layout(Path(CONFIG.output))
+COMMAND = "lorem-openmm"
+IN_FORCE = f"--config {LAYOUT.config}"
+
+TARGETS = SimpleNamespace(
+    labels=[LAYOUT.labels(name) for name, dataset in CONFIG.datasets.items() if dataset.label],
+    evaluations=[LAYOUT.evaluation(run) / "metrics.json" for run in CONFIG.runs]
+    + [LAYOUT.comparison / "errors.csv"],
+    models=[LAYOUT.model(run, suffix) for run in CONFIG.runs for suffix in (".safetensors", ".pt")],
+    simulations=[LAYOUT.simulation(name) / "summary.json" for name in CONFIG.simulations],
+    analyses=[LAYOUT.analysis(name) / "summary.json" for name in CONFIG.simulations],
+)
+TARGETS.all = TARGETS.evaluations + TARGETS.models + TARGETS.analyses
+
+
+wildcard_constraints:
+    dataset="[^/]+",
+    run="[^/]+",
+    simulation="[^/]+",
+
+
+onstart:
+    write_json(LAYOUT.config, CONFIG.model_dump(mode="json"))
+
+
+def section(kind, name):
+    """The part of the configuration a job depends on; a change of it makes the job run again."""
+    return getattr(CONFIG, kind)[name].model_dump_json()
+
+
+def sources(wildcards):
+    """Files a data set is read from: its labels, or the user's own."""
+    dataset = CONFIG.datasets[wildcards.dataset]
+    if dataset.label:
+        return [LAYOUT.labels(wildcards.dataset)]
+    given = [dataset.structures, dataset.train, dataset.validation, dataset.test]
+    return [path for item in given if item for path in ([item] if isinstance(item, str) else item)]
+
+
+def stores(wildcards):
+    """Prepared data sets of a run."""
+    return [LAYOUT.store(name) for name in CONFIG.runs[wildcards.run].datasets]
