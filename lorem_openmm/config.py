@@ -17,6 +17,7 @@ Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 Index = Annotated[int, Field(ge=0)]
+Halogen = Literal["F", "Cl", "Br", "I"]
 
 
 class Section(BaseModel):
@@ -32,37 +33,66 @@ class Engine(Section):
         "tblite", description="tblite: xTB, milliseconds per frame; pyscf: DFT, seconds per frame"
     )
     method: str = Field(
-        "GFN1-xTB", description="tblite: GFN1-xTB, GFN2-xTB, IPEA1-xTB; pyscf: a functional, for example PBE0"
+        "GFN2-xTB",
+        description="tblite: GFN1-xTB, GFN2-xTB, IPEA1-xTB; pyscf: HF or a functional, for example PBE0",
     )
     basis: str = Field("def2-SVPD", description="basis set (pyscf only)")
+
+
+class Acceptance(Section):
+    """What a label has to satisfy to be kept; a frame that does not is tried again more safely, else rejected."""
+
+    charge_tolerance: Positive = Field(
+        0.01, description="largest charge in e that may leak between fragments that do not touch"
+    )
+    energy_tolerance: Positive = Field(
+        0.05,
+        description="largest mismatch in eV of the energy between neighbouring frames and the work of their forces",
+    )
+    max_force: Positive = Field(25.0, description="largest force in eV/Å on an atom")
 
 
 class Sn2Label(Section):
     """Frames of X⁻ + CH₃Y at charge −1: approach, barrier, separated products, fragments."""
 
     kind: Literal["sn2"]
-    engine: Engine = Field(default_factory=lambda: Engine(method="GFN1-xTB"), description="labelling engine")
-    reactions: list[tuple[str, str]] = Field(
-        default=[("Cl", "Br"), ("Cl", "Cl"), ("Br", "Br")],
+    engine: Engine = Field(default_factory=Engine, description="labelling engine")
+    acceptance: Acceptance = Field(default_factory=Acceptance, description="checks of the labels")
+    reactions: Annotated[list[tuple[Halogen, Halogen]], Field(min_length=1)] = Field(
+        default=[("Cl", "Cl"), ("Cl", "Br"), ("Br", "Br")],
         description="pairs (X, Y) of halogens for X- + CH3Y; both directions are sampled",
     )
-    num_frames: Count = Field(2000, description="number of frames kept over all reactions, fragments included")
-    max_separation: Positive = Field(
-        15.0, description="largest distance in Å between carbon and the halogen that is not bound"
+    num_frames: Count = Field(
+        2000, description="number of displaced frames over all reactions, fragments and trajectories included"
     )
-    temperature: Positive = Field(300.0, description="temperature in K of the thermal displacements")
+    trajectory_fraction: Fraction = Field(
+        0.25, description="share of num_frames taken from short Langevin trajectories with the engine"
+    )
+    num_profile_frames: Annotated[int, Field(ge=3)] = Field(
+        61, description="frames of the undisplaced collinear path of each reaction, flagged `profile`"
+    )
+    max_separation: Positive = Field(
+        15.0,
+        description="largest distance in Å between carbon and the halogen that is not bound; less where charge leaks",
+    )
+    temperature: Positive = Field(
+        500.0, description="temperature in K of displacements and trajectories, above that of a simulation"
+    )
 
 
 class DimersLabel(Section):
     """Dimers of amino-acid side-chain analogues in vacuum, random orientations, contact to far apart."""
 
     kind: Literal["dimers"]
-    engine: Engine = Field(default_factory=lambda: Engine(method="GFN2-xTB"), description="labelling engine")
-    fragments: list[str] = Field(
+    engine: Engine = Field(default_factory=Engine, description="labelling engine")
+    acceptance: Acceptance = Field(default_factory=Acceptance, description="checks of the labels")
+    fragments: Annotated[list[str], Field(min_length=1)] = Field(
         default=[
             "acetate",
-            "methylguanidinium",
+            "methylsulfonate",
             "methylammonium",
+            "tetramethylammonium",
+            "methylguanidinium",
             "imidazole",
             "methanol",
             "acetamide",
@@ -75,11 +105,17 @@ class DimersLabel(Section):
     num_dimers: Count = Field(
         200, description="number of random dimers (a pair of fragments in one relative orientation)"
     )
-    num_separations: Count = Field(12, description="frames along the separation of each dimer")
-    max_separation: Positive = Field(
-        15.0, description="largest distance in Å between the fragments' centres of mass beyond contact"
+    num_separations: Annotated[int, Field(ge=2)] = Field(12, description="frames along the separation of each dimer")
+    max_separation: Positive = Field(15.0, description="largest growth in Å of the fragments' distance beyond contact")
+    contact_factor: Positive = Field(
+        0.8, description="distance of the nearest atoms at contact, relative to their van der Waals sum"
     )
-    temperature: Positive = Field(300.0, description="temperature in K of the thermal displacements")
+    trajectory_frames: Index = Field(
+        4, description="frames of each dimer from a short Langevin trajectory with the engine, near contact"
+    )
+    temperature: Positive = Field(
+        500.0, description="temperature in K of displacements and trajectories, above that of a simulation"
+    )
 
 
 LabelSection = Annotated[Sn2Label | DimersLabel, Field(discriminator="kind")]
@@ -99,7 +135,8 @@ class Split(Section):
     )
     test_above: dict[str, float] | None = Field(
         None,
-        description="info key and threshold: structures above it are the test set (extrapolation), for example {separation_growth: 4.0}",
+        description="info key and threshold: structures above it are the test set (extrapolation), "
+        "for example {separation_growth: 4.0}",
     )
     seed: int = Field(0, description="seed of the random division")
 
@@ -163,6 +200,14 @@ class Model(Section):
         None, description="shortest wavelength in Å of the Ewald sum; default cutoff / 8"
     )
 
+    @model_validator(mode="after")
+    def _charges_fit_features(self) -> "Model":
+        if self.long_range and self.max_charge_degree > self.max_degree:
+            raise ValueError(
+                f"max_charge_degree must not exceed max_degree, received {self.max_charge_degree} > {self.max_degree}"
+            )
+        return self
+
 
 class Training(Section):
     """Optimiser, schedule and losses; the defaults are the paper's."""
@@ -208,8 +253,8 @@ class Simulation(Section):
 
     run: str = Field(description="name of the run whose model drives the dynamics")
     start: str = Field(
-        description="starting structure: `sn2:Cl,Br,3.2` (X- + CH3Y at a C-X distance in Å), `dimer:acetate,methylammonium,4.0` "
-        "(two fragments and the distance in Å of their centres beyond contact), or a file (extended XYZ, PDB)"
+        description="starting structure: `sn2:Cl,Br,3.2` (X- + CH3Y at a C-X distance in Å), "
+        "`dimer:acetate,methylammonium,4.0` (two fragments and the distance in Å of their centres beyond contact), or a file (extended XYZ, PDB)"
     )
     steps: Count = Field(2000, description="number of steps")
     timestep_fs: Positive = Field(0.5, description="time step in fs")
@@ -220,7 +265,8 @@ class Simulation(Section):
     report_interval: Count = Field(10, description="steps between frames and lines of state data")
     restraint: Annotated[float, Field(ge=0)] = Field(
         0.0,
-        description="stiffness in eV/Å^2 of a wall that starts at `restraint_distance` between the two molecules' centres; 0: none",
+        description="stiffness in eV/Å^2 of a wall that starts at `restraint_distance` between the two molecules' "
+        "centres; 0: none",
     )
     restraint_distance: Positive = Field(10.0, description="distance in Å at which the wall starts")
     implementation: Literal["auto", "torchforce", "pythonforce"] = Field(
@@ -234,6 +280,7 @@ class Config(Section):
     """The whole configuration file."""
 
     output: str = Field("results", description="folder of everything that is made")
+    seed: int = Field(1, description="seed of the structures that are made and labelled")
     datasets: dict[str, Dataset] = Field(description="data sets by name")
     models: dict[str, Model] = Field(description="hyper-parameter sets by name")
     training: dict[str, Training] = Field(description="training settings by name")

@@ -214,7 +214,7 @@ class MessagePassingRound(torch.nn.Module):
         return x, spherical, self.readout(x).squeeze(1)
 
     def _hidden(self, x: torch.Tensor, graph: AtomGraph) -> torch.Tensor:
-        """Hidden layer of the edge MLP and a one [n_edges, d + 1]; the first layer is applied per atom, not per edge."""
+        """Hidden layer of the edge MLP and a one [n_edges, d + 1]; its first layer is applied atom by atom."""
         first = self.pair_radial.layers[0]
         halves = first.weight.split(self.num_features, dim=1)
         centers = torch.nn.functional.linear(x, halves[0], first.bias).index_select(0, graph.centers)
