@@ -28,6 +28,7 @@ rule label_all:
 rule evaluate_all:
     input:
         TARGETS.evaluations,
+        LAYOUT.comparison,
 
 
 rule export_all:
@@ -43,8 +44,3 @@ rule simulate_all:
 rule analyze_all:
     input:
         TARGETS.analyses,
-
-
-rule report:
-    input:
-        LAYOUT.report,

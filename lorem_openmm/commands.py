@@ -88,8 +88,8 @@ def train(options: argparse.Namespace) -> None:
 def export(options: argparse.Namespace) -> None:
     """``lorem-openmm export``."""
     from lorem_openmm.export import save
+    from lorem_openmm.training.checkpoints import load_best
     from lorem_openmm.training.evaluate import training_record
-    from lorem_openmm.training.train import load_best
 
     settings, layout = _read(options)
     _entry(settings, "runs", options.name)

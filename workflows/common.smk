@@ -9,18 +9,30 @@ from lorem_openmm.layout import Layout
 
 CONFIG = settings.parse(settings.Config, config, "configuration")
 LAYOUT = Layout(Path(CONFIG.output))
-COMMAND = "lorem-openmm"
-IN_FORCE = f"--config {LAYOUT.config}"
 
 TARGETS = SimpleNamespace(
-    labels=[LAYOUT.labels(name) for name, dataset in CONFIG.datasets.items() if dataset.label],
-    evaluations=[LAYOUT.evaluation(run) / "metrics.json" for run in CONFIG.runs]
-    + [LAYOUT.comparison / "errors.csv"],
-    models=[LAYOUT.model(run, suffix) for run in CONFIG.runs for suffix in (".safetensors", ".pt")],
-    simulations=[LAYOUT.simulation(name) / "summary.json" for name in CONFIG.simulations],
-    analyses=[LAYOUT.analysis(name) / "summary.json" for name in CONFIG.simulations],
+    labels=[
+        LAYOUT.labels(name)
+        for name, dataset in CONFIG.datasets.items()
+        if dataset.label
+    ],
+    evaluations=[LAYOUT.evaluation(run) for run in CONFIG.runs],
+    models=[
+        LAYOUT.model(run, suffix)
+        for run in CONFIG.runs
+        for suffix in (".safetensors", ".pt")
+    ],
+    simulations=[
+        LAYOUT.simulation(name) / "summary.json" for name in CONFIG.simulations
+    ],
+    analyses=[LAYOUT.analysis(name) for name in CONFIG.simulations],
 )
-TARGETS.all = TARGETS.evaluations + TARGETS.models + TARGETS.analyses
+TARGETS.all = (
+    TARGETS.evaluations + [LAYOUT.comparison] + TARGETS.models + TARGETS.analyses
+)
+
+
+report: "report/workflow.rst"
 
 
 wildcard_constraints:
@@ -44,7 +56,12 @@ def sources(wildcards):
     if dataset.label:
         return [LAYOUT.labels(wildcards.dataset)]
     given = [dataset.structures, dataset.train, dataset.validation, dataset.test]
-    return [path for item in given if item for path in ([item] if isinstance(item, str) else item)]
+    return [
+        path
+        for item in given
+        if item
+        for path in ([item] if isinstance(item, str) else item)
+    ]
 
 
 def stores(wildcards):

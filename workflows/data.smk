@@ -9,10 +9,13 @@ rule prepare:
     output:
         store=LAYOUT.store("{dataset}"),
         report=LAYOUT.store("{dataset}").with_suffix(".json"),
-    params:
-        section=lambda wildcards: section("datasets", wildcards.dataset),
-        cutoff=lambda wildcards: largest_cutoff(CONFIG, wildcards.dataset),
     log:
         LAYOUT.root / "logs" / "prepare" / "{dataset}.log",
+    conda:
+        "../envs/run.yaml"
+    params:
+        config=str(LAYOUT.config),
+        section=lambda wildcards: section("datasets", wildcards.dataset),
+        cutoff=lambda wildcards: largest_cutoff(CONFIG, wildcards.dataset),
     shell:
-        "{COMMAND} prepare {wildcards.dataset} {IN_FORCE} 2>&1 | tee {log}"
+        "lorem-openmm prepare {wildcards.dataset} --config {params.config} 2>&1 | tee {log}"

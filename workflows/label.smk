@@ -5,11 +5,14 @@ rule label:
     output:
         structures=LAYOUT.labels("{dataset}"),
         summary=LAYOUT.labels("{dataset}").with_suffix(".json"),
-    params:
-        section=lambda wildcards: section("datasets", wildcards.dataset),
-        seed=CONFIG.seed,
     log:
         LAYOUT.root / "logs" / "label" / "{dataset}.log",
+    conda:
+        "../envs/run.yaml"
     threads: workflow.cores or 1
+    params:
+        config=str(LAYOUT.config),
+        section=lambda wildcards: section("datasets", wildcards.dataset),
+        seed=CONFIG.seed,
     shell:
-        "{COMMAND} label {wildcards.dataset} {IN_FORCE} --processes {threads} 2>&1 | tee {log}"
+        "lorem-openmm label {wildcards.dataset} --config {params.config} --processes {threads} 2>&1 | tee {log}"

@@ -3,20 +3,25 @@
 
 rule simulate:
     input:
-        model=lambda wildcards: LAYOUT.model(CONFIG.simulations[wildcards.simulation].run),
+        model=lambda wildcards: LAYOUT.model(
+            CONFIG.simulations[wildcards.simulation].run
+        ),
     output:
         summary=LAYOUT.simulation("{simulation}") / "summary.json",
         trajectory=LAYOUT.simulation("{simulation}") / "trajectory.dcd",
         topology=LAYOUT.simulation("{simulation}") / "topology.pdb",
         state=LAYOUT.simulation("{simulation}") / "state.csv",
-    params:
-        section=lambda wildcards: section("simulations", wildcards.simulation),
     log:
         LAYOUT.root / "logs" / "simulate" / "{simulation}.log",
+    conda:
+        "../envs/run.yaml"
     resources:
         gpu=1,
+    params:
+        config=str(LAYOUT.config),
+        section=lambda wildcards: section("simulations", wildcards.simulation),
     shell:
-        "{COMMAND} simulate {wildcards.simulation} {IN_FORCE} --model {input.model} 2>&1 | tee {log}"
+        "lorem-openmm simulate {wildcards.simulation} --config {params.config} --model {input.model} 2>&1 | tee {log}"
 
 
 rule analyze:
@@ -25,8 +30,19 @@ rule analyze:
         LAYOUT.simulation("{simulation}") / "topology.pdb",
         LAYOUT.simulation("{simulation}") / "state.csv",
     output:
-        summary=LAYOUT.analysis("{simulation}") / "summary.json",
+        report(
+            directory(LAYOUT.analysis("{simulation}")),
+            patterns=["{figure}.png"],
+            caption="report/analysis.rst",
+            category="Simulations",
+            subcategory="{simulation}",
+            labels={"file": "{figure}"},
+        ),
     log:
         LAYOUT.root / "logs" / "analyze" / "{simulation}.log",
+    conda:
+        "../envs/run.yaml"
+    params:
+        config=str(LAYOUT.config),
     shell:
-        "{COMMAND} analyze {wildcards.simulation} {IN_FORCE} 2>&1 | tee {log}"
+        "lorem-openmm analyze {wildcards.simulation} --config {params.config} 2>&1 | tee {log}"

@@ -6,27 +6,36 @@ rule train:
         stores,
     output:
         LAYOUT.run("{run}") / "result.json",
-    params:
-        model=lambda wildcards: section("models", CONFIG.runs[wildcards.run].model),
-        training=lambda wildcards: section("training", CONFIG.runs[wildcards.run].training),
     log:
         LAYOUT.root / "logs" / "train" / "{run}.log",
+    conda:
+        "../envs/run.yaml"
     threads: workflow.cores or 1
     resources:
         gpu=1,
+    params:
+        config=str(LAYOUT.config),
+        model=lambda wildcards: section("models", CONFIG.runs[wildcards.run].model),
+        training=lambda wildcards: section(
+            "training", CONFIG.runs[wildcards.run].training
+        ),
     shell:
-        "{COMMAND} train {wildcards.run} {IN_FORCE} 2> >(tee {log} >&2)"
+        "lorem-openmm train {wildcards.run} --config {params.config} 2> >(tee {log} >&2)"
 
 
 rule export:
     input:
         stores,
         result=LAYOUT.run("{run}") / "result.json",
-        metrics=LAYOUT.evaluation("{run}") / "metrics.json",
+        evaluation=LAYOUT.evaluation("{run}"),
     output:
         safetensors=LAYOUT.model("{run}", ".safetensors"),
         torchscript=LAYOUT.model("{run}", ".pt"),
     log:
         LAYOUT.root / "logs" / "export" / "{run}.log",
+    conda:
+        "../envs/run.yaml"
+    params:
+        config=str(LAYOUT.config),
     shell:
-        "{COMMAND} export {wildcards.run} {IN_FORCE} 2>&1 | tee {log}"
+        "lorem-openmm export {wildcards.run} --config {params.config} 2>&1 | tee {log}"

@@ -1,0 +1,46 @@
+"""Errors and figures of trained runs, one by one and side by side."""
+
+
+rule evaluate:
+    input:
+        stores,
+        result=LAYOUT.run("{run}") / "result.json",
+    output:
+        report(
+            directory(LAYOUT.evaluation("{run}")),
+            patterns=["{figure}.png", "table.csv"],
+            caption="report/evaluation.rst",
+            category="Evaluation",
+            subcategory="{run}",
+            labels={"file": "{figure}"},
+        ),
+    log:
+        LAYOUT.root / "logs" / "evaluate" / "{run}.log",
+    conda:
+        "../envs/run.yaml"
+    params:
+        config=str(LAYOUT.config),
+    shell:
+        "lorem-openmm evaluate {wildcards.run} --config {params.config} 2>&1 | tee {log}"
+
+
+rule compare:
+    input:
+        TARGETS.evaluations,
+    output:
+        report(
+            directory(LAYOUT.comparison),
+            patterns=["{figure}.png", "comparison.csv"],
+            caption="report/comparison.rst",
+            category="What long range buys",
+            labels={"file": "{figure}"},
+        ),
+    log:
+        LAYOUT.root / "logs" / "compare.log",
+    conda:
+        "../envs/run.yaml"
+    params:
+        config=str(LAYOUT.config),
+        runs=list(CONFIG.runs),
+    shell:
+        "lorem-openmm compare {params.runs} --config {params.config} 2>&1 | tee {log}"

@@ -1,0 +1,22 @@
+"""One HTML file with all figures and tables."""
+
+
+rule report:
+    input:
+        TARGETS.all,
+    output:
+        LAYOUT.report,
+    log:
+        LAYOUT.root / "logs" / "report.log",
+    conda:
+        "../envs/run.yaml"
+    params:
+        config=str(LAYOUT.config),
+    # The report is read off the finished jobs; --nolock because this workflow itself holds the lock.
+    shell:
+        "snakemake figures_all --report {output} --nolock --configfile {params.config} &> {log}"
+
+
+rule figures_all:
+    input:
+        TARGETS.all,
