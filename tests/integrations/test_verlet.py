@@ -1,0 +1,159 @@
+"""Lists with a skin hold what fresh lists hold, whatever atoms and cell do."""
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from helpers import graph_of, rattled_box, rattled_molecule, small_potential
+
+from lorem_openmm.graph import AtomGraph
+from lorem_openmm.integrations.verlet import ALL_PAIRS_LIMIT, VerletGraph
+from lorem_openmm.model import edge_vectors
+
+CUTOFF = 4.0
+
+
+def skewed_box() -> Atoms:
+    """A cell whose heights are below the cutoff."""
+    atoms = rattled_box()
+    atoms.set_cell([[4.6, 0.0, 0.0], [1.9, 3.9, 0.0], [-2.1, 1.7, 3.7]], scale_atoms=True)
+    return atoms
+
+
+def lists(atoms: Atoms, skin: float = 0.6, scripted: bool = True) -> torch.nn.Module:
+    module = VerletGraph(atoms.numbers.tolist(), CUTOFF, bool(atoms.pbc.all()), skin, torch.float64)
+    return torch.jit.script(module) if scripted else module
+
+
+def call(module: torch.nn.Module, atoms: Atoms) -> AtomGraph:
+    return module(torch.tensor(atoms.positions), torch.tensor(atoms.cell[:]))
+
+
+def moved(atoms: Atoms, positions: np.ndarray, cell: np.ndarray | None = None) -> Atoms:
+    return Atoms(atoms.numbers, positions, cell=atoms.cell[:] if cell is None else cell, pbc=atoms.pbc)
+
+
+def pairs_within(graph: AtomGraph, cutoff: float) -> list[tuple[float, ...]]:
+    """Sorted (i, j, vector) of the edges within a cutoff."""
+    vectors = edge_vectors(graph)
+    inside = torch.linalg.vector_norm(vectors, dim=1) < cutoff
+    rows = torch.cat([graph.centers[:, None], graph.neighbors[:, None], vectors], dim=1)[inside]
+    return sorted(tuple(row) for row in (rows.numpy().round(6) + 0.0).tolist())
+
+
+def assert_same_edges(graph: AtomGraph, atoms: Atoms) -> None:
+    assert pairs_within(graph, CUTOFF - 1e-5) == pairs_within(graph_of(atoms), CUTOFF - 1e-5)
+
+
+def walk(atoms: Atoms, steps: int, seed: int, box_noise: float):
+    """A random walk of the atoms and, if asked for, of the cell, whose atoms follow it every other time."""
+    rng = np.random.default_rng(seed)
+    positions, cell = atoms.positions.copy(), atoms.cell[:].copy()
+    for step in range(steps):
+        positions = positions + rng.normal(scale=0.03, size=positions.shape)
+        if box_noise:
+            deformation = np.eye(3) + rng.normal(scale=box_noise, size=(3, 3))
+            cell = cell @ deformation
+            if step % 2:
+                positions = positions @ deformation
+        yield moved(atoms, positions, cell)
+
+
+@pytest.mark.parametrize("box_noise", [0.0, 0.003, 0.02])
+def test_skin_list_holds_the_pairs_of_a_fresh_list(box_noise):
+    module = lists(skewed_box())
+    frames = list(walk(skewed_box(), 60, 3, box_noise))
+    for frame in frames:
+        assert_same_edges(call(module, frame), frame)
+    assert 1 < module.rebuilds < len(frames)
+
+
+def test_skin_list_gives_the_energies_and_forces_of_a_fresh_list():
+    potential = small_potential()
+    module = lists(skewed_box())
+    for frame in walk(skewed_box(), 20, 5, 0.003):
+        found = potential.evaluate(call(module, frame))
+        expected = potential.evaluate(graph_of(frame))
+        torch.testing.assert_close(found.energy, expected.energy, rtol=1e-13, atol=0)
+        torch.testing.assert_close(found.forces, expected.forces, rtol=1e-10, atol=1e-11)
+    assert module.rebuilds > 1
+
+
+def test_fixed_cell_rebuilds_when_an_atom_has_moved_by_half_the_skin():
+    module = lists(skewed_box(), skin=0.6)
+    call(module, skewed_box())
+    for distance, rebuilds in [(0.299, 1), (0.301, 2)]:
+        atoms = skewed_box()
+        atoms.positions[2, 1] += distance
+        call(module, atoms)
+        assert module.rebuilds == rebuilds
+
+
+def test_small_scaling_of_the_cell_keeps_the_list_and_a_large_one_does_not():
+    module, atoms = lists(skewed_box()), skewed_box()
+    for scale, rebuilds in [(1.0, 1), (1.01, 1), (0.99, 1), (0.9, 2)]:
+        frame = moved(atoms, atoms.positions * scale, atoms.cell[:] * scale)
+        assert_same_edges(call(module, frame), frame)
+        assert module.rebuilds == rebuilds
+
+
+def test_atoms_several_boxes_away():
+    atoms = skewed_box()
+    away = moved(atoms, atoms.positions + np.random.default_rng(2).integers(-40, 41, size=(7, 3)) @ atoms.cell[:])
+    module = lists(atoms)
+    call(module, atoms)
+    assert pairs_within(call(module, away), CUTOFF - 1e-5) == pairs_within(graph_of(atoms), CUTOFF - 1e-5)
+    assert module.rebuilds == 2  # a wrap looks like a displacement
+    single = VerletGraph(atoms.numbers.tolist(), CUTOFF, True, 0.6, torch.float32)
+    potential = small_potential().float()
+    near, far = potential.evaluate(call(single, atoms)), potential.evaluate(call(single, away))
+    torch.testing.assert_close(near.forces, far.forces, rtol=1e-5, atol=1e-5)
+
+
+def test_small_molecules_list_all_pairs_once():
+    atoms = rattled_molecule()
+    module = lists(atoms)
+    for frame in walk(moved(atoms, atoms.positions * 2.0 + 100.0), 5, 4, 0.0):
+        graph = call(module, frame)
+        assert graph.centers.shape[0] == len(atoms) * (len(atoms) - 1)
+        assert_same_edges(graph, frame)
+    assert module.rebuilds == 1
+
+
+def test_large_molecules_have_lists():
+    n_atoms = ALL_PAIRS_LIMIT + 8
+    atoms = Atoms(f"C{n_atoms}", np.random.default_rng(0).random((n_atoms, 3)) * 9.0)
+    module = lists(atoms)
+    for scale in (1.0, 1.02, 1.3):
+        frame = moved(atoms, atoms.positions * scale)
+        assert_same_edges(call(module, frame), frame)
+    assert module.rebuilds == 2
+
+
+@pytest.mark.parametrize("scripted", [False, True])
+@pytest.mark.parametrize(
+    "atoms",
+    [
+        Atoms("C"),
+        Atoms("C", positions=[[30.0, 30.0, 30.0]], cell=[50.0] * 3, pbc=True),
+        Atoms("C", positions=[[1.0, 1.0, 1.0]], cell=[3.0] * 3, pbc=True),
+        Atoms("C40", positions=np.arange(120.0).reshape(40, 3) * 20.0),
+    ],
+    ids=["one atom", "one atom in a large box", "one atom and its images", "atoms far apart"],
+)
+def test_empty_and_single_atom_lists(atoms, scripted):
+    potential = small_potential()
+    graph = call(lists(atoms, scripted=scripted), atoms)
+    assert_same_edges(graph, atoms)
+    found, expected = potential.evaluate(graph), potential.evaluate(graph_of(atoms))
+    torch.testing.assert_close(found.energy, expected.energy, rtol=1e-13, atol=0)
+    torch.testing.assert_close(found.forces, expected.forces, rtol=1e-10, atol=1e-10)
+
+
+def test_unstable_simulations_are_reported():
+    atoms = skewed_box()
+    atoms.positions[0, 0] = np.inf
+    with pytest.raises(RuntimeError, match="must be finite"):
+        call(lists(atoms, scripted=False), atoms)
+    with pytest.raises(RuntimeError, match="must have a volume"):
+        call(lists(atoms, scripted=False), moved(atoms, np.zeros((7, 3)), np.diag([5.0, 5.0, 0.0])))
