@@ -1,0 +1,1 @@
+"""Labelling: structures made here, with energies and forces from quantum-chemistry engines."""

@@ -1,0 +1,72 @@
+"""Amino-acid side-chain analogues: geometry, charge and family of each.
+
+The geometries in ``fragments.xyz`` are GFN2-xTB minima in vacuum (largest force 2e-4 eV/Å), rounded to 1e-4 Å.
+"""
+
+from functools import cache
+from importlib.resources import files
+from io import StringIO
+from typing import NamedTuple
+
+import ase.io
+import numpy as np
+from ase import Atoms
+
+from lorem_openmm.errors import ConfigError, did_you_mean
+
+FAMILIES = ("C", "P", "A")
+
+
+class Fragment(NamedTuple):
+    """A small molecule that stands for a side chain.
+
+    Attributes:
+        name: Its name in the configuration.
+        charge: Total charge in e.
+        family: C charged, P polar, A apolar.
+        numbers: [n_atoms] atomic numbers.
+        positions: [n_atoms, 3] positions in Å of the relaxed molecule, centre of mass at the origin.
+    """
+
+    name: str
+    charge: int
+    family: str
+    numbers: np.ndarray
+    positions: np.ndarray
+
+    def atoms(self) -> Atoms:
+        """Returns the relaxed molecule as ASE atoms."""
+        return Atoms(numbers=self.numbers, positions=self.positions)
+
+
+@cache
+def all_fragments() -> dict[str, Fragment]:
+    """Returns every fragment by name, in the order of the file."""
+    text = files("lorem_openmm.data.label").joinpath("fragments.xyz").read_text(encoding="utf-8")
+    frames = ase.io.read(StringIO(text), index=":", format="extxyz")
+    fragments = {}
+    for atoms in frames:
+        positions = atoms.positions - atoms.get_center_of_mass()
+        name = str(atoms.info["name"])
+        fragments[name] = Fragment(name, int(atoms.info["charge"]), str(atoms.info["family"]), atoms.numbers, positions)
+    return fragments
+
+
+def fragment(name: str) -> Fragment:
+    """Returns the fragment of that name.
+
+    Raises:
+        ConfigError: If there is none; the message lists the known ones.
+    """
+    known = all_fragments()
+    if name not in known:
+        raise ConfigError(
+            f"fragments: no fragment named '{name}'.{did_you_mean(name, known)} Known: {', '.join(known)}"
+        )
+    return known[name]
+
+
+def pair_class(first: Fragment, second: Fragment) -> str:
+    """Returns the class of a dimer: AA, CA, CC, CP, PA or PP."""
+    order = "CPA"
+    return "".join(sorted((first.family, second.family), key=order.index))

@@ -1,0 +1,50 @@
+"""The work of labelling a data set, cut into units that can be done in any order and resumed."""
+
+import zlib
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from ase import Atoms
+
+from lorem_openmm.data.label.acceptance import Labeller
+
+
+class Unit(NamedTuple):
+    """A piece of work, done by one process and stored as one part.
+
+    Attributes:
+        key: Its name, unique in the data set.
+        arguments: What it needs, as plain JSON values.
+    """
+
+    key: str
+    arguments: dict[str, Any]
+
+    def rng(self, seed: int) -> np.random.Generator:
+        """Returns this unit's own random numbers: the same whichever process does it, and when."""
+        return np.random.default_rng([seed, zlib.crc32(self.key.encode())])
+
+
+class Part(NamedTuple):
+    """What a unit made.
+
+    Attributes:
+        frames: Labelled structures.
+        notes: Plain JSON values for the summary and for later stages.
+    """
+
+    frames: list[Atoms]
+    notes: dict[str, Any]
+
+
+class Plan(Protocol):
+    """How one kind of data set is made, in two stages; the second may depend on what the first found."""
+
+    def first_stage(self) -> list[Unit]:
+        """Returns the units that come first."""
+
+    def second_stage(self, notes: dict[str, dict[str, Any]]) -> list[Unit]:
+        """Returns the remaining units, given the notes of the first by key."""
+
+    def make(self, unit: Unit, labeller: Labeller, rng: np.random.Generator) -> Part:
+        """Does one unit."""
