@@ -97,9 +97,17 @@ def test_small_scaling_of_the_cell_keeps_the_list_and_a_large_one_does_not():
         assert module.rebuilds == rebuilds
 
 
+def test_images_approach_when_the_cell_shrinks_and_atoms_stand_still():
+    atoms = Atoms("C2", positions=[[0.1, 0.0, 0.0], [15.4, 0.0, 0.0]], cell=[20.0] * 3, pbc=True)
+    module = lists(atoms)
+    assert pairs_within(call(module, atoms), CUTOFF) == []
+    smaller = moved(atoms, atoms.positions, np.diag([19.2, 20.0, 20.0]))
+    assert len(pairs_within(call(module, smaller), CUTOFF)) == 2
+
+
 def test_atoms_several_boxes_away():
     atoms = skewed_box()
-    away = moved(atoms, atoms.positions + np.random.default_rng(2).integers(-40, 41, size=(7, 3)) @ atoms.cell[:])
+    away = moved(atoms, atoms.positions + np.random.default_rng(2).integers(-4000, 4001, size=(7, 3)) @ atoms.cell[:])
     module = lists(atoms)
     call(module, atoms)
     assert pairs_within(call(module, away), CUTOFF - 1e-5) == pairs_within(graph_of(atoms), CUTOFF - 1e-5)
