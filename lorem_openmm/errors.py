@@ -24,8 +24,16 @@ class UnknownElementError(LoremError, ValueError):
     """A structure holds an element the model was not trained on."""
 
 
+class TrainingError(LoremError, RuntimeError):
+    """A training cannot go on; the message says what to change."""
+
+
 class InstallationError(LoremError, RuntimeError):
     """An optional part is missing or does not match the others; the message says what to install."""
+
+
+class SimulationError(LoremError, RuntimeError):
+    """A simulation became unstable; the message says when and what to change."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

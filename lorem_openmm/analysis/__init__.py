@@ -1,0 +1,1 @@
+"""Analysis of trajectories with MDTraj: reaction coordinates, distances, contacts, energy conservation."""

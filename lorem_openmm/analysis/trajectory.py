@@ -1,0 +1,97 @@
+"""Reading what a simulation wrote."""
+
+import ctypes
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import mdtraj
+import numpy as np
+import pandas as pd
+
+from lorem_openmm.errors import DataError
+from lorem_openmm.files import read_json
+from lorem_openmm.simulate.energy import read_state
+from lorem_openmm.simulate.molecules import join_residues
+from lorem_openmm.simulate.records import STATE, SUMMARY, TOPOLOGY, TRAJECTORY
+
+
+class SimulationData(NamedTuple):
+    """A trajectory with its energies, frame by frame.
+
+    Attributes:
+        trajectory: MDTraj's, [n_frames] with the times of the frames in ps.
+        state: [n_frames] energies in eV and temperatures in K, see :func:`lorem_openmm.simulate.energy.read_state`.
+        molecules: Indices of the atoms of each molecule.
+        summary: What the simulation says about itself; empty if it is not finished.
+    """
+
+    trajectory: mdtraj.Trajectory
+    state: pd.DataFrame
+    molecules: list[np.ndarray]
+    summary: dict[str, Any]
+
+
+def load_simulation(folder: str | Path, stride: int = 1) -> SimulationData:
+    """Reads the folder of a simulation, finished or not.
+
+    Args:
+        folder: With ``topology.pdb``, ``trajectory.dcd`` and ``state.csv``; of a run that has not finished, its folder
+            ``unfinished``.
+        stride: Read every ``stride``-th frame.
+
+    Raises:
+        DataError: If a file is missing or damaged, there is no frame, or positions are not finite.
+    """
+    folder = Path(folder)
+    for name in (TOPOLOGY, TRAJECTORY, STATE):
+        if not (folder / name).is_file():
+            raise DataError(f"{folder / name}: no such file; give the folder of a simulation, and run it first")
+    path = folder / TRAJECTORY
+    if path.stat().st_size == 0:
+        raise DataError(f"{path}: is empty, the simulation wrote no frame; run it to its end")
+    try:
+        # Names as they are: MDTraj would rename the residues it takes for those of proteins.
+        topology = mdtraj.load_pdb(folder / TOPOLOGY, standard_names=False).topology
+        with _quiet():
+            trajectory = mdtraj.load_dcd(str(path), top=topology)
+    except (OSError, ValueError, IndexError, KeyError, RuntimeError) as error:
+        raise DataError(f"{path}: cannot be read with {TOPOLOGY} ({error!s:.200}); run the simulation again") from None
+    state = read_state(folder / STATE)
+    n_frames = min(len(trajectory), len(state))  # a run that goes on may have written one of the two only
+    if n_frames == 0:
+        raise DataError(f"{path}: holds no frame; run the simulation to its end")
+    if not np.isfinite(trajectory.xyz[:n_frames]).all():
+        raise DataError(f"{path}: positions must be finite, received NaN or infinity; the simulation became unstable")
+    frames = slice(0, n_frames, stride)
+    trajectory, state = trajectory[frames], state.iloc[frames].reset_index(drop=True)
+    trajectory.time = state["time"].to_numpy()
+    summary = read_json(folder / SUMMARY) if (folder / SUMMARY).is_file() else {}
+    return SimulationData(trajectory, state, molecules_of(topology), summary)
+
+
+def molecules_of(topology: mdtraj.Topology) -> list[np.ndarray]:
+    """Returns the atoms of each molecule: residues, joined where a bond connects them."""
+    residues = [atom.residue.index for atom in topology.atoms]
+    return join_residues(residues, [(a.residue.index, b.residue.index) for a, b in topology.bonds])
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Sends what C code prints to standard output nowhere: MDTraj's DCD reader reports every file it opens."""
+    libc = ctypes.CDLL(None)
+    sys.stdout.flush()
+    libc.fflush(None)
+    kept = os.dup(1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        yield
+    finally:
+        libc.fflush(None)
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)

@@ -1,0 +1,1 @@
+"""Molecular dynamics with OpenMM: starting structures, runs that continue where they were, constant-energy tests."""

@@ -1,0 +1,173 @@
+"""What a simulation writes, in an order that survives a kill at any moment.
+
+While a run goes on, its files lie in the folder ``unfinished``; at the end they move up, and the summary is written
+last. So a file with its final name is complete, and what is unfinished can be continued.
+
+A checkpoint is complete once ``progress.json`` names it. It records the lengths of trajectory and table; to continue,
+both are cut to these lengths, so that no frame is missing and none is there twice.
+"""
+
+import os
+import struct
+from pathlib import Path
+from typing import Any
+
+from lorem_openmm.errors import ConfigError, DataError
+from lorem_openmm.files import atomic_path, read_json, sha256_of_file, write_json
+
+TRAJECTORY = "trajectory.dcd"
+STATE = "state.csv"
+TOPOLOGY = "topology.pdb"
+CHECKPOINT = "checkpoint.chk"
+SUMMARY = "summary.json"
+PROGRESS = "progress.json"
+UNFINISHED = "unfinished"
+MOVED = (TRAJECTORY, STATE, TOPOLOGY, CHECKPOINT)
+
+
+class Records:
+    """The files of one run, and how far it is.
+
+    Args:
+        output: Folder of the finished run.
+    """
+
+    def __init__(self, output: Path):
+        self.output = output
+        self.folder = output / UNFINISHED
+        self.trajectory = self.folder / TRAJECTORY
+        self.state = self.folder / STATE
+        self.topology = self.folder / TOPOLOGY
+        self.progress_file = self.folder / PROGRESS
+        self.summary_file = output / SUMMARY
+
+    def finished(self) -> dict[str, Any] | None:
+        """Returns the summary of a finished run, if all its files are there."""
+        complete = self.summary_file.is_file() and all((self.output / name).is_file() for name in MOVED)
+        return read_json(self.summary_file) if complete and not self.progress_file.is_file() else None
+
+    def started(self) -> dict[str, Any] | None:
+        """Returns what the last checkpoint of an unfinished run recorded."""
+        return read_json(self.progress_file) if self.progress_file.is_file() else None
+
+    def remove(self) -> None:
+        """Removes everything that a run writes, the summary first."""
+        names = [self.summary_file, *(self.output / name for name in MOVED)]
+        names += [self.progress_file, *(self.folder.iterdir() if self.folder.is_dir() else ())]
+        for path in names:
+            path.unlink(missing_ok=True)
+        if self.folder.is_dir():
+            self.folder.rmdir()
+
+    def reopen(self, summary: dict[str, Any]) -> None:
+        """Makes a finished run unfinished again, to make it longer; `restore` takes its files back.
+
+        Args:
+            summary: Of the finished run.
+        """
+        write_json(self.progress_file, {**summary["restart"], "settings": summary["settings"]})
+        self.summary_file.unlink(missing_ok=True)
+
+    def save(self, checkpoint: bytes, progress: dict[str, Any]) -> None:
+        """Writes a checkpoint.
+
+        Args:
+            checkpoint: OpenMM's.
+            progress: At least ``step``; the lengths of the files are added.
+        """
+        previous = (self.started() or {}).get("checkpoint")
+        lengths = {}
+        for path in (self.trajectory, self.state):
+            lengths[path.name] = path.stat().st_size if path.is_file() else 0
+            if lengths[path.name]:
+                _flush(path)
+        # Each checkpoint has its own name: the old one stays whole until progress.json names the new one.
+        name = f"checkpoint-{progress['step']}.chk"
+        with atomic_path(self.folder / name) as temporary:
+            temporary.write_bytes(checkpoint)
+        digest = sha256_of_file(self.folder / name)
+        write_json(self.progress_file, {**progress, "lengths": lengths, "checkpoint": name, "sha256": digest})
+        if previous not in (None, name):
+            (self.folder / previous).unlink(missing_ok=True)
+
+    def restore(self) -> bytes:
+        """Cuts trajectory and table to the last checkpoint, and returns it.
+
+        Raises:
+            DataError: If a file is shorter than the checkpoint says, or was altered.
+        """
+        progress = read_json(self.progress_file)
+        for name in MOVED:  # a kill while files were moving up
+            if not (self.folder / name).is_file():
+                self._move(self.output / name, self.folder / name)
+        checkpoint = self.folder / progress["checkpoint"]
+        self._move(self.folder / CHECKPOINT, checkpoint)
+        if not checkpoint.is_file() or sha256_of_file(checkpoint) != progress["sha256"]:
+            raise DataError(f"{checkpoint}: missing or altered; {self._start_anew()}")
+        for path in (self.trajectory, self.state):
+            length = progress["lengths"][path.name]
+            found = path.stat().st_size if path.is_file() else 0
+            if found < length:
+                raise DataError(
+                    f"{path}: must hold at least the {length} bytes of the last checkpoint; found {found}; "
+                    f"{self._start_anew()}"
+                )
+            if length == 0:
+                path.unlink(missing_ok=True)
+            elif found > length:
+                os.truncate(path, length)
+        if self.trajectory.is_file():
+            _count_frames(self.trajectory, progress["frames"], progress["report_interval"])
+        return checkpoint.read_bytes()
+
+    def finish(self, summary: dict[str, Any]) -> dict[str, Any]:
+        """Moves everything to its final name and writes the summary, which it returns."""
+        progress = read_json(self.progress_file)
+        for name in MOVED:
+            source = progress["checkpoint"] if name == CHECKPOINT else name
+            self._move(self.folder / source, self.output / name)
+        summary = {**summary, "restart": {key: progress[key] for key in progress if key != "settings"}}
+        write_json(self.summary_file, summary)
+        for path in self.folder.iterdir():
+            path.unlink()
+        self.folder.rmdir()
+        return summary
+
+    def refuse_changes(self, before: dict[str, Any], now: dict[str, Any]) -> None:
+        """Compares the settings of a run that exists with those asked for.
+
+        Raises:
+            ConfigError: If any differs; the message lists old and new values.
+        """
+        changes = [
+            f"{key}: {before.get(key)} -> {now.get(key)}"
+            for key in sorted(before.keys() | now.keys())
+            if before.get(key) != now.get(key)
+        ]
+        if changes:
+            raise ConfigError(
+                f"{self.output}: holds a simulation with other settings ({'; '.join(changes)}); {self._start_anew()}"
+            )
+
+    def _start_anew(self) -> str:
+        return "choose another output, or start anew with --restart (which removes what is there)"
+
+    @staticmethod
+    def _move(source: Path, target: Path) -> None:
+        if source.is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            source.replace(target)
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())
+
+
+def _count_frames(trajectory: Path, frames: int, interval: int) -> None:
+    """Writes the number of frames and the last step into a DCD header, where appending reads them."""
+    with trajectory.open("r+b") as stream:
+        stream.seek(8)
+        stream.write(struct.pack("<i", frames))
+        stream.seek(20)
+        stream.write(struct.pack("<i", frames * interval))

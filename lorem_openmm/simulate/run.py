@@ -1,0 +1,250 @@
+"""Molecular dynamics from a configuration: runs that continue where they were, and are not done twice."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openmm
+from openmm import app, unit
+
+from lorem_openmm import config
+from lorem_openmm.errors import ConfigError, DataError, SimulationError
+from lorem_openmm.files import atomic_path, sha256_of_file
+from lorem_openmm.progress import progress
+from lorem_openmm.simulate import engine
+from lorem_openmm.simulate.energy import nve_drift, read_state
+from lorem_openmm.simulate.records import Records
+from lorem_openmm.simulate.systems import file_of, is_built, starting_structure
+from lorem_openmm.units import ANGSTROM_PER_NANOMETER
+
+CHECKPOINT_SECONDS = 30.0
+SHORTEST_FIT = 10  # lines of energies below which no drift is stated
+
+
+def simulate(
+    simulation: config.Simulation,
+    model: str | Path,
+    output: str | Path,
+    device: str = "auto",
+    resume: bool = True,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+) -> dict[str, Any]:
+    """Runs molecular dynamics, or continues it, and returns its summary.
+
+    Writes ``trajectory.dcd`` (molecules never broken by the box), ``topology.pdb`` (the structure at step 0),
+    ``state.csv``, ``checkpoint.chk`` and ``summary.json``. A run that was killed continues at its last checkpoint
+    without missing or repeated frames; a finished one is returned as it is, or continued if only ``steps`` has grown.
+
+    Built structures (``sn2:``, ``dimer:``) are minimised for a moment, at the distance that was asked for, because
+    their bonds are idealised; so are structures from files, except at constant energy (no friction), where a file is
+    taken as equilibrated. Velocities are drawn at the temperature.
+
+    Args:
+        simulation: Settings.
+        model: Model file (.safetensors or .pt).
+        output: Folder.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ...
+        resume: Continue what is there; otherwise remove it first.
+        checkpoint_seconds: Time between checkpoints.
+
+    Raises:
+        ConfigError: If the settings are impossible, or the folder holds a run with other settings.
+        DataError: If the starting structure cannot be read, or files of the unfinished run are damaged.
+        ModelFileError: If the model file is missing or damaged.
+        UnknownElementError: If the model does not know an element.
+        InstallationError: If the device or the implementation is not available.
+        SimulationError: If the dynamics becomes unstable.
+    """
+    if simulation.report_interval > simulation.steps:
+        raise ConfigError(
+            f"report_interval: must be at most steps ({simulation.steps}), else no frame is written; "
+            f"received {simulation.report_interval}"
+        )
+    records = Records(Path(output))
+    if not resume:
+        records.remove()
+    settings = _settings(simulation, Path(model))
+    finished = records.finished()
+    if finished is not None:
+        records.refuse_changes(finished["settings"], settings)
+        if finished["steps"] == simulation.steps:
+            return finished
+        _refuse_fewer_steps(simulation, finished["steps"], records)
+        records.reopen(finished)
+    before = records.started()
+    if before is not None:
+        records.refuse_changes(before["settings"], settings)
+        _refuse_fewer_steps(simulation, before["step"], records)
+    return _Run(simulation, Path(model), records, settings, device, checkpoint_seconds).complete()
+
+
+class _Run:
+    """One run from its start, or its last checkpoint, to its end."""
+
+    def __init__(
+        self,
+        simulation: config.Simulation,
+        model: Path,
+        records: Records,
+        settings: dict[str, Any],
+        device: str,
+        checkpoint_seconds: float,
+    ):
+        self.simulation, self.records, self.settings = simulation, records, settings
+        self.checkpoint_seconds = checkpoint_seconds
+        self.device = engine.choose_device(device, simulation.precision)
+        self.start = starting_structure(simulation.start, simulation.seed)
+        self.system = engine.create_system(self.start, simulation, model, self.device)
+        self.seconds, self.timed_steps = 0.0, 0
+
+    def complete(self) -> dict[str, Any]:
+        """Runs to the end and returns the summary."""
+        before = self.records.started()
+        if before is None:
+            dynamics = self._begin()
+        else:
+            dynamics = self._continue(before)
+        self._add_reporters(dynamics)
+        self._advance(dynamics)
+        dynamics.reporters.clear()  # closes their files
+        return self.records.finish(self._summary())
+
+    def _begin(self) -> app.Simulation:
+        self.records.remove()
+        positions = self.start.positions
+        if self.simulation.friction_per_ps > 0 or is_built(self.simulation.start):
+            positions = engine.minimize(self.system, self.start, self.device)
+        dynamics = engine.create_simulation(self.system, self.start, self.simulation, self.device)
+        dynamics.context.setPositions(positions / ANGSTROM_PER_NANOMETER)
+        dynamics.context.setVelocitiesToTemperature(
+            self.simulation.temperature * unit.kelvin, engine.openmm_seed(self.simulation.seed)
+        )
+        with atomic_path(self.records.topology) as temporary, temporary.open("w") as stream:
+            app.PDBFile.writeFile(self.start.topology, positions * unit.angstrom, stream, keepIds=True)
+        self._save(dynamics)
+        return dynamics
+
+    def _continue(self, before: dict[str, Any]) -> app.Simulation:
+        platform = self.device.platform.getName()
+        if before["platform"] != platform:
+            raise ConfigError(
+                f"device: {self.records.output} was begun on OpenMM's {before['platform']} platform, whose checkpoints "
+                f"{platform} cannot read; choose the device it was begun on, or start anew with --restart"
+            )
+        checkpoint = self.records.restore()
+        dynamics = engine.create_simulation(self.system, self.start, self.simulation, self.device)
+        try:
+            dynamics.context.loadCheckpoint(checkpoint)
+        except openmm.OpenMMException as error:
+            raise DataError(
+                f"{self.records.folder}: OpenMM {openmm.__version__} cannot read the checkpoint ({error}); "
+                "continue with the version that wrote it, or start anew with --restart"
+            ) from None
+        return dynamics
+
+    def _add_reporters(self, dynamics: app.Simulation) -> None:
+        interval = self.simulation.report_interval
+        appends = dynamics.currentStep >= interval
+        periodic = self.start.topology.getPeriodicBoxVectors() is not None
+        # Without bonds every atom is a molecule of its own: wrapping would break the real ones.
+        trajectory, state = str(self.records.trajectory), str(self.records.state)
+        dynamics.reporters.append(app.DCDReporter(trajectory, interval, append=appends, enforcePeriodicBox=False))
+        columns = ("step", "time", "potentialEnergy", "kineticEnergy", "totalEnergy", "temperature", "speed")
+        dynamics.reporters.append(
+            app.StateDataReporter(state, interval, **dict.fromkeys(columns, True), volume=periodic, append=appends)
+        )
+
+    def _advance(self, dynamics: app.Simulation) -> None:
+        saved = begun = time.monotonic()
+        first = dynamics.currentStep
+        targets = list(self._targets(first))
+        for k, target in enumerate(progress(targets, len(targets), f"simulate {self.simulation.start}")):
+            self._step(dynamics, target - dynamics.currentStep)
+            now = time.monotonic()
+            if k == 0 and len(targets) > 1:  # the first steps compile and warm up
+                begun, first = now, target
+            if now - saved > self.checkpoint_seconds:
+                self._save(dynamics)
+                saved = time.monotonic()
+        self.seconds, self.timed_steps = time.monotonic() - begun, dynamics.currentStep - first
+        self._save(dynamics)
+
+    def _targets(self, step: int) -> Iterator[int]:
+        interval, steps = self.simulation.report_interval, self.simulation.steps
+        yield from range((step // interval + 1) * interval, steps + 1, interval)
+        if steps % interval and step < steps:
+            yield steps
+
+    def _step(self, dynamics: app.Simulation, steps: int) -> None:
+        begun = dynamics.currentStep
+        try:
+            dynamics.step(steps)
+        except Exception as error:
+            # Reporters, OpenMM and the model's force each have their own exception for this.
+            if not any(word in str(error).lower() for word in ("nan", "infinite", "finite")):
+                raise
+            raise SimulationError(
+                f"{self.simulation.start}: the dynamics became unstable between step {begun} and {begun + steps} "
+                f"({error!s:.120}). Use a shorter time step than {self.simulation.timestep_fs} fs or a lower "
+                "temperature; if that does not help, the model was not trained on structures like these"
+            ) from error
+
+    def _save(self, dynamics: app.Simulation) -> None:
+        step = dynamics.currentStep
+        self.records.save(
+            dynamics.context.createCheckpoint(),
+            {
+                "settings": self.settings,
+                "platform": self.device.platform.getName(),
+                "step": step,
+                "frames": step // self.simulation.report_interval,
+                "report_interval": self.simulation.report_interval,
+            },
+        )
+
+    def _summary(self) -> dict[str, Any]:
+        simulation, table = self.simulation, read_state(self.records.state)
+        dof = engine.degrees_of_freedom(self.system)
+        second_half = table["temperature"].to_numpy()[len(table) // 2 :]
+        nanoseconds = self.timed_steps * simulation.timestep_fs * 1e-6
+        conservation = None
+        if simulation.friction_per_ps == 0 and len(table) >= SHORTEST_FIT:
+            conservation = nve_drift(
+                table["total_energy"].to_numpy(), table["time"].to_numpy(), float(table["temperature"].mean()), dof
+            )._asdict()
+        return {
+            "settings": self.settings,
+            "platform": self.device.platform.getName(),
+            "implementation": engine.implementation_of(self.system),
+            "precision": simulation.precision,
+            "steps": simulation.steps,
+            "time_ps": simulation.steps * simulation.timestep_fs * 1e-3,
+            "frames": len(table),
+            "n_atoms": len(self.start.positions),
+            "n_molecules": len(self.start.molecules),
+            "degrees_of_freedom": dof,
+            "ns_per_day": nanoseconds / self.seconds * 86400 if self.timed_steps else None,
+            "temperature_mean": float(np.mean(second_half)),
+            "temperature_max": float(table["temperature"].max()),
+            "energy_conservation": conservation,
+            "versions": {"openmm": openmm.__version__},
+        }
+
+
+def _settings(simulation: config.Simulation, model: Path) -> dict[str, Any]:
+    """Returns everything the trajectory depends on, but its length."""
+    settings = simulation.model_dump(mode="json", exclude={"run", "steps"})
+    settings["model_sha256"] = sha256_of_file(model) if model.is_file() else None
+    file, _ = file_of(simulation.start)
+    settings["start_sha256"] = sha256_of_file(file) if file.is_file() else None
+    return settings
+
+
+def _refuse_fewer_steps(simulation: config.Simulation, done: int, records: Records) -> None:
+    if simulation.steps < done:
+        raise ConfigError(
+            f"steps: {records.output} holds {done} steps already; received {simulation.steps}; "
+            "choose another output, or start anew with --restart"
+        )

@@ -1,0 +1,227 @@
+"""Real OpenMM runs of a random-weight model: files, continuation after a kill, refusals, the wall."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import mdtraj
+import numpy as np
+import pytest
+import torch
+
+from lorem_openmm.config import Simulation
+from lorem_openmm.errors import ConfigError, InstallationError, ModelFileError, SimulationError, UnknownElementError
+from lorem_openmm.simulate.energy import read_state
+from lorem_openmm.simulate.run import simulate
+from lorem_openmm.simulate.systems import starting_structure
+
+SCRIPT = """
+import sys, torch
+torch.set_num_threads(1)
+from lorem_openmm.config import Simulation
+from lorem_openmm.simulate.run import simulate
+simulate(Simulation.model_validate_json(sys.argv[1]), sys.argv[2], sys.argv[3], checkpoint_seconds=0.3)
+"""
+
+
+def settings(**changes):
+    values = {"run": "r", "start": "sn2:Cl,Br,3.2", "steps": 60, "report_interval": 10, "seed": 3}
+    return Simulation(**{**values, **changes})
+
+
+def read(folder):
+    trajectory = mdtraj.load(str(folder / "trajectory.dcd"), top=str(folder / "topology.pdb"))
+    return 10.0 * trajectory.xyz, read_state(folder / "state.csv")
+
+
+def without_speed(folder):
+    return [line.rsplit(",", 1)[0] for line in (folder / "state.csv").read_text().splitlines()]
+
+
+def test_a_run_writes_everything_and_is_not_redone(tmp_path, model_file, capfd):
+    folder = tmp_path / "run"
+    summary = simulate(settings(), model_file, folder)
+    files = {"trajectory.dcd", "topology.pdb", "state.csv", "checkpoint.chk", "summary.json"}
+    assert {path.name for path in folder.iterdir()} == files
+    positions, state = read(folder)
+    assert positions.shape == (6, 6, 3)
+    assert state["step"].tolist() == [10, 20, 30, 40, 50, 60]
+    assert state["time"].to_numpy() == pytest.approx(0.005 * np.arange(1, 7))
+    dof = 3 * 6 - 3
+    assert summary["degrees_of_freedom"] == dof
+    kelvin = 2.0 * state["kinetic_energy"] / dof / 8.617333262e-5
+    assert state["temperature"].to_numpy() == pytest.approx(kelvin.to_numpy(), rel=1e-6)
+    assert summary["frames"] == 6
+    assert summary["energy_conservation"] is None
+    assert summary["ns_per_day"] > 0
+    assert "simulate sn2:Cl,Br,3.2" in capfd.readouterr().err
+
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert simulate(settings(), model_file, folder) == summary
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+
+
+def test_built_structures_are_minimised_at_their_distance(tmp_path, model_file):
+    simulate(settings(steps=1, report_interval=1, start="dimer:methanol,water,3.0"), model_file, tmp_path / "run")
+    start = mdtraj.load(str(tmp_path / "run" / "topology.pdb"))
+    centers = [mdtraj.compute_center_of_mass(start.atom_slice(atoms)) for atoms in (range(6), range(6, 9))]
+    built = starting_structure("dimer:methanol,water,3.0", 3)
+    masses = np.array([atom.element.mass._value for atom in built.topology.atoms()])
+    a, b = (np.average(built.positions[m], axis=0, weights=masses[m]) for m in built.molecules)
+    assert 10.0 * np.linalg.norm(centers[1] - centers[0]) == pytest.approx(np.linalg.norm(b - a), abs=0.05)
+    moved = np.abs(10.0 * start.xyz[0] - built.positions).max()
+    assert moved > 0.01
+
+
+def test_constant_energy_conserves_it(tmp_path, model_file):
+    summary = simulate(
+        settings(friction_per_ps=0, steps=400, timestep_fs=0.25, precision="double"), model_file, tmp_path / "run"
+    )
+    _, state = read(tmp_path / "run")
+    assert summary["energy_conservation"]["fluctuation"] < 1e-3
+    assert state["total_energy"].std() < 0.02 * state["kinetic_energy"].std()
+
+
+def test_thermostat_reaches_its_temperature(tmp_path, model_file):
+    hot = settings(friction_per_ps=200.0, temperature=800.0, steps=600, report_interval=5)
+    summary = simulate(hot, model_file, tmp_path / "run")
+    assert summary["temperature_mean"] == pytest.approx(800.0, rel=0.25)
+
+
+def test_the_seed_decides_the_trajectory(tmp_path, model_file):
+    same, again, other = tmp_path / "a", tmp_path / "b", tmp_path / "c"
+    simulate(settings(), model_file, same)
+    simulate(settings(), model_file, again)
+    simulate(settings(seed=4), model_file, other)
+    assert without_speed(same) == without_speed(again)
+    assert without_speed(same) != without_speed(other)
+
+
+@pytest.mark.slow
+def test_a_run_continues_where_it_was_killed(tmp_path, model_file):
+    wanted = settings(steps=800, report_interval=2)
+    folder, rng = tmp_path / "killed", random.Random(0)  # noqa: S311
+    kills = 0
+    for target in sorted(rng.sample(range(20, 300), 3)):
+        process = subprocess.Popen([sys.executable, "-c", SCRIPT, wanted.model_dump_json(), model_file, folder])
+        trajectory = folder / "unfinished" / "trajectory.dcd"
+        while process.poll() is None:
+            if trajectory.is_file() and trajectory.stat().st_size > 276 + 96 * target:
+                time.sleep(rng.uniform(0.0, 0.2))
+                os.kill(process.pid, signal.SIGKILL)
+                kills += process.wait() == -signal.SIGKILL
+        assert (folder / "unfinished" / "progress.json").is_file() or (folder / "summary.json").is_file()
+    assert kills == 3
+    assert not (folder / "summary.json").exists()
+
+    simulate(wanted, model_file, folder)
+    simulate(wanted, model_file, tmp_path / "straight")
+    assert without_speed(folder) == without_speed(tmp_path / "straight")
+    resumed, straight = ((path / "trajectory.dcd").read_bytes()[276:] for path in (folder, tmp_path / "straight"))
+    assert resumed == straight
+    positions, state = read(folder)
+    assert len(positions) == len(state) == 400
+
+
+def test_a_finished_run_can_be_made_longer_but_not_shorter(tmp_path, model_file):
+    folder = tmp_path / "run"
+    simulate(settings(steps=25), model_file, folder)
+    summary = simulate(settings(steps=60), model_file, folder)
+    assert summary["steps"] == 60
+    simulate(settings(steps=60), model_file, tmp_path / "straight")
+    assert without_speed(folder) == without_speed(tmp_path / "straight")
+    with pytest.raises(ConfigError, match="holds 60 steps already; received 30"):
+        simulate(settings(steps=30), model_file, folder)
+
+
+def test_changed_settings_are_refused_unless_started_anew(tmp_path, model_file):
+    folder = tmp_path / "run"
+    simulate(settings(), model_file, folder)
+    with pytest.raises(ConfigError, match=r"other settings \(temperature: 300.0 -> 310.0\); .*--restart"):
+        simulate(settings(temperature=310.0), model_file, folder)
+    simulate(settings(temperature=310.0), model_file, folder, resume=False)
+    other = tmp_path / "other.safetensors"
+    other.write_bytes(model_file.read_bytes() + b" ")
+    with pytest.raises(ConfigError, match="model_sha256"):
+        simulate(settings(temperature=310.0), other, folder)
+
+
+def test_a_wall_keeps_the_molecules_together(tmp_path, model_file):
+    far = {"start": "dimer:water,methane,8.0", "steps": 300, "temperature": 2000.0, "friction_per_ps": 50.0}
+    limit = 8.0
+    simulate(settings(**far), model_file, tmp_path / "free")
+    simulate(settings(**far, restraint=2.0, restraint_distance=limit), model_file, tmp_path / "walled")
+    last = {}
+    for name in ("free", "walled"):
+        trajectory = mdtraj.load(str(tmp_path / name / "trajectory.dcd"), top=str(tmp_path / name / "topology.pdb"))
+        a, b = (mdtraj.compute_center_of_mass(trajectory.atom_slice(atoms)) for atoms in (range(3), range(3, 8)))
+        last[name] = 10.0 * np.linalg.norm(b - a, axis=1)
+    assert last["free"].max() > limit + 1.5
+    assert last["walled"][-5:].max() < limit + 1.0
+
+
+def test_periodic_molecules_are_written_whole(tmp_path, model_file):
+    structure = tmp_path / "box.xyz"
+    # A water across the boundary: its hydrogens are at the other side.
+    structure.write_text(
+        '3\nLattice="9 0 0 0 9 0 0 0 9" pbc="T T T" Properties=species:S:1:pos:R:3\n'
+        "O 0.1 4.0 4.0\nH 8.5 4.76 4.0\nH 8.5 3.24 4.0\n"
+    )
+    # At constant energy a file is taken as it is; minimised by a random model, the molecule would fall apart.
+    simulate(settings(start=str(structure), steps=20, friction_per_ps=0), model_file, tmp_path / "run")
+    trajectory = mdtraj.load(str(tmp_path / "run" / "trajectory.dcd"), top=str(tmp_path / "run" / "topology.pdb"))
+    assert trajectory.unitcell_lengths[0] == pytest.approx([0.9, 0.9, 0.9])
+    bonds = 10.0 * np.linalg.norm(trajectory.xyz[:, 1:] - trajectory.xyz[:, :1], axis=-1)
+    assert bonds.max() < 1.6
+    assert "volume" in read_state(tmp_path / "run" / "state.csv")
+
+
+def test_instability_is_explained(tmp_path, model_file):
+    wild = settings(timestep_fs=1e30)
+    with pytest.raises(SimulationError, match=r"unstable between step .* shorter time step"):
+        simulate(wild, model_file, tmp_path / "run")
+    assert not (tmp_path / "run" / "summary.json").exists()
+
+
+def test_torchforce_runs_after_minimisation(tmp_path, model_file):
+    pytest.importorskip("openmmtorch", reason="openmmtorch is not installed")
+    summaries = [
+        simulate(settings(implementation=name), model_file, tmp_path / name) for name in ("torchforce", "pythonforce")
+    ]
+    assert [summary["implementation"] for summary in summaries] == ["torchforce", "pythonforce"]
+    first, second = (read(tmp_path / name)[0] for name in ("torchforce", "pythonforce"))
+    assert first[0] == pytest.approx(second[0], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"report_interval": 61}, ConfigError, "report_interval: must be at most steps"),
+        ({"start": "sn2:Cl,I,3.2"}, UnknownElementError, "does not know I"),
+        ({"start": "sn2:Cl"}, ConfigError, "must look like"),
+    ],
+)
+def test_impossible_settings_leave_nothing_behind(tmp_path, model_file, changes, error, message):
+    with pytest.raises(error, match=message):
+        simulate(settings(**changes), model_file, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_wall_needs_two_molecules(tmp_path, model_file):
+    structure = tmp_path / "one.xyz"
+    structure.write_text("3\n\nO 0 0 0\nH 0.76 0.59 0\nH -0.76 0.59 0\n")
+    with pytest.raises(ConfigError, match=r"exactly two molecules.*has 1"):
+        simulate(settings(start=str(structure), restraint=1.0), model_file, tmp_path / "run")
+
+
+def test_missing_model_and_wrong_device(tmp_path, model_file):
+    with pytest.raises(ModelFileError, match="no such model file"):
+        simulate(settings(), tmp_path / "none.safetensors", tmp_path / "run")
+    with pytest.raises(ConfigError, match="device: must be auto, cpu, cuda"):
+        simulate(settings(), model_file, tmp_path / "run", device="gpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(InstallationError, match="needs CUDA in both PyTorch and OpenMM"):
+            simulate(settings(), model_file, tmp_path / "run", device="cuda")
