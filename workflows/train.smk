@@ -10,7 +10,8 @@ rule train:
         LAYOUT.root / "logs" / "train" / "{run}.log",
     conda:
         "../envs/run.yaml"
-    threads: workflow.cores or 1
+    # Small batches do not feed many threads: the cores are shared out over the runs.
+    threads: max(1, (workflow.cores or 1) // len(CONFIG.runs))
     resources:
         gpu=1,
     params:
