@@ -101,11 +101,7 @@ def load(path: str | Path, device: str | torch.device = "cpu", dtype: str | torc
         ModelFileError: If the file is missing, truncated, altered, of a newer format, or not a LOREM model.
         ConfigError: If ``dtype`` is neither float32 nor float64.
     """
-    path = Path(path)
-    if isinstance(dtype, str):
-        if dtype not in DTYPES:
-            raise ConfigError(f"dtype: must be float32 or float64, received {dtype!r}")
-        dtype = DTYPES[dtype]
+    path, dtype = Path(path), as_dtype(dtype)
     if not path.is_file():
         raise ModelFileError(f"{path}: no such model file; give the path of a .safetensors or .pt file")
     if path.suffix not in (".safetensors", ".pt"):
@@ -115,6 +111,22 @@ def load(path: str | Path, device: str | torch.device = "cpu", dtype: str | torc
     potential = _build(metadata, weights, path).to(device=torch.device(device), dtype=dtype)
     potential.metadata = metadata
     return potential.requires_grad_(False)
+
+
+def as_dtype(dtype: str | torch.dtype) -> torch.dtype:
+    """Returns the floating-point type of a name.
+
+    Args:
+        dtype: float32 or float64, as a name or a type.
+
+    Raises:
+        ConfigError: If it is neither.
+    """
+    if dtype in DTYPES.values():
+        return dtype  # type: ignore[return-value]
+    if dtype not in DTYPES:
+        raise ConfigError(f"dtype: must be float32 or float64, received {dtype!r}")
+    return DTYPES[str(dtype)]
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:

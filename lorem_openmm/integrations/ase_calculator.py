@@ -1,5 +1,6 @@
 """ASE calculator."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from lorem_openmm.errors import DataError
-from lorem_openmm.export import load
+from lorem_openmm.export import as_dtype, load
 from lorem_openmm.integrations.verlet import VerletGraph
 from lorem_openmm.potential import Potential, check_species
 
@@ -38,8 +39,7 @@ class LoremCalculator(Calculator):
     ):
         super().__init__(**kwargs)
         if isinstance(model, Potential):
-            dtype = {"float32": torch.float32, "float64": torch.float64}[dtype] if isinstance(dtype, str) else dtype
-            self.potential = model.to(device=torch.device(device), dtype=dtype)
+            self.potential = copy.deepcopy(model).to(device=torch.device(device), dtype=as_dtype(dtype))
         else:
             self.potential = load(model, device, dtype)
         self._lists: VerletGraph | None = None
