@@ -69,8 +69,8 @@ def prepare(options: argparse.Namespace) -> None:
     labelled = layout.labels(options.dataset) if dataset.label is not None else None
     output = layout.store(options.dataset)
     report = prepare_dataset(dataset, options.dataset, labelled, largest_cutoff(settings, options.dataset), output)
-    write_json(output.with_suffix(".json"), report)
-    _say(f"{output}: {report['structures']}")
+    counts = ", ".join(f"{number} {split}" for split, number in report["counts"].items() if split != "all")
+    _say(f"{output}: {counts}; report: {output.with_suffix('.json')}")
 
 
 def train(options: argparse.Namespace) -> None:

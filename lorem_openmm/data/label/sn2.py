@@ -94,7 +94,7 @@ class Sn2Plan:
 
     def _fragments(self, labeller: Labeller, rng: np.random.Generator, x: str, size: int) -> list[Labelled]:
         """The halide ion once, the methyl halide in thermally displaced and turned copies."""
-        info = {"source": "fragment", "profile": False}
+        info = {"source": "fragment", "profile": False, "reaction": "fragment"}
         kept = [labeller.label(Frame(Atoms(x, info={**info, "fragment": f"{x}-"}), CHARGE))]
         for _ in range(size - 1):
             atoms = methyl_halide(x)
