@@ -1,0 +1,13 @@
+"""A model file with random weights for H, C, O, Cl."""
+
+import pytest
+from helpers import small_potential
+
+from lorem_openmm.export import save
+
+
+@pytest.fixture(scope="session")
+def model_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("models") / "small.safetensors"
+    save(small_potential(), path)
+    return path

@@ -1,0 +1,61 @@
+"""OpenMM systems of small random models, and what they must give."""
+
+import numpy as np
+import openmm
+import openmm.app
+import torch
+from ase import Atoms
+from helpers import graph_of
+from openmmml import MLPotential
+
+from lorem_openmm.export import load
+
+KJ_PER_MOL_PER_EV = 96.48533212331
+PRECISIONS = {"single": "float32", "double": "float64"}
+TOLERANCES = {"single": 1e-5, "double": 1e-10}
+
+
+def topology_of(atoms: Atoms) -> openmm.app.Topology:
+    topology = openmm.app.Topology()
+    residue = topology.addResidue("MOL", topology.addChain())
+    for symbol in atoms.symbols:
+        topology.addAtom(symbol, openmm.app.Element.getBySymbol(symbol), residue)
+    if atoms.pbc.all():
+        topology.setPeriodicBoxVectors(atoms.cell[:] / 10.0)
+    return topology
+
+
+def system_of(atoms: Atoms, model, **options) -> openmm.System:
+    return MLPotential("lorem", modelPath=model).createSystem(topology_of(atoms), device="cpu", **options)
+
+
+def context_of(system: openmm.System, atoms: Atoms, platform: str = "Reference", step: float = 0.0005):
+    context = openmm.Context(system, openmm.VerletIntegrator(step), openmm.Platform.getPlatform(platform))
+    context.setPositions(atoms.positions / 10.0)
+    return context
+
+
+def results(context: openmm.Context, groups: int = -1) -> tuple[float, np.ndarray]:
+    """Energy in kJ/mol and forces [n, 3] in kJ/mol/nm."""
+    state = context.getState(energy=True, forces=True, groups=groups)
+    return state.getPotentialEnergy()._value, state.getForces(asNumpy=True)._value
+
+
+def expected(model, atoms: Atoms, precision: str = "double") -> tuple[float, np.ndarray]:
+    """The same from the potential itself with a fresh list and positions in its own precision."""
+    dtype = PRECISIONS[precision]
+    prediction = load(model, dtype=dtype).evaluate(graph_of(atoms, dtype=getattr(torch, dtype)))
+    forces = prediction.forces.double().numpy() * KJ_PER_MOL_PER_EV * 10.0
+    return float(prediction.energy[0]) * KJ_PER_MOL_PER_EV, forces
+
+
+def assert_close(found, wanted, tolerance: float) -> None:
+    """Energies relative to themselves, forces relative to the largest component."""
+    assert found[0] == pytest_approx(wanted[0], tolerance)
+    assert np.abs(found[1] - wanted[1]).max() <= tolerance * np.abs(wanted[1]).max()
+
+
+def pytest_approx(value: float, tolerance: float):
+    import pytest
+
+    return pytest.approx(value, rel=tolerance, abs=0)
