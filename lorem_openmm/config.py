@@ -68,8 +68,9 @@ class Sn2Label(Section):
     trajectory_fraction: Fraction = Field(
         0.25, description="share of num_frames taken from short Langevin trajectories with the engine"
     )
-    num_profile_frames: Annotated[int, Field(ge=3)] = Field(
-        61, description="frames of the undisplaced collinear path of each reaction, flagged `profile`"
+    num_profile_frames: Annotated[int, Field(ge=21)] = Field(
+        61,
+        description="frames of the undisplaced collinear path of each reaction, flagged `profile`; neighbours check one another, so with few a steep surface may pass for a broken one",
     )
     max_separation: Positive = Field(
         15.0,

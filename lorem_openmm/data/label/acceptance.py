@@ -18,12 +18,6 @@ from lorem_openmm.config import Acceptance
 from lorem_openmm.data.label.displacements import surface_gap
 from lorem_openmm.data.label.engines import Engine, EngineFailure, Label
 
-# Charge that molecules in contact may share for good chemical reasons, and the length over which that overlap
-# dies out as the gap between their van der Waals surfaces opens; from hydrogen bonds and ion-dipole complexes of
-# fragments whose levels cannot leak (see docs/experiments.md).
-CONTACT_TRANSFER = 0.02
-CONTACT_LENGTH = 0.35
-
 Check = Callable[[Label], str | None]  # a reason to refuse a label, or nothing
 
 
@@ -118,13 +112,17 @@ class Labeller:
         return None
 
     def charge_limit(self, frame: Frame, indices: np.ndarray) -> float:
-        """Returns the charge in e that may leave a molecule: limit = tolerance + c · exp(−gap / length)."""
+        """Returns the charge in e that may leave a molecule.
+
+        limit = tolerance + contact_charge · exp(−gap / contact_length), with the gap of the van der Waals surfaces
+        """
         others = np.setdiff1d(np.arange(len(frame.atoms)), indices)
         if len(others) == 0:
             return self.acceptance.charge_tolerance
         numbers, positions = frame.atoms.numbers, frame.atoms.positions
         gap = surface_gap(numbers[indices], positions[indices], numbers[others], positions[others])
-        return self.acceptance.charge_tolerance + CONTACT_TRANSFER * float(np.exp(-gap / CONTACT_LENGTH))
+        shared = self.engine.contact_charge * float(np.exp(-gap / self.engine.contact_length))
+        return self.acceptance.charge_tolerance + shared
 
     def discontinuous(self, first: Labelled, frame: Frame, label: Label) -> str | None:
         """Returns a reason if energies and forces of two neighbouring frames do not belong to one surface.

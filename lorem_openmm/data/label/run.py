@@ -55,8 +55,7 @@ def label_dataset(section: Section, output: Path, seed: int, processes: int | No
     Raises:
         ConfigError: If the engine does not know the method, or a fragment is unknown.
         InstallationError: If the engine's package is missing.
-        DataError: If no frame could be labelled.
-        OSError: If the output cannot be written.
+        DataError: If no frame could be labelled, the output cannot be written, or a process was ended from outside.
     """
     output = Path(output)
     start = time.monotonic()
@@ -90,9 +89,14 @@ class _Parts:
         marker = folder / "identity.json"
         if folder.exists() and not (marker.exists() and read_json(marker) == identity):
             shutil.rmtree(folder)  # parts of other settings
-        folder.mkdir(parents=True, exist_ok=True)
-        if not marker.exists():
-            write_json(marker, identity)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if not marker.exists():
+                write_json(marker, identity)
+        except OSError as error:
+            raise DataError(
+                f"{folder}: the folder of the output must be writable, but: {error.strerror}. Choose another `output`."
+            ) from None
 
     def path(self, unit: Unit) -> Path:
         return self.folder / f"{unit.key}.json"
@@ -172,7 +176,7 @@ def _work(unit: Unit, path: Path) -> None:
 
 def _category(info: Mapping[str, Any]) -> str:
     words = [str(info[key]) for key in ("label", "reaction", "fragment", "source") if key in info]
-    return " ".join(words)
+    return " ".join(dict.fromkeys(words))
 
 
 def _summary(section: Section, seed: int, engine_version: str, parts: dict[str, Any]) -> dict[str, Any]:

@@ -187,6 +187,31 @@ def test_nothing_labelled_is_an_error_and_leaves_no_file(tmp_path):
     assert not (tmp_path / "none.xyz").exists()
 
 
+def test_an_output_that_cannot_be_written_is_an_error(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(DataError, match=r"must be writable.*Choose another `output`"):
+        label_dataset(SMALL, tmp_path / "file" / "dimers.xyz", seed=0, processes=1)
+
+
+@pytest.mark.slow
+def test_density_functional_labels_take_the_same_way(tmp_path):
+    pytest.importorskip("pyscf")
+    section = Sn2Label(
+        kind="sn2",
+        engine={"name": "pyscf", "method": "HF", "basis": "STO-3G"},
+        reactions=[("F", "F")],
+        num_frames=8,
+        num_profile_frames=41,
+        max_separation=6.0,
+        trajectory_fraction=0.0,
+    )
+    summary = label_dataset(section, tmp_path / "hf.xyz", seed=0, processes=2)
+    assert summary["rejected"] == {}
+    assert summary["kept"] == summary["requested"] == 49
+    assert summary["notes"]["profile-0-F-F"]["reach"] == pytest.approx([6.0, 6.0])
+    assert {a.info["method"] for a in ase.io.read(tmp_path / "hf.xyz", ":")} == {"HF/STO-3G"}
+
+
 def test_a_missing_engine_stops_before_anything_is_written(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "tblite.interface", None)
     with pytest.raises(InstallationError, match="pip install"):
