@@ -70,7 +70,8 @@ class Sn2Label(Section):
     )
     num_profile_frames: Annotated[int, Field(ge=21)] = Field(
         61,
-        description="frames of the undisplaced collinear path of each reaction, flagged `profile`; neighbours check one another, so with few a steep surface may pass for a broken one",
+        description="frames of the undisplaced collinear path of each reaction, flagged `profile`; neighbours check "
+        "one another, so with few frames a steep surface may pass for a broken one",
     )
     max_separation: Positive = Field(
         15.0,
