@@ -30,7 +30,7 @@ rule compare:
     output:
         report(
             directory(LAYOUT.comparison),
-            patterns=["{figure}.png", "comparison.csv"],
+            patterns=["{figure}.png", "errors.csv"],
             caption="report/comparison.rst",
             category="What long range buys",
             labels={"file": "{figure}"},

@@ -12,9 +12,11 @@ rule report:
         "../envs/run.yaml"
     params:
         config=str(LAYOUT.config),
+        snakefile=workflow.main_snakefile,
     # The report is read off the finished jobs; --nolock because this workflow itself holds the lock.
     shell:
-        "snakemake figures_all --report {output} --nolock --configfile {params.config} &> {log}"
+        "snakemake figures_all --snakefile {params.snakefile} --configfile {params.config}"
+        " --cores 1 --report {output} --nolock &> {log}"
 
 
 rule figures_all:
