@@ -1,0 +1,188 @@
+"""Potentials of latent charges in a large periodic cell by a smooth mesh (P3M), V_i = ½ Σ_j q_j / r_ij.
+
+The reciprocal-space part of the Ewald sum at a cost linear in the number of atoms: charges are spread on a mesh by
+B-splines, the mesh is convolved with the Coulomb kernel by fast Fourier transforms, potentials are read back by the
+same B-splines. Splines of even order p have p − 2 continuous derivatives, so forces by differentiation are smooth and
+conserve energy. What a mesh gets wrong most is the interaction of a charge with itself, which then depends on where
+the atom sits in its mesh cell; here it is known exactly and taken out: a quarter to two thirds of the error is left.
+
+Spreading and reading are matrix products: the mesh is cut into blocks, and the contributions of a block's atoms to
+the block and the halo behind it are Σ_j (w_x w_y)_j ⊗ (w_z q)_j. No scattered sums: fast and deterministic on every
+device, differentiable any number of times.
+
+References:
+    R. W. Hockney, J. W. Eastwood, Computer Simulation Using Particles (1988);
+    M. Deserno, C. Holm, J. Chem. Phys. 109, 7678 (1998); V. Ballenegger, J. J. Cerdà, C. Holm, J. Chem. Theory
+    Comput. 8, 936 (2012).
+"""
+
+import math
+from typing import List, NamedTuple
+
+import torch
+
+from lorem_openmm.nn.mesh_kernel import MeshKernel, block_width, mesh_kernel, mesh_size, spline_weights
+
+
+def _mesh_self_potentials(weights: torch.Tensor, neighborhood: torch.Tensor) -> torch.Tensor:
+    """Σ_ab w_a w_b K(a − b) [n_atoms]: what the mesh adds to the potential of a unit charge at itself."""
+    order = weights.shape[2]
+    overlaps: List[torch.Tensor] = []
+    for step in range(order):
+        overlaps.append((weights[:, :, : order - step] * weights[:, :, step:]).sum(dim=2))
+    x, y, z = torch.stack(overlaps, dim=2).unbind(1)
+    planes = (x.unsqueeze(2) * y.unsqueeze(1)).flatten(1)
+    return (torch.mm(planes, neighborhood.flatten(0, 1)) * z).sum(dim=1)
+
+
+class Tiles(NamedTuple):
+    """Atoms sorted into the blocks of the mesh; empty blocks take no part.
+
+    Attributes:
+        planes: [n_occupied, capacity, e_x e_y] w_x ⊗ w_y of each atom, zeros in empty slots.
+        lines: [n_occupied, capacity, e_z] w_z.
+        slots: [n_atoms] rank of the occupied block·capacity + rank of the atom in its block.
+        occupied: [n_occupied] blocks that hold atoms.
+        blocks: numbers of blocks.
+        widths: mesh points of a block.
+        extents: of a block with its halo.
+    """
+
+    planes: torch.Tensor
+    lines: torch.Tensor
+    slots: torch.Tensor
+    occupied: torch.Tensor
+    blocks: List[int]
+    widths: List[int]
+    extents: List[int]
+
+
+def _sort_into_tiles(first: torch.Tensor, weights: torch.Tensor, sizes: List[int]) -> Tiles:
+    """Arguments: first mesh point [n_atoms, 3] within the cell and spline weights [n_atoms, 3, p] of each atom."""
+    order = weights.shape[2]
+    blocks: List[int] = []
+    widths: List[int] = []
+    extents: List[int] = []
+    block = torch.zeros_like(first[:, 0])
+    dense: List[torch.Tensor] = []
+    for i, n in enumerate(sizes):
+        width = block_width(n)
+        along = torch.div(first[:, i], width, rounding_mode="floor")
+        block = block * (n // width) + along
+        points = (first[:, i] - along * width).unsqueeze(1) + torch.arange(order, device=first.device)
+        extent = width + order - 1
+        if n == width:
+            extent, points = n, points % n
+        empty = weights.new_zeros((weights.shape[0], extent))
+        dense.append(empty.scatter_add(1, points, weights[:, i]))
+        blocks.append(n // width)
+        widths.append(width)
+        extents.append(extent)
+
+    by_block = torch.argsort(block)
+    occupied, counts = torch.unique_consecutive(block[by_block], return_counts=True)
+    capacity = int(counts.max())
+    empty_before = capacity * torch.arange(occupied.shape[0], device=block.device) - torch.cumsum(counts, 0) + counts
+    in_order = torch.arange(block.shape[0], device=block.device) + torch.repeat_interleave(empty_before, counts)
+    slots = torch.empty_like(block).index_copy(0, by_block, in_order)
+    rows = torch.cat(dense, dim=1)
+    padded = rows.new_zeros((occupied.shape[0] * capacity, rows.shape[1])).index_copy(0, slots, rows)
+    x, y, z = padded.view(occupied.shape[0], capacity, -1).split(extents, dim=2)
+    return Tiles((x.unsqueeze(3) * y.unsqueeze(2)).flatten(2), z, slots, occupied, blocks, widths, extents)
+
+
+def _spread(charges: torch.Tensor, tiles: Tiles) -> torch.Tensor:
+    """Charges on the mesh [n_x, n_y, n_z, n_channels]."""
+    n_occupied, capacity, n_channels = tiles.planes.shape[0], tiles.planes.shape[1], charges.shape[1]
+    padded = charges.new_zeros((n_occupied * capacity, n_channels)).index_copy(0, tiles.slots, charges)
+    rows = tiles.lines.unsqueeze(3) * padded.view(n_occupied, capacity, 1, n_channels)
+    mesh = torch.bmm(tiles.planes.transpose(1, 2), rows.flatten(2))
+    n_blocks = tiles.blocks[0] * tiles.blocks[1] * tiles.blocks[2]
+    if n_occupied < n_blocks:
+        empty = mesh.new_zeros((n_blocks, mesh.shape[1], mesh.shape[2]))
+        mesh = empty.index_copy(0, tiles.occupied, mesh)
+    mesh = mesh.view(tiles.blocks + tiles.extents + [n_channels])
+    for i in range(3):  # the halo of each block belongs to the block behind it
+        width, halo = tiles.widths[i], tiles.extents[i] - tiles.widths[i]
+        if halo > 0:
+            start, rest, beyond = mesh.split([halo, width - halo, halo], dim=3 + i)
+            mesh = torch.cat([start + torch.roll(beyond, 1, i), rest], dim=3 + i)
+    nx, ny, nz = mesh.shape[0] * mesh.shape[3], mesh.shape[1] * mesh.shape[4], mesh.shape[2] * mesh.shape[5]
+    # Through one flat row between blocks and transforms, the backward pass works on contiguous memory as well.
+    return mesh.permute(0, 3, 1, 4, 2, 5, 6).flatten().view(nx, ny, nz, n_channels)
+
+
+def _read(mesh: torch.Tensor, tiles: Tiles) -> torch.Tensor:
+    """Values of a mesh [n_x, n_y, n_z, n_channels] at the atoms, [n_atoms, n_channels]: the transpose of spreading."""
+    n_occupied, capacity, n_channels = tiles.planes.shape[0], tiles.planes.shape[1], mesh.shape[3]
+    n, b = tiles.blocks, tiles.widths
+    mesh = mesh.flatten().view(n[0], b[0], n[1], b[1], n[2], b[2], n_channels).permute(0, 2, 4, 1, 3, 5, 6)
+    for i in [2, 1, 0]:
+        width, halo = b[i], tiles.extents[i] - b[i]
+        if halo > 0:
+            start, rest = mesh.split([halo, width - halo], dim=3 + i)
+            mesh = torch.cat([start, rest, torch.roll(start, -1, i)], dim=3 + i)
+    mesh = mesh.reshape(n[0] * n[1] * n[2], tiles.planes.shape[2], -1)
+    if n_occupied < mesh.shape[0]:
+        mesh = mesh.index_select(0, tiles.occupied)
+    rows = torch.bmm(tiles.planes, mesh)
+    values = (rows.view(n_occupied, capacity, -1, n_channels) * tiles.lines.unsqueeze(3)).sum(dim=2)
+    return values.flatten(0, 1).index_select(0, tiles.slots)
+
+
+def mesh_potentials(
+    charges: torch.Tensor, positions: torch.Tensor, cell: torch.Tensor, smearing: float, spacing: float, order: int
+) -> torch.Tensor:
+    """Reciprocal-space, self and background terms of the Ewald sum, as :func:`.coulomb.reciprocal_potentials`.
+
+    Args:
+        charges: [n_atoms, n_channels], not necessarily neutral.
+        positions: [n_atoms, 3] Å, inside the cell or not.
+        cell: [3, 3] Å, any shape.
+        smearing: σ in Å.
+        spacing: largest distance of mesh points in units of σ, see :func:`mesh_settings`.
+        order: of the splines: 4, 6 or 8.
+
+    Returns:
+        V [n_atoms, n_channels].
+    """
+    sizes = mesh_size(cell, spacing * smearing)
+    return potentials_on_mesh(charges, positions, cell, smearing, sizes, mesh_kernel(cell, sizes, smearing, order))
+
+
+def potentials_on_mesh(
+    charges: torch.Tensor,
+    positions: torch.Tensor,
+    cell: torch.Tensor,
+    smearing: float,
+    sizes: List[int],
+    kernel: MeshKernel,
+) -> torch.Tensor:
+    """:func:`mesh_potentials` with sizes and kernel at hand.
+
+    V_i = ½ { Σ_a w_ia (K ⊛ Σ_j w_j q_j)_a − q_i [Σ_ab w_ia w_ib K_(a−b) − ψ + √(2/π)/σ] − 2πσ² Q/Ω } with mesh
+    points a, b, the convolution kernel K, the self potential ψ and Q = Σ_j q_j.
+    """
+    max_numbers = 8_000_000  # in such an array: larger ones (32 MB) come fresh from the system every time
+    order = kernel.neighborhood.shape[0]
+    fractional = torch.mm(positions, torch.linalg.inv(cell))
+    fractional = fractional - torch.floor(fractional).detach()
+    counts = torch.tensor(sizes, device=positions.device)
+    scaled = fractional * counts
+    left = torch.floor(scaled).detach()
+    weights = spline_weights(scaled - left - 0.5, order)
+    tiles = _sort_into_tiles((left.to(torch.long) - (order // 2 - 1)) % counts, weights, sizes)
+
+    numbers = 1  # of one channel in all blocks with halo
+    for blocks, extent in zip(tiles.blocks, tiles.extents):  # noqa: B905 (not in TorchScript)
+        numbers = numbers * blocks * extent
+    groups: List[torch.Tensor] = []
+    for q in charges.split(max(1, max_numbers // numbers), dim=1):
+        spectrum = torch.fft.rfftn(_spread(q, tiles), dim=[0, 1, 2]) * kernel.influence.unsqueeze(3)
+        groups.append(_read(torch.fft.irfftn(spectrum, s=sizes, dim=[0, 1, 2]), tiles))
+
+    at_itself = _mesh_self_potentials(weights, kernel.neighborhood) - kernel.self_potential
+    at_itself = at_itself + math.sqrt(2.0 / math.pi) / smearing
+    total = charges.sum(dim=0, keepdim=True)
+    background = 2.0 * math.pi * smearing * smearing * total / torch.abs(torch.linalg.det(cell))
+    return 0.5 * (torch.cat(groups, dim=1) - at_itself.unsqueeze(1) * charges - background)
