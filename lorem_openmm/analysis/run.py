@@ -26,9 +26,9 @@ def analyze(
     """Analyzes a simulation and returns the summary, which is also written.
 
     Always written: ``energies.csv``, ``energies.png/svg`` and ``summary.json``. Further, for X⁻ + CH₃Y
-    ``reaction.png/svg`` (reaction coordinate, distances, angle of attack); for two molecules ``molecules.png/svg``
-    (distance, contacts, orientation); both with ``geometry.csv``; for periodic structures of more molecules
-    ``radial.csv`` and ``radial.png/svg``.
+    ``reaction.png/svg`` (reaction coordinate, distances, angle of attack); for two other molecules
+    ``molecules.png/svg`` (distance, contacts, orientation); for both ``geometry.csv``; for periodic structures of more
+    molecules ``radial.csv`` and ``radial.png/svg``.
 
     Args:
         simulation_folder: As :func:`lorem_openmm.simulate.run.simulate` writes it.
@@ -130,7 +130,8 @@ def _analyze_molecules(data: SimulationData, contact_distance: float, table: pd.
     table["closest_distance"], table["contacts"] = closest, contacts
     if min(len(first), len(second)) > 1:
         table["axis_angle"] = geometry.axis_angle(data.trajectory, first, second)
-    figures.draw_molecules(output / "molecules", table, contact_distance)
+    if "reaction_coordinate" not in table:  # whose figure says more
+        figures.draw_molecules(output / "molecules", table, contact_distance)
 
 
 def _statistics(values: pd.Series) -> dict[str, float]:

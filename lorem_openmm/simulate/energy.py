@@ -46,7 +46,8 @@ def nve_drift(total_energies: np.ndarray, times: np.ndarray, temperature: float,
 
     The fluctuation falls as the square of the time step, because leapfrog integrators conserve an energy that
     differs from E by O(Δt²); the drift comes from time steps that are too long, from forces that jump, and from
-    rounding. The standard error allows for residuals that are correlated over up to √n points (Newey and West).
+    rounding. The standard error allows for residuals that are correlated over a twentieth of the run (Newey
+    and West). Slower changes look like a drift: vibrations of a complex take a picosecond, so run for ten or more.
 
     Args:
         total_energies: [n] eV.
@@ -73,7 +74,7 @@ def nve_drift(total_energies: np.ndarray, times: np.ndarray, temperature: float,
     slope = (t @ e) / (t @ t)
     residuals = e - slope * t
     scores = t * residuals
-    reach = int(np.sqrt(len(t)))
+    reach = max(1, len(t) // 20)
     variance = scores @ scores
     for lag in range(1, reach + 1):
         variance += 2.0 * (1.0 - lag / (reach + 1)) * (scores[lag:] @ scores[:-lag])
