@@ -60,6 +60,10 @@ class ModelSource:
             raise ModelFileError(f"{path}: no such model file; give the path of a .safetensors or .pt file")
         return cls(SHIPPED if model is None else str(path), sha256_of_file(path))
 
+    def in_memory(self) -> Potential | None:
+        """Returns the potential if it is one in this process's memory, to be held so that it does not vanish."""
+        return _in_memory.get(self.location)
+
     def load(self, precision: str, device: str) -> Potential:
         """Returns the potential, shared among the forces of this process that use the same file.
 
@@ -95,7 +99,7 @@ class ModelSource:
         return path
 
     def _from_memory(self, precision: str, device: str) -> Potential:
-        potential = _in_memory.get(self.location)
+        potential = self.in_memory()
         if potential is None:
             raise ModelFileError(
                 "the force was made from a potential in memory, which no longer exists or lived in another process; "

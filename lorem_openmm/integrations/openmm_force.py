@@ -6,6 +6,7 @@ had another binary interface than OpenMM ≥ 8.5.2, and ``XmlSerializer.deserial
 System with any TorchForce ends the process with a segmentation fault.
 """
 
+import threading
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -81,7 +82,8 @@ class PotentialFunction:
     """The callable of a PythonForce: State in, energy in kJ/mol and forces [n_atoms, 3] in kJ/mol/nm out.
 
     Pickles to the source of the model and the options, a few hundred bytes; the model is loaded at the first call
-    (not when unpickled: OpenMM crashes when unpickling raises).
+    (not when unpickled: OpenMM crashes when unpickling raises, also where this package is not installed). Contexts
+    of one System share the callable, its lists included; calls from several threads wait for each other.
 
     Args:
         source: where the model is.
@@ -95,7 +97,7 @@ class PotentialFunction:
     def __init__(
         self, source: ModelSource, atomic_numbers: list[int], periodic: bool, precision: str, device: str, skin: float
     ):
-        self.options: dict[str, Any] = {
+        options = {
             "source": source,
             "atomic_numbers": atomic_numbers,
             "periodic": periodic,
@@ -103,16 +105,16 @@ class PotentialFunction:
             "device": device,
             "skin": skin,
         }
-        self._potential: Potential | None = None
-        self._module: Any = None
+        self.__setstate__(options)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.options
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.options = state
-        self._potential = None
-        self._module = None
+        self._potential: Potential | None = state["source"].in_memory()  # held as long as the force
+        self._module: Any = None
+        self._lock = threading.Lock()  # the lists change in a call, and PyTorch releases Python's own lock
 
     @property
     def rebuilds(self) -> int:
@@ -132,14 +134,15 @@ class PotentialFunction:
 
     def __call__(self, state: openmm.State) -> tuple[float, np.ndarray]:
         """Computes the energy and the forces of a state."""
-        if self._module is None:
-            self.load()
+        with self._lock:
+            if self._module is None:
+                self.load()
         positions = torch.from_numpy(state.getPositions(asNumpy=True)._value)
         box = None
         if self.options["periodic"]:
             box = torch.from_numpy(state.getPeriodicBoxVectors(asNumpy=True)._value)
         # Profiling and re-specialising cost seconds at the first calls and gain nothing for these shapes.
-        with torch.enable_grad(), torch.jit.optimized_execution(False):
+        with self._lock, torch.enable_grad(), torch.jit.optimized_execution(False):
             energy, forces = self._module(positions, box)
         return float(energy), forces.numpy()
 

@@ -3,6 +3,7 @@
 import numpy as np
 import openmm
 import openmm.app
+import pytest
 import torch
 from ase import Atoms
 from helpers import graph_of
@@ -51,11 +52,5 @@ def expected(model, atoms: Atoms, precision: str = "double") -> tuple[float, np.
 
 def assert_close(found, wanted, tolerance: float) -> None:
     """Energies relative to themselves, forces relative to the largest component."""
-    assert found[0] == pytest_approx(wanted[0], tolerance)
+    assert found[0] == pytest.approx(wanted[0], rel=tolerance, abs=0)
     assert np.abs(found[1] - wanted[1]).max() <= tolerance * np.abs(wanted[1]).max()
-
-
-def pytest_approx(value: float, tolerance: float):
-    import pytest
-
-    return pytest.approx(value, rel=tolerance, abs=0)

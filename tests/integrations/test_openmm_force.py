@@ -12,13 +12,22 @@ import openmm
 import pytest
 import torch
 from ase import Atoms
-from helpers import rattled_box, rattled_molecule, small_potential
-from made_systems import TOLERANCES, assert_close, context_of, expected, results, system_of, topology_of
+from helpers import graph_of, rattled_box, rattled_molecule, small_potential
+from made_systems import (
+    KJ_PER_MOL_PER_EV,
+    TOLERANCES,
+    assert_close,
+    context_of,
+    expected,
+    results,
+    system_of,
+    topology_of,
+)
 
 from lorem_openmm.errors import InstallationError, ModelFileError
 from lorem_openmm.export import save
 from lorem_openmm.integrations.model_source import ModelSource
-from lorem_openmm.integrations.openmm_force import PotentialFunction, add_python_force, run_probe
+from lorem_openmm.integrations.openmm_force import PotentialFunction, run_probe
 
 needs_openmmtorch = pytest.mark.skipif(
     importlib.util.find_spec("openmmtorch") is None, reason="openmmtorch is not installed"
@@ -204,20 +213,19 @@ def test_a_model_file_that_changed_or_vanished_is_an_error(tmp_path):
         results(context_of(openmm.XmlSerializer.deserialize(text), atoms))
 
 
-def test_potentials_in_memory_copy_but_do_not_leave_the_process():
-    potential, atoms = small_potential(), rattled_molecule()
-    wanted = context_of(system_of(atoms, potential, precision="double"), atoms)
-    source = ModelSource.find(potential)
-    assert source == ModelSource.find(potential)
-    function = PotentialFunction(source, atoms.numbers.tolist(), False, "double", "cpu", 0.3)
-    system = openmm.System()
-    for _ in atoms:
-        system.addParticle(1.0)
-    add_python_force(system, pickle.loads(pickle.dumps(function)), None, 0)  # noqa: S301
-    assert results(context_of(copy.deepcopy(system), atoms))[0] == results(wanted)[0]
+def test_potentials_in_memory_live_as_long_as_the_force_and_do_not_leave_the_process():
+    atoms = rattled_molecule()
+    system = system_of(atoms, small_potential(), precision="double")
+    copied = copy.deepcopy(system)
+    wanted = small_potential().evaluate(graph_of(atoms))
+    for either in (system, copied):
+        energy = results(context_of(either, atoms))[0]
+        assert energy == pytest.approx(float(wanted.energy[0]) * KJ_PER_MOL_PER_EV, rel=1e-12)
+    potential = small_potential()
+    assert ModelSource.find(potential) == ModelSource.find(potential)
     lost = PotentialFunction(ModelSource("in-memory:elsewhere", ""), [1], False, "double", "cpu", 0.3)
     with pytest.raises(ModelFileError, match="potential in memory"):
-        lost.load()
+        pickle.loads(pickle.dumps(lost)).load()  # noqa: S301
 
 
 class Failing(torch.nn.Module):
