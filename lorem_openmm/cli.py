@@ -175,6 +175,22 @@ def _dynamics_commands(subparsers) -> None:  # type: ignore[no-untyped-def]
     simulate.add_argument("--model", type=Path, help="model file (default: that of the simulation's run)")
     simulate.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
 
+    simulate.add_argument("--restart", action="store_true", help="start anew instead of continuing")
+
+    nve = _command(
+        subparsers,
+        "nve",
+        "how well a model conserves energy: drift and fluctuation without thermostat",
+        "Minimises, equilibrates, then runs at constant energy; the drift is in kT/ns per degree of freedom.\n\n"
+        "example: lorem-openmm nve results/models/sn2.safetensors sn2:Cl,Br,3.2 --timestep 0.25",
+        commands.nve,
+    )
+    nve.add_argument("model", type=Path, help="model file")
+    nve.add_argument("start", help="starting structure, as `start` of a simulation")
+    nve.add_argument("--timestep", type=float, default=0.25, metavar="FS", help="in fs (default: %(default)s)")
+    nve.add_argument("--steps", type=int, default=40_000, help="number of steps (default: %(default)s)")
+    nve.add_argument("--precision", choices=("single", "double"), default="single", help="(default: %(default)s)")
+
     analyze = _command(
         subparsers,
         "analyze",

@@ -144,8 +144,16 @@ def simulate(options: argparse.Namespace) -> None:
     settings, layout = _read(options)
     simulation: config.Simulation = _entry(settings, "simulations", options.name)  # type: ignore[assignment]
     model = options.model or layout.model(simulation.run)
-    summary = run_simulation(simulation, model, layout.simulation(options.name), options.device)
+    summary = run_simulation(simulation, model, layout.simulation(options.name), options.device, not options.restart)
     _say(json.dumps(summary, indent=2, ensure_ascii=False))
+
+
+def nve(options: argparse.Namespace) -> None:
+    """``lorem-openmm nve``."""
+    from lorem_openmm.simulate.nve import nve_test
+
+    result = nve_test(options.model, options.start, options.timestep, options.steps, options.precision)
+    _say(json.dumps(result.summary(), indent=2, ensure_ascii=False))
 
 
 def analyze(options: argparse.Namespace) -> None:

@@ -201,6 +201,11 @@ class Model(Section):
     wavelength: Positive | None = Field(
         None, description="shortest wavelength in Å of the Ewald sum; default cutoff / 8"
     )
+    norm_smoothing: Annotated[float, Field(ge=0)] = Field(
+        0.0,
+        description="width below which the norms of spherical features are rounded off; 0: the published model, whose "
+        "forces jump where a degree-0 feature changes sign; 0.1 conserves energy in dynamics",
+    )
 
     @model_validator(mode="after")
     def _charges_fit_features(self) -> "Model":
@@ -256,7 +261,8 @@ class Simulation(Section):
     run: str = Field(description="name of the run whose model drives the dynamics")
     start: str = Field(
         description="starting structure: `sn2:Cl,Br,3.2` (X- + CH3Y at a C-X distance in Å), "
-        "`dimer:acetate,methylammonium,4.0` (two fragments and the distance in Å of their centres beyond contact), or a file (extended XYZ, PDB)"
+        "`dimer:acetate,methylammonium,4.0` (two fragments and the distance in Å of their centres beyond contact), "
+        "or a file (extended XYZ, PDB)"
     )
     steps: Count = Field(2000, description="number of steps")
     timestep_fs: Positive = Field(0.5, description="time step in fs")
@@ -353,7 +359,8 @@ def _describe(section: type[Section], fault: Any) -> str:
         return f"{where}: unknown key.{did_you_mean(location[-1], _all_keys(section))}"
     if fault["type"] == "missing":
         return f"{where}: required key is missing"
-    return f"{where}: {fault['msg'].removeprefix('Value error, ')} (received {fault['input']!r:.80})"
+    received = "" if isinstance(fault["input"], dict) else f" (received {fault['input']!r:.80})"
+    return f"{where}: {fault['msg'].removeprefix('Value error, ')}{received}"
 
 
 def _all_keys(section: type[Section]) -> set[str]:

@@ -58,17 +58,19 @@ class Lorem(torch.nn.Module):
         self.scalar_start = linear(h.num_species, d) if h.initialize_node_features else None
         self.short_range = ShortRange(h.num_species, d, h.num_radial, s, L)
         self.scalar_update = Update(d, d)
-        self.norm = DegreeNorm(L)
+        self.norm = DegreeNorm(L, h.norm_smoothing)
         self.norm_update = Update(d, (L + 1) * s)
         self.readout = MLP([d, d, d, 1])
         self.rounds = torch.nn.ModuleList(
-            MessagePassingRound(d, h.num_radial, s, L, h.equivariant_message_passing)
+            MessagePassingRound(d, h.num_radial, s, L, h.equivariant_message_passing, h.norm_smoothing)
             for _ in range(h.num_message_passing)
         )
         smearing = h.smearing or h.cutoff / 4
         wavelength = h.wavelength or h.cutoff / 8
         self.long_range = (
-            LongRange(d, s, L, h.max_charge_degree, h.cutoff, smearing, wavelength) if h.long_range else None
+            LongRange(d, s, L, h.max_charge_degree, h.cutoff, smearing, wavelength, h.norm_smoothing)
+            if h.long_range
+            else None
         )
 
     def fold(self, pair_types: torch.Tensor) -> FoldedWeights:

@@ -5,7 +5,10 @@ import pytest
 
 from lorem_openmm.cli import build_parser, main
 
-COMMANDS = "label prepare train evaluate compare export import-jax info schema simulate analyze".split()
+COMMANDS = (
+    *("label", "prepare", "train", "evaluate", "compare", "export", "import-jax"),
+    *("info", "schema", "simulate", "nve", "analyze"),
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

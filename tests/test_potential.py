@@ -20,6 +20,7 @@ VARIANTS = {
     "zero start": {"initialize_node_features": False},
     "gaussian": {"radial_basis": "basic_gaussian", "cutoff_function": "smooth_cutoff"},
     "degree 0": {"max_degree": 0, "max_charge_degree": 0},
+    "smooth norms": {"norm_smoothing": 0.1, "num_message_passing": 1},
     "tight ewald": {"smearing": 0.8, "wavelength": 0.35},
 }
 STRUCTURES = {"molecule": rattled_molecule, "box": rattled_box}

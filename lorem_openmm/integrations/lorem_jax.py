@@ -115,15 +115,9 @@ def _read_hyperparameters(path: Path) -> config.Model:
         )
     ours = {HYPERPARAMETERS[key]: value for key, value in values.items() if key != "inputs"}
     try:
-        h = config.parse(config.Model, ours, str(path))
+        return config.parse(config.Model, ours, str(path))
     except ConfigError as error:
         raise ModelFileError(str(error)) from None
-    if h.long_range and h.max_charge_degree > h.max_degree:
-        raise ModelFileError(
-            f"{path}: max_degree_lr must be at most max_degree, "
-            f"received {h.max_charge_degree} and {h.max_degree}; lorem-jax cannot run this model either"
-        )
-    return h
 
 
 def _read_baseline(path: Path) -> Baseline:

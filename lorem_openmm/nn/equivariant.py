@@ -27,19 +27,23 @@ def degree_linear(max_degree: int, n_in: int, n_out: int) -> torch.nn.Parameter:
 
 
 class DegreeNorm(ConstantsModule):
-    """n_cl = T_l ‖x_c^l‖ with T_l = (2l+1)^¼, which evens out the variance over degrees.
+    """n_cl = T_l (√(‖x_c^l‖² + ε²) − ε) with T_l = (2l+1)^¼, which evens out the variance over degrees.
 
-    The norm's slope at zero is defined as zero, so that first and second derivatives stay finite for isolated atoms.
+    ε = 0 is the published model: the norm itself, whose slope at zero is defined as zero, so that first and second
+    derivatives stay finite for isolated atoms. For degree 0 that norm is |x|, and forces jump wherever such a feature
+    changes sign; ε > 0 makes them smooth, which constant-energy dynamics needs.
 
     Args:
         max_degree: L.
+        smoothing: ε.
     """
 
     membership: torch.Tensor
     factors: torch.Tensor
 
-    def __init__(self, max_degree: int):
+    def __init__(self, max_degree: int, smoothing: float = 0.0):
         super().__init__()
+        self.smoothing = smoothing
         degrees = torch.tensor(degree_of_component(max_degree))
         factors = (2 * torch.arange(max_degree + 1, dtype=torch.float64) + 1) ** 0.25
         self.register_constant("membership", torch.nn.functional.one_hot(degrees).double())
@@ -48,6 +52,9 @@ class DegreeNorm(ConstantsModule):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Returns [n_atoms, (L+1)·channels], degree-major as in lorem-jax, for x [n_atoms, channels, (L+1)²]."""
         squares = torch.matmul(x * x, self.membership)
+        if self.smoothing > 0.0:
+            norms = torch.sqrt(squares + self.smoothing * self.smoothing) - self.smoothing
+            return (norms * self.factors).transpose(1, 2).flatten(1)
         positive = squares > 1e-37  # the smallest normal float32
         roots = torch.sqrt(torch.where(positive, squares, torch.ones_like(squares)))
         norms = torch.where(positive, roots, torch.zeros_like(squares)) * self.factors

@@ -135,6 +135,7 @@ class LongRange(torch.nn.Module):
         cutoff: Å.
         smearing: σ in Å of the Ewald sum.
         wavelength: shortest wavelength in Å of the Ewald sum.
+        norm_smoothing: ε of the degree-wise norms.
     """
 
     degrees: torch.Tensor
@@ -150,6 +151,7 @@ class LongRange(torch.nn.Module):
         cutoff: float,
         smearing: float,
         wavelength: float,
+        norm_smoothing: float,
     ):
         super().__init__()
         d, s, L = num_features, num_spherical_features, max_degree
@@ -158,7 +160,7 @@ class LongRange(torch.nn.Module):
         self.coulomb = CoulombPotentials(cutoff, smearing, wavelength)
         self.potential_dense = degree_linear(max_charge_degree, 1, s)
         self.mixing = TensorProduct(max_charge_degree, L, L, s)
-        self.norm = DegreeNorm(L)
+        self.norm = DegreeNorm(L, norm_smoothing)
         self.update = Update(d, 1 + (L + 1) * s)
         self.readout = MLP([d, d, d, 1])
         order = torch.argsort(torch.tensor(component_order(max_charge_degree)))

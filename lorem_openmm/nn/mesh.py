@@ -163,26 +163,18 @@ def potentials_on_mesh(
     V_i = ½ { Σ_a w_ia (K ⊛ Σ_j w_j q_j)_a − q_i [Σ_ab w_ia w_ib K_(a−b) − ψ + √(2/π)/σ] − 2πσ² Q/Ω } with mesh
     points a, b, the convolution kernel K, the self potential ψ and Q = Σ_j q_j.
     """
-    max_numbers = 8_000_000  # in such an array: larger ones (32 MB) come fresh from the system every time
     order = kernel.neighborhood.shape[0]
-    fractional = torch.mm(positions, torch.linalg.inv(cell))
-    fractional = fractional - torch.floor(fractional).detach()
     counts = torch.tensor(sizes, device=positions.device)
-    scaled = fractional * counts
+    scaled = torch.mm(positions, torch.linalg.inv(cell)) * counts
     left = torch.floor(scaled).detach()
     weights = spline_weights(scaled - left - 0.5, order)
     tiles = _sort_into_tiles((left.to(torch.long) - (order // 2 - 1)) % counts, weights, sizes)
 
-    numbers = 1  # of one channel in all blocks with halo
-    for blocks, extent in zip(tiles.blocks, tiles.extents):  # noqa: B905 (not in TorchScript)
-        numbers = numbers * blocks * extent
-    groups: List[torch.Tensor] = []
-    for q in charges.split(max(1, max_numbers // numbers), dim=1):
-        spectrum = torch.fft.rfftn(_spread(q, tiles), dim=[0, 1, 2]) * kernel.influence.unsqueeze(3)
-        groups.append(_read(torch.fft.irfftn(spectrum, s=sizes, dim=[0, 1, 2]), tiles))
+    spectrum = torch.fft.rfftn(_spread(charges, tiles), dim=[0, 1, 2]) * kernel.influence.unsqueeze(3)
+    potentials = _read(torch.fft.irfftn(spectrum, s=sizes, dim=[0, 1, 2]), tiles)
 
     at_itself = _mesh_self_potentials(weights, kernel.neighborhood) - kernel.self_potential
     at_itself = at_itself + math.sqrt(2.0 / math.pi) / smearing
     total = charges.sum(dim=0, keepdim=True)
     background = 2.0 * math.pi * smearing * smearing * total / torch.abs(torch.linalg.det(cell))
-    return 0.5 * (torch.cat(groups, dim=1) - at_itself.unsqueeze(1) * charges - background)
+    return 0.5 * (potentials - at_itself.unsqueeze(1) * charges - background)

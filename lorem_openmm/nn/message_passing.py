@@ -149,6 +149,7 @@ class MessagePassingRound(torch.nn.Module):
         num_spherical_features: s.
         max_degree: L.
         equivariant: whether the spherical features take part.
+        norm_smoothing: ε of the degree-wise norms.
     """
 
     def __init__(
@@ -158,6 +159,7 @@ class MessagePassingRound(torch.nn.Module):
         num_spherical_features: int,
         max_degree: int,
         equivariant: bool,
+        norm_smoothing: float,
     ):
         super().__init__()
         d, s, L = num_features, num_spherical_features, max_degree
@@ -166,7 +168,7 @@ class MessagePassingRound(torch.nn.Module):
         self.scalar_message = linear(d, d, bias=False)
         self.scalar_update = Update(d, d)
         self.equivariant = EquivariantMessage(d, num_radial, s, L) if equivariant else None
-        self.norm = DegreeNorm(L)
+        self.norm = DegreeNorm(L, norm_smoothing)
         self.norm_update = Update(d, (L + 1) * s) if equivariant else None
         self.readout = MLP([d, d, d, 1])
 

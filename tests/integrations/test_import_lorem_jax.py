@@ -80,7 +80,7 @@ def test_weights_own_their_memory_and_precision(checkpoint):
         ({"inputs": ["total_charge"]}, "inputs: must be empty"),
         ({"radial_basis": "reciprocal_bernstein"}, "radial_basis"),
         ({"cutoff": -1.0}, "cutoff"),
-        ({"max_degree_lr": 3}, "max_degree_lr must be at most max_degree, received 3 and 2"),
+        ({"max_degree_lr": 3}, "max_charge_degree must not exceed max_degree, received 3 > 2"),
     ],
 )
 def test_model_it_cannot_import(checkpoint, changes, message):

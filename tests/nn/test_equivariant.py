@@ -124,6 +124,13 @@ def test_initial_kernel_skips_forbidden_paths_and_scales_with_their_number():
         assert values.std().item() == pytest.approx(paths[degree] ** -0.5, rel=0.05)
 
 
+def test_smooth_norm_has_a_continuous_slope_where_the_norm_has_a_cusp():
+    x = torch.tensor([-1e-6, 1e-6], dtype=torch.float64).view(2, 1, 1).requires_grad_(True)
+    for smoothing, jump in ((0.0, 2.0), (0.1, 2e-5)):
+        (slope,) = torch.autograd.grad(DegreeNorm(0, smoothing).double()(x).sum(), x)
+        assert (slope[1] - slope[0]).item() == pytest.approx(jump, rel=1e-3)
+
+
 def test_norm_of_nothing_has_finite_derivatives():
     x = torch.zeros(2, 3, 16, dtype=torch.float64, requires_grad=True)
     norms = DegreeNorm(3).double()(x)

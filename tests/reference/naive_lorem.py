@@ -110,7 +110,7 @@ def lorem(h: Model, w: Weights, g: Geometry) -> tuple[torch.Tensor, torch.Tensor
     x = update(w, "scalar_update", x, sum_to_centers(linear(w, "short_range.scalar_message", edges)))
     spherical = sum_to_centers(spherical_messages("short_range.spherical_message", edges))
     spherical = tensor_dense(w, "short_range.spherical_product", spherical)
-    x = update(w, "norm_update", x, degree_norms(spherical))
+    x = update(w, "norm_update", x, degree_norms(spherical, h.norm_smoothing))
     energies = mlp(w, "readout", x, 3)[:, 0]
 
     for k in range(h.num_message_passing):
@@ -125,7 +125,7 @@ def lorem(h: Model, w: Weights, g: Geometry) -> tuple[torch.Tensor, torch.Tensor
             own = degree_dense(spherical, w[f"{part}.node_dense"])
             received = degree_dense(sum_to_centers(sent), w[f"{part}.message_dense"])
             spherical = tensor_product(own, received, w[f"{part}.product.kernel"])
-            x = update(w, f"{name}.norm_update", x, degree_norms(spherical))
+            x = update(w, f"{name}.norm_update", x, degree_norms(spherical, h.norm_smoothing))
         energies = energies + mlp(w, f"{name}.readout", x, 3)[:, 0]
 
     if not h.long_range:
@@ -135,7 +135,7 @@ def lorem(h: Model, w: Weights, g: Geometry) -> tuple[torch.Tensor, torch.Tensor
     potentials = ewald_potentials(h, g, charges, distances) if g.periodic else direct_potentials(g, charges)
     mixed = degree_dense(potentials[:, 1:, None], w["long_range.potential_dense"])
     mixed = tensor_product(mixed, spherical, w["long_range.mixing.kernel"])
-    x = update(w, "long_range.update", x, torch.cat([potentials[:, :1], degree_norms(mixed)], dim=1))
+    x = update(w, "long_range.update", x, torch.cat([potentials[:, :1], degree_norms(mixed, h.norm_smoothing)], dim=1))
     return energies + mlp(w, "long_range.readout", x, 3)[:, 0], charges
 
 
@@ -226,13 +226,14 @@ def degree_dense(x: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
     return torch.cat([x[:, part] @ kernel[k] for k, part in enumerate(degree_slices(x.shape[1]))], dim=1)
 
 
-def degree_norms(x: torch.Tensor) -> torch.Tensor:
-    """(2l+1)^¼ ‖x_l‖ of each degree and channel [n, (L+1)·channels]; slope 0 where x_l = 0."""
+def degree_norms(x: torch.Tensor, smoothing: float) -> torch.Tensor:
+    """(2l+1)^¼ (√(‖x_l‖² + ε²) − ε) of each degree and channel [n, (L+1)·channels]; for ε = 0, slope 0 at x_l = 0."""
     norms = []
     for degree, part in enumerate(degree_slices(x.shape[1])):
         squares = (x[:, part] ** 2).sum(dim=1)
-        safe = torch.where(squares > 0, squares, 1.0)
-        norms.append(torch.where(squares > 0, safe.sqrt(), 0.0) * (2 * degree + 1) ** 0.25)
+        safe = torch.where(squares + smoothing > 0, squares + smoothing**2, 1.0)
+        root = torch.where(squares + smoothing > 0, safe.sqrt(), 0.0) - smoothing
+        norms.append(root * (2 * degree + 1) ** 0.25)
     return torch.stack(norms, dim=1).flatten(1)
 
 
