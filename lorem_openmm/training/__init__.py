@@ -1,0 +1,1 @@
+"""Losses, schedules, training with Lightning, evaluation."""

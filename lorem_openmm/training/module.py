@@ -1,0 +1,149 @@
+"""One training and one validation step, as Lightning wants them."""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+
+from lorem_openmm.config import Training
+from lorem_openmm.data.batching import Labels, StructureSet, epoch_batches, ordered_batches
+from lorem_openmm.graph import AtomGraph
+from lorem_openmm.potential import Potential
+from lorem_openmm.training.losses import loss, residuals
+from lorem_openmm.training.metrics import Metrics
+from lorem_openmm.training.schedules import make_scheduler
+
+Batch = tuple[AtomGraph, Labels]
+
+
+class TrainingBatches:
+    """The batches of an epoch, in an order that depends on (seed, epoch) alone.
+
+    The structures are in memory on the device, so that joining a batch takes a fraction of a millisecond: worker
+    processes would only add the cost of moving it.
+    """
+
+    def __init__(self, structures: StructureSet, training: Training, epoch: Callable[[], int]) -> None:
+        """Notes what to iterate over.
+
+        Args:
+            structures: The training set.
+            training: Batch size and seed.
+            epoch: Gives the number of the present epoch.
+        """
+        self.structures, self.training, self.epoch = structures, training, epoch
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.structures) / self.training.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        batches = epoch_batches(len(self.structures), self.training.batch_size, self.training.seed, self.epoch())
+        yield from map(self.structures.batch, batches)
+
+
+class OrderedBatches:
+    """All structures of a set, in their order."""
+
+    def __init__(self, structures: StructureSet, batch_size: int) -> None:
+        """Notes what to iterate over.
+
+        Args:
+            structures: The set.
+            batch_size: Structures per batch.
+        """
+        self.structures, self.batch_size = structures, batch_size
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.structures) / self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        yield from map(self.structures.batch, ordered_batches(len(self.structures), self.batch_size))
+
+
+class TrainingModule(LightningModule):
+    """A potential, its loss, optimiser and schedule.
+
+    Errors are summed on the device while the steps run and read once per epoch, so that nothing waits for them.
+
+    Attributes:
+        potential: what is trained.
+        training_metrics: of the epoch that runs, each batch before its update.
+        validation_metrics: of the latest validation.
+        validated: whether the epoch that runs was validated.
+    """
+
+    def __init__(self, potential: Potential, training: Training, steps_per_epoch: int) -> None:
+        """Puts the parts together.
+
+        Args:
+            potential: What to train.
+            training: Losses, optimiser, schedule.
+            steps_per_epoch: Batches per epoch.
+        """
+        super().__init__()
+        self.potential = potential
+        self.training_settings = training
+        self.steps_per_epoch = steps_per_epoch
+        self.with_stress = training.stress_weight > 0
+        self.training_metrics = Metrics()
+        self.validation_metrics = Metrics()
+        self.validated = False
+        self.loss_sum = torch.zeros((), dtype=torch.float64)
+
+    def configure_optimizers(self) -> Any:
+        """Returns Adam and its schedule by step."""
+        training = self.training_settings
+        optimizer = torch.optim.Adam(self.potential.parameters(), lr=training.learning_rate, fused=True)
+        scheduler = make_scheduler(optimizer, self.steps_per_epoch, training)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Returns the batch as it is: it was made on the device.
+
+        Args:
+            batch: The batch.
+            device: Where it is.
+            dataloader_idx: Not used.
+        """
+        return batch
+
+    def on_train_epoch_start(self) -> None:
+        """Starts the sums of the epoch; the last one is always validated."""
+        if self.current_epoch + 1 == self.training_settings.epochs:
+            self.trainer.check_val_every_n_epoch = 1
+        self.validated = False
+        self.training_metrics = Metrics(device=self.device)
+        self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
+        """Returns the loss of a batch.
+
+        Args:
+            batch: Structures and labels.
+            batch_idx: Not used.
+        """
+        graph, labels = batch
+        prediction = self.potential(graph, compute_stress=self.with_stress, create_graph=True)
+        difference = residuals(prediction, graph, labels, self.with_stress)
+        value = loss(difference, self.training_settings)
+        self.training_metrics.update(difference)
+        self.loss_sum += value.detach()
+        return value
+
+    def on_validation_epoch_start(self) -> None:
+        """Starts the sums of the validation."""
+        self.validated = True
+        self.validation_metrics = Metrics(device=self.device)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Adds up the errors of a batch.
+
+        Args:
+            batch: Structures and labels.
+            batch_idx: Not used.
+        """
+        graph, labels = batch
+        prediction = self.potential(graph, compute_stress=self.with_stress)
+        self.validation_metrics.update(residuals(prediction, graph, labels, self.with_stress))

@@ -1,0 +1,295 @@
+"""Figures of an evaluation: parity, errors along the separation, energy curves of dimers, reaction profiles."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from lorem_openmm.data.splits import SPLITS
+from lorem_openmm.data.store import Store
+from lorem_openmm.plotting import COLORS, GREY, INK, label_axes, new_figure
+from lorem_openmm.training.predictions import Predictions, fragment_forces, is_separated
+from lorem_openmm.units import MEV_PER_EV
+
+SPLIT_COLORS = dict(zip(SPLITS, (GREY, COLORS[0], COLORS[1]), strict=True))
+MAX_POINTS = 20_000  # per split and panel; a figure with more is slow and not clearer
+CURVES_PER_CLASS = 3
+MIN_CURVE = 4  # points a curve needs to be worth drawing
+
+
+def all_figures(output: Path, store: Store, runs: Mapping[str, Predictions], fragments: np.ndarray) -> list[str]:
+    """Draws every figure for which the data set has the data.
+
+    Args:
+        output: Folder.
+        store: The data set.
+        runs: Predictions by name of the run.
+        fragments: [n_atoms] groups of atoms within the cutoff.
+
+    Returns:
+        The names of the figures, without folder and suffix.
+    """
+    name = store.metadata["name"]
+    figures = []
+    for run, predictions in runs.items():
+        figures.append(f"parity_{name}" if len(runs) == 1 else f"parity_{name}_{run}")
+        parity(output / figures[-1], store, predictions, run)
+    if np.isfinite(store["separation"]).any():
+        figures.append(f"separation_{name}")
+        errors_by_separation(output / figures[-1], store, runs)
+    if len(store.metadata["class_names"]) and is_separated(store, fragments).any():
+        figures.append(f"interaction_{name}")
+        interaction_forces(output / figures[-1], store, runs, fragments)
+    if find_curves(store):
+        figures.append(f"curves_{name}")
+        energy_curves(output / figures[-1], store, runs)
+    if find_profiles(store):
+        figures.append(f"profile_{name}")
+        reaction_profiles(output / figures[-1], store, runs)
+    return figures
+
+
+def parity(stem: Path, store: Store, predictions: Predictions, run: str) -> None:
+    """Draws predicted against reference energies per atom (the baseline subtracted) and force components, by split.
+
+    Args:
+        stem: Path without suffix.
+        store: The data set.
+        predictions: Of the run on it.
+        run: Name of the run.
+    """
+    n_atoms = np.diff(store["atom_offsets"])
+    energies = [(values - predictions.baseline) / n_atoms for values in (store["energy"], predictions.energy)]
+    forces = [store["forces"], predictions.forces]
+    split_of_atom = np.repeat(store["split"], n_atoms)
+    with new_figure(stem, columns=2, width=7.2, height=3.6) as (_, axes):
+        energy_axes, force_axes = axes[0]
+        for number, split in enumerate(SPLITS):
+            structures, atoms = store["split"] == number, split_of_atom == number
+            _scatter(energy_axes, energies[0][structures], energies[1][structures], split, "meV/atom")
+            _scatter(force_axes, forces[0][atoms].ravel(), forces[1][atoms].ravel(), split, "meV/Å")
+        label_axes(energy_axes, "reference energy (eV/atom)", "predicted energy (eV/atom)", run)
+        label_axes(force_axes, "reference force (eV/Å)", "predicted force (eV/Å)", store.metadata["name"])
+        for panel in (energy_axes, force_axes):
+            low, high = panel.get_xlim()
+            panel.plot([low, high], [low, high], color=INK, linewidth=0.7, zorder=0)
+            panel.legend(title="RMSE", loc="upper left")
+
+
+def _scatter(axes: Axes, reference: np.ndarray, predicted: np.ndarray, split: str, unit: str) -> None:
+    if len(reference) == 0:
+        return
+    rmse = MEV_PER_EV * float(np.sqrt(np.mean((predicted - reference) ** 2)))
+    chosen = np.arange(len(reference))
+    if len(chosen) > MAX_POINTS:
+        chosen = np.random.default_rng(0).choice(chosen, MAX_POINTS, replace=False)
+    axes.plot(
+        reference[chosen],
+        predicted[chosen],
+        linestyle="none",
+        marker="o",
+        markersize=2.2,
+        markeredgewidth=0,
+        alpha=0.6,
+        color=SPLIT_COLORS[split],
+        label=f"{split} {rmse:.3g} {unit}",
+        rasterized=True,
+    )
+
+
+def errors_by_separation(stem: Path, store: Store, runs: Mapping[str, Predictions]) -> None:
+    """Draws the force RMSE along the separation, one panel per class.
+
+    Lines join root mean squares over windows of equal numbers of structures; where the training set is, is shaded.
+
+    Args:
+        stem: Path without suffix.
+        store: The data set.
+        runs: Predictions by name of the run.
+    """
+    names = [*store.metadata["class_names"]] or [""]
+    offsets, separation = store["atom_offsets"], store["separation"]
+    n_atoms = np.diff(offsets)
+    columns = min(3, len(names))
+    rows = -(-len(names) // columns)
+    width, height = 2.5 * columns + 0.6, 2.1 * rows + 0.5
+    with new_figure(stem, rows, columns, width, height, sharex=True, sharey=True) as (figure, axes):
+        for index, panel in enumerate(axes.flat):
+            panel.set_visible(index < len(names))
+            if index >= len(names):
+                continue
+            member = np.isfinite(separation) & ((store["class_index"] == index) if names[0] else True)
+            trained = member & (store["split"] == 0)
+            if trained.any():
+                panel.axvspan(separation[trained].min(), separation[trained].max(), color="#EEEEEE", zorder=0)
+            for color, (run, predictions) in zip(COLORS, runs.items(), strict=False):
+                squares = np.add.reduceat(((predictions.forces - store["forces"]) ** 2).sum(axis=1), offsets[:-1])
+                rmse = MEV_PER_EV * np.sqrt(squares / (3 * n_atoms))
+                panel.plot(*_running(separation[member], rmse[member]), color=color, label=run)
+            panel.set_yscale("log")
+            label_axes(panel, "", "", names[index])
+        figure.supxlabel("separation (Å); shaded: trained on", fontsize=9.5)
+        figure.supylabel("force RMSE (meV/Å)", fontsize=9.5)
+        axes[0, 0].legend()
+
+
+def _running(x: np.ndarray, y: np.ndarray, n_windows: int = 15) -> tuple[np.ndarray, np.ndarray]:
+    """Root mean square of y, and median of x, in windows of equal numbers of points along x."""
+    if len(x) == 0:
+        return np.zeros(0), np.zeros(0)
+    order = np.argsort(x)
+    parts = np.array_split(order, min(n_windows, len(x)))
+    medians = np.array([np.median(x[part]) for part in parts])
+    return medians, np.array([np.sqrt(np.mean(y[part] ** 2)) for part in parts])
+
+
+def interaction_forces(stem: Path, store: Store, runs: Mapping[str, Predictions], fragments: np.ndarray) -> None:
+    """Draws the total force on a fragment beyond the cutoff of the others, and its errors, along the separation.
+
+    Root mean squares over windows of equal numbers of structures, one panel per class. A short-range model has no such
+    force, so that its error is the force itself.
+
+    Args:
+        stem: Path without suffix.
+        store: The data set.
+        runs: Predictions by name of the run.
+        fragments: [n_atoms] groups of atoms within the cutoff.
+    """
+    structure = np.repeat(np.arange(len(store)), np.diff(store["atom_offsets"]))
+    separated = is_separated(store, fragments) & np.isfinite(store["separation"])
+    owner = np.zeros(fragments.max() + 1, dtype=np.int64)
+    owner[fragments] = structure
+    reference = fragment_forces(store["forces"], fragments)
+    values = {"reference": reference}
+    values |= {f"error, {run}": fragment_forces(p.forces, fragments) - reference for run, p in runs.items()}
+    present = np.unique(store["class_index"][separated])
+    names = {int(index): store.metadata["class_names"][index] for index in present if index >= 0}
+    columns = min(3, max(len(names), 1))
+    rows = max(-(-len(names) // columns), 1)
+    width, height = 2.5 * columns + 0.6, 2.1 * rows + 0.5
+    with new_figure(stem, rows, columns, width, height, sharex=True, sharey=True) as (figure, axes):
+        for panel in axes.flat[len(names) :]:
+            panel.set_visible(False)
+        for panel, (index, name) in zip(axes.flat, names.items(), strict=False):
+            chosen = separated[owner] & (store["class_index"][owner] == index)
+            for color, (label, force) in zip((INK, *COLORS), values.items(), strict=False):
+                size = MEV_PER_EV * np.sqrt((force[chosen] ** 2).mean(axis=1))
+                panel.plot(*_running(store["separation"][owner[chosen]], size), color=color, label=label)
+            panel.set_yscale("log")
+            label_axes(panel, "", "", name)
+        figure.supxlabel("separation (Å)", fontsize=9.5)
+        figure.supylabel("total force on a fragment, RMS (meV/Å)", fontsize=9.5)
+        axes[0, 0].legend()
+
+
+def find_curves(store: Store) -> dict[str, list[np.ndarray]]:
+    """Returns structures along the separation of the same dimer, in order, some dimers of each class.
+
+    Args:
+        store: The data set; the info keys ``dimer_id`` and, if there is one, ``source`` (``scan``) are used.
+    """
+    if "info.dimer_id" not in store.arrays:
+        return {}
+    separation, dimer, classes = store["separation"], store.info("dimer_id"), store.classes()
+    usable = np.isfinite(separation)
+    if "info.source" in store.arrays and (store.info("source") == "scan").any():
+        usable &= store.info("source") == "scan"
+    curves: dict[str, list[np.ndarray]] = {}
+    for identity in dict.fromkeys(dimer[usable].tolist()):
+        members = np.flatnonzero(usable & (dimer == identity))
+        chosen = curves.setdefault(str(classes[members[0]]), [])
+        if len(members) >= MIN_CURVE and len(chosen) < CURVES_PER_CLASS:
+            chosen.append(members[np.argsort(separation[members])])
+    return {name: chosen for name, chosen in sorted(curves.items()) if chosen}
+
+
+def reference_zero(store: Store, curve: np.ndarray) -> float:
+    """Returns the energy in eV to measure a curve from: that of the separate fragments, else of its farthest frame.
+
+    Args:
+        store: The data set; the info keys ``energy_a`` and ``energy_b`` are used.
+        curve: Structures in order of their separation.
+    """
+    if "info.energy_a" in store.arrays and "info.energy_b" in store.arrays:
+        zero = float(store.info("energy_a")[curve[-1]] + store.info("energy_b")[curve[-1]])
+        if np.isfinite(zero):
+            return zero
+    return float(store["energy"][curve[-1]])
+
+
+def energy_curves(stem: Path, store: Store, runs: Mapping[str, Predictions]) -> None:
+    """Draws the energies of dimers along their separation, one panel per class: reference points, predicted lines.
+
+    Args:
+        stem: Path without suffix.
+        store: The data set.
+        runs: Predictions by name of the run.
+    """
+    curves = find_curves(store)
+    columns = min(3, len(curves))
+    rows = -(-len(curves) // columns)
+    with new_figure(stem, rows, columns, width=2.6 * columns + 0.6, height=2.2 * rows + 0.5) as (figure, axes):
+        for panel in axes.flat[len(curves) :]:
+            panel.set_visible(False)
+        for panel, (name, chosen) in zip(axes.flat, curves.items(), strict=False):
+            for number, curve in enumerate(chosen):
+                x, zero = store["separation"][curve], reference_zero(store, curve)
+                label = {"label": "reference"} if number == 0 else {}
+                panel.plot(x, store["energy"][curve] - zero, "o", markersize=3, color=INK, fillstyle="none", **label)
+                for color, (run, predictions) in zip(COLORS, runs.items(), strict=False):
+                    label = {"label": run} if number == 0 else {}
+                    panel.plot(x, predictions.energy[curve] - zero, color=color, **label)
+            trained = np.concatenate(chosen)
+            trained = trained[store["split"][trained] != SPLITS.index("test")]
+            if len(trained):
+                panel.axvline(store["separation"][trained].max(), color=GREY, linestyle=":", linewidth=1)
+            label_axes(panel, "", "", name)
+        figure.supxlabel("separation (Å); right of the dotted line: not trained on", fontsize=9.5)
+        figure.supylabel("interaction energy (eV)", fontsize=9.5)
+        axes[0, 0].legend()
+
+
+def find_profiles(store: Store) -> dict[str, np.ndarray]:
+    """Returns the structures of undisplaced reaction paths, in order, by reaction.
+
+    Args:
+        store: The data set; the info keys ``profile``, ``reaction`` and ``reaction_coordinate`` are used.
+    """
+    if any(f"info.{key}" not in store.arrays for key in ("profile", "reaction", "reaction_coordinate")):
+        return {}
+    flag, coordinate, reaction = (store.info(key) for key in ("profile", "reaction_coordinate", "reaction"))
+    on_path = np.array([str(value) in ("True", "T", "1", "1.0") for value in flag]) & np.isfinite(coordinate)
+    profiles = {}
+    for name in sorted(set(reaction[on_path])):
+        members = np.flatnonzero(on_path & (reaction == name))
+        if len(members) >= MIN_CURVE:
+            profiles[str(name)] = members[np.argsort(coordinate[members])]
+    return profiles
+
+
+def reaction_profiles(stem: Path, store: Store, runs: Mapping[str, Predictions]) -> None:
+    """Draws energies along reaction coordinates, one panel per reaction, and their errors below.
+
+    Args:
+        stem: Path without suffix.
+        store: The data set.
+        runs: Predictions by name of the run.
+    """
+    profiles = find_profiles(store)
+    columns = len(profiles)
+    options = {"sharex": "col", "height_ratios": [2, 1]}
+    with new_figure(stem, 2, columns, width=2.8 * columns + 0.6, height=4.4, **options) as (figure, axes):
+        for column, (name, path) in enumerate(profiles.items()):
+            top, bottom = axes[:, column]
+            x = store.info("reaction_coordinate")[path]
+            zero = store["energy"][path[-1]]
+            top.plot(x, store["energy"][path] - zero, "o", markersize=3, color=INK, fillstyle="none", label="reference")
+            for color, (run, predictions) in zip(COLORS, runs.items(), strict=False):
+                top.plot(x, predictions.energy[path] - zero, color=color, label=run)
+                bottom.plot(x, MEV_PER_EV * (predictions.energy[path] - store["energy"][path]), color=color)
+            bottom.axhline(0, color=INK, linewidth=0.7)
+            label_axes(top, "", "energy (eV)" if column == 0 else "", name)
+            label_axes(bottom, "", "error (meV)" if column == 0 else "")
+        figure.supxlabel("reaction coordinate r(C-X) − r(C-Y) (Å)", fontsize=9.5)
+        axes[0, 0].legend()

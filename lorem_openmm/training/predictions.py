@@ -1,0 +1,157 @@
+"""What a potential says about all structures of a data set, and which of them no short-range model can describe."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from lorem_openmm.data.baseline import as_table, composition_energies
+from lorem_openmm.data.batching import StructureSet, ordered_batches
+from lorem_openmm.data.splits import SPLITS
+from lorem_openmm.data.store import Store
+from lorem_openmm.errors import ModelFileError
+from lorem_openmm.files import atomic_path
+from lorem_openmm.potential import Potential, check_species
+from lorem_openmm.progress import progress
+
+BATCH_SIZE = 32
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Energies and forces of a data set, in its order.
+
+    Attributes:
+        energy: [n_structures] eV, total, float64.
+        forces: [n_atoms, 3] eV/Å.
+        stress: [n_structures, 3, 3] eV/Å³; zeros where there is no label.
+        baseline: [n_structures] eV, sum of the per-element energies of the potential.
+    """
+
+    energy: np.ndarray
+    forces: np.ndarray
+    stress: np.ndarray
+    baseline: np.ndarray
+
+
+def predict(potential: Potential, store: Store, device: torch.device) -> Predictions:
+    """Evaluates a potential on all structures of a data set.
+
+    Args:
+        potential: The model.
+        store: The data set; its neighbour lists must reach at least the cutoff.
+        device: Where to compute.
+
+    Raises:
+        DataError: If the neighbour lists are too short.
+        UnknownElementError: If the data set has an element that the potential does not know.
+    """
+    check_species(potential.species, store.elements)
+    potential = potential.to(device)
+    dtype = next(potential.parameters()).dtype
+    table = as_table(potential.baseline)
+    energy = np.zeros(len(store))
+    forces = np.zeros(store["forces"].shape)
+    stress = np.zeros(store["stress"].shape)
+    split_of_atom = np.repeat(store["split"], np.diff(store["atom_offsets"]))
+    for number, split in enumerate(SPLITS):
+        structures = StructureSet([store], split, potential.cutoff, table, device, dtype)
+        batches = ordered_batches(len(structures), BATCH_SIZE)
+        force_parts = []
+        for indices in progress(batches, len(batches), f"evaluate {store.metadata['name']} {split}"):
+            graph, labels = structures.batch(indices)
+            with_stress = bool(labels.has_stress.any())
+            prediction = potential.evaluate(graph, with_stress)
+            places = structures.structure_index[indices]
+            energy[places] = prediction.energy.cpu().numpy()
+            stress[places] = (prediction.stress * labels.has_stress[:, None, None]).cpu().numpy()
+            force_parts.append(prediction.forces.cpu().numpy())
+        if force_parts:
+            forces[split_of_atom == number] = np.concatenate(force_parts)
+    baseline = composition_energies(table, store["atomic_numbers"], store["atom_offsets"])
+    return Predictions(energy, forces, stress, baseline)
+
+
+def save_predictions(path: Path, predictions: Predictions, store: Store) -> None:
+    """Writes predictions, whole or not at all.
+
+    Args:
+        path: The ``.safetensors`` file.
+        predictions: What to write.
+        store: The data set they belong to.
+    """
+    arrays = {name: np.ascontiguousarray(value) for name, value in vars(predictions).items()}
+    with atomic_path(path) as temporary:
+        save_file(arrays, temporary, metadata={"lorem": json.dumps({"store": store.content_hash})})
+
+
+def read_predictions(path: Path, store: Store) -> Predictions:
+    """Reads predictions.
+
+    Args:
+        path: The ``.safetensors`` file.
+        store: The data set they must belong to.
+
+    Raises:
+        ModelFileError: If the file is missing, damaged, or of other data.
+    """
+    try:
+        with safe_open(path, "np") as content:
+            about = json.loads(content.metadata()["lorem"])
+            arrays = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 (not a dict)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ModelFileError(f"{path}: must hold predictions ({error}). Run `lorem-openmm evaluate` first.") from None
+    if about["store"] != store.content_hash:
+        raise ModelFileError(f"{path}: was made from other data than {store.path}. Evaluate the run again.")
+    return Predictions(**arrays)
+
+
+def find_fragments(store: Store, cutoff: float) -> np.ndarray:
+    """Numbers the groups of atoms that neighbours within the cutoff join, from 0 over the whole data set: [n_atoms].
+
+    A structure with several groups has parts whose interaction no short-range model with this cutoff can see.
+
+    Args:
+        store: The data set.
+        cutoff: Å.
+    """
+    sizes, n_edges = np.diff(store["atom_offsets"]), np.diff(store["edge_offsets"])
+    structure = np.repeat(np.arange(len(store)), n_edges)
+    first = store["atom_offsets"][:-1][structure]
+    centers, neighbors = store["centers"] + first, store["neighbors"] + first
+    vectors = store["positions"][neighbors] - store["positions"][centers]
+    if store["periodic"].any():
+        vectors = vectors + np.einsum("ea,eab->eb", store["cell_shifts"].astype(np.float64), store["cell"][structure])
+    within = np.einsum("ea,ea->e", vectors, vectors) < cutoff**2
+    n_atoms = int(sizes.sum())
+    joined = coo_matrix((np.ones(within.sum(), dtype=bool), (centers[within], neighbors[within])), (n_atoms, n_atoms))
+    return np.asarray(connected_components(joined, directed=False)[1], dtype=np.int64)
+
+
+def is_separated(store: Store, fragments: np.ndarray) -> np.ndarray:
+    """Whether a structure has several groups of atoms: [n_structures].
+
+    Args:
+        store: The data set.
+        fragments: From :func:`find_fragments`.
+    """
+    structure = np.repeat(np.arange(len(store)), np.diff(store["atom_offsets"]))
+    owner = np.zeros(fragments.max(initial=-1) + 1, dtype=np.int64)
+    owner[fragments] = structure
+    return np.bincount(owner, minlength=len(store)) > 1
+
+
+def fragment_forces(forces: np.ndarray, fragments: np.ndarray) -> np.ndarray:
+    """Sums the forces over each group of atoms: [n_fragments, 3].
+
+    Args:
+        forces: [n_atoms, 3].
+        fragments: [n_atoms] from :func:`find_fragments`.
+    """
+    return np.stack([np.bincount(fragments, weights=forces[:, axis]) for axis in range(3)], axis=1)

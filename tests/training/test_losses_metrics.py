@@ -1,0 +1,104 @@
+"""Losses and error sums against their formulas in numpy."""
+
+import numpy as np
+import pytest
+import torch
+from helpers import graph_of, rattled_box, rattled_molecule, small_potential
+
+from lorem_openmm.config import Training
+from lorem_openmm.data.batching import Labels
+from lorem_openmm.graph import AtomGraph
+from lorem_openmm.potential import Prediction
+from lorem_openmm.training.losses import loss, residuals
+from lorem_openmm.training.metrics import ErrorSums, Metrics
+
+
+def made_batch() -> tuple[AtomGraph, Prediction, Labels]:
+    """A molecule, a box and another molecule with random labels; only the box has a stress."""
+    graph = graph_of(rattled_molecule(), rattled_box(), rattled_molecule("H2O"))
+    prediction = small_potential()(graph, compute_stress=True)
+    random = torch.Generator().manual_seed(0)
+
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=random, dtype=torch.float64)
+
+    labels = Labels(
+        energy=10 * normal(3),
+        forces=normal(*graph.positions.shape),
+        stress=normal(3, 3, 3),
+        has_stress=torch.tensor([False, True, False]),
+        structures=torch.arange(3),
+    )
+    return graph, prediction, labels
+
+
+def test_loss_is_the_formula() -> None:
+    graph, prediction, labels = made_batch()
+    training = Training(energy_weight=2.0, force_weight=0.3, stress_weight=7.0)
+    value = float(loss(residuals(prediction, graph, labels, with_stress=True), training))
+
+    sizes = np.array(graph.system_sizes)
+    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    energies = np.add.reduceat(prediction.atomic_energies.numpy(), starts)
+    energy_term = np.mean(((energies - labels.energy.numpy()) / sizes) ** 2)
+    force_term = np.mean((prediction.forces.numpy() - labels.forces.numpy()) ** 2)
+    stress_term = np.mean((prediction.stress[1].numpy() - labels.stress[1].numpy()) ** 2)
+    assert value == pytest.approx(2.0 * energy_term + 0.3 * force_term + 7.0 * stress_term, rel=1e-12)
+
+
+def test_weights_of_zero_leave_terms_out() -> None:
+    graph, prediction, labels = made_batch()
+    difference = residuals(prediction, graph, labels)
+    assert difference.stress.shape[0] == 0
+    only_forces = Training(energy_weight=0, force_weight=2.0)
+    assert float(loss(difference, only_forces)) == pytest.approx(2 * float(difference.forces.square().mean()))
+
+
+def test_energy_keeps_its_digits_beside_a_large_baseline() -> None:
+    graph, prediction, labels = made_batch()
+    exact = residuals(prediction, graph, labels).energy
+    single = prediction._replace(energy=prediction.energy.float(), atomic_energies=prediction.atomic_energies.float())
+    assert float((residuals(single, graph, labels).energy - exact).abs().max()) < 1e-6
+
+
+@pytest.mark.parametrize("n_batches", [1, 7])
+def test_error_sums_equal_numpy(n_batches: int) -> None:
+    random = np.random.default_rng(0)
+    labels = random.normal(3.0, 2.0, size=(100, 3))
+    errors = random.normal(0.1, 0.5, size=(100, 3))
+    groups = random.integers(-1, 4, size=100)
+    sums = ErrorSums(4)
+    for part in np.array_split(np.arange(100), n_batches):
+        sums.update(torch.tensor(errors[part]), torch.tensor(labels[part]), torch.tensor(groups[part]))
+    for group in range(4):
+        e, y = errors[groups == group], labels[groups == group]
+        summary = sums.summary(group)
+        assert summary["n"] == e.size
+        assert summary["rmse"] == pytest.approx(np.sqrt(np.mean(e**2)), rel=1e-12)
+        assert summary["mae"] == pytest.approx(np.mean(np.abs(e)), rel=1e-12)
+        assert summary["r2"] == pytest.approx(1 - np.sum(e**2) / np.sum((y - y.mean()) ** 2), rel=1e-10)
+
+
+def test_error_sums_without_groups_and_without_data() -> None:
+    errors, labels = torch.tensor([1.0, -3.0]), torch.tensor([2.0, 4.0])
+    sums = ErrorSums()
+    assert np.isnan(sums.summary()["rmse"])
+    sums.update(errors, labels)
+    assert sums.summary() == {"n": 2, "rmse": pytest.approx(5**0.5), "mae": 2.0, "r2": pytest.approx(-4.0)}
+    constant = ErrorSums()
+    constant.update(errors, torch.full((2,), 5.0))
+    assert np.isnan(constant.summary()["r2"])
+
+
+def test_metrics_have_units_and_groups() -> None:
+    graph, prediction, labels = made_batch()
+    difference = residuals(prediction, graph, labels, with_stress=True)
+    metrics = Metrics(2)
+    metrics.update(difference, torch.tensor([0, 1, 0]), graph.system_index)
+    in_group = (graph.system_index != 1).numpy()
+    force_error = difference.forces.detach().numpy()[in_group]
+    assert metrics.summary(0)["forces_mae"] == pytest.approx(1000 * np.abs(force_error).mean())
+    energy_error = difference.energy.detach().numpy()[[0, 2]]
+    assert metrics.summary(0)["energy_rmse"] == pytest.approx(1000 * np.sqrt(np.mean(energy_error**2)))
+    assert "stress_rmse" not in metrics.summary(0)
+    assert metrics.summary(1)["stress_mae"] == pytest.approx(1000 * float(difference.stress.abs().mean()))
