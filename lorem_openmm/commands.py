@@ -179,10 +179,10 @@ def info(options: argparse.Namespace) -> None:
             _say(f"{package} {version(package)}")
         except PackageNotFoundError:
             _say(f"{package} not installed")
-    from lorem_openmm.integrations.openmm_force import probe_torchforce
+    from lorem_openmm.integrations.openmm_force import check_torchforce
 
     try:
-        probe_torchforce()
+        check_torchforce()
         _say("TorchForce: works")
     except InstallationError as error:
         _say(f"TorchForce: {error}")

@@ -7,8 +7,10 @@ System with any TorchForce ends the process with a segmentation fault.
 """
 
 import threading
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -203,6 +205,19 @@ def add_torch_force(
     return force
 
 
+def load_torch_plugins() -> None:
+    """Loads those of openmmtorch's plugins that OpenMM could not.
+
+    OpenMM loads plugins when it is imported; openmmtorch's need PyTorch's libraries. Where OpenMM was imported first
+    they failed, and every TorchForce would end with "does not support all required kernels".
+    """
+    failed = [line.split(":")[0].split()[-1] for line in openmm.Platform.getPluginLoadFailures()]
+    for library in failed:
+        if "OpenMMTorch" in Path(library).name:
+            with suppress(openmm.OpenMMException):  # OpenCL or CUDA may really be absent
+                openmm.Platform.loadPluginLibrary(library)
+
+
 class Probe(torch.nn.Module):
     """E = Σ r², F = −2 r by autograd inside the module, as the real force does."""
 
@@ -235,6 +250,7 @@ def run_probe(probe: torch.nn.Module) -> None:
     try:
         import openmmtorch  # noqa: PLC0415 (optional)
 
+        load_torch_plugins()
         force = openmmtorch.TorchForce(torch.jit.script(probe))
         force.setOutputsForces(True)
         system = openmm.System()

@@ -288,3 +288,15 @@ def test_cuda_gives_the_energies_and_forces_of_the_cpu(model_file, kind, impleme
         context.setPositions(atoms.positions / 10.0)
         assert_close(results(context), expected(model_file, atoms), 1e-9)
         atoms.rattle(0.3, seed=5)
+
+
+@needs_openmmtorch
+def test_torchforce_works_where_openmm_was_imported_before_pytorch():
+    program = (
+        "import openmm\n"
+        "from lorem_openmm.integrations.openmm_force import check_torchforce\n"
+        "check_torchforce()\n"
+        "print('works')\n"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert run.stdout.strip().endswith("works"), run.stderr
