@@ -48,10 +48,12 @@ def spherical_density(coefficients: torch.Tensor, angular: torch.Tensor, compone
         angular: Y [n_atoms, num_slots, (L+1)²].
         component_counts: components 2l+1 of each degree, in order.
     """
+    # One product with all degrees, of which the blocks on the diagonal are kept, costs half of one product per degree.
     channels = coefficients.shape[2] // len(component_counts)
-    coefficient_parts = coefficients.split(channels, dim=2)
-    angular_parts = angular.split(component_counts, dim=2)
+    product = torch.bmm(coefficients.transpose(1, 2), angular)
     densities: List[torch.Tensor] = []
-    for i in range(len(component_counts)):
-        densities.append(torch.bmm(coefficient_parts[i].transpose(1, 2), angular_parts[i]))
+    first = 0
+    for i, count in enumerate(component_counts):
+        densities.append(product[:, i * channels : (i + 1) * channels, first : first + count])
+        first += count
     return torch.cat(densities, dim=2)
