@@ -15,6 +15,7 @@ help:
 	@echo "make test    the test suite"
 	@echo "make lint    ruff, mypy, import-linter, snakefmt, snakemake --lint"
 	@echo "make parity  the full comparison with lorem-jax, the default model included"
+	@echo "make bench   times of the model call"
 	@echo "make setup   only the environment (.venv)"
 	@echo "make clean   remove the environments (results stay)"
 
@@ -34,6 +35,9 @@ format: setup-test
 
 parity: setup-test parity-env
 	LOREM_PARITY_FULL=1 $(BIN)/python -m pytest tests/parity -n $(CORES)
+
+bench: setup
+	$(BIN)/python benchmarks/model_call.py --systems sn2 dimer water192 water1536
 
 schema: setup
 	$(BIN)/lorem-openmm schema --output config/schema.json
