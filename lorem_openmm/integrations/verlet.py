@@ -48,7 +48,9 @@ class VerletGraph(torch.nn.Module):
         dtype: torch.dtype = torch.float32,
     ):
         super().__init__()
-        self.register_buffer("atomic_numbers", torch.tensor(atomic_numbers, dtype=torch.long), persistent=False)
+        self.register_buffer(
+            "atomic_numbers", torch.as_tensor(atomic_numbers, dtype=torch.long).clone(), persistent=False
+        )
         self.register_buffer("identity", torch.eye(3, dtype=torch.float64), persistent=False)
         self.cutoff = float(cutoff)
         self.periodic = bool(periodic)
