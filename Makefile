@@ -23,7 +23,7 @@ demo: setup
 	PATH="$(BIN):$$PATH" snakemake train_all --cores $(CORES)
 
 test: setup-test parity-env
-	PATH="$(BIN):$$PATH" python -m pytest -n $(CORES)
+	PATH="$(BIN):$$PATH" python -m pytest -n $(CORES) --dist loadgroup
 
 lint: setup-test
 	PATH="$(BIN):$$PATH" sh envs/lint.sh

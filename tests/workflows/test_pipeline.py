@@ -16,6 +16,8 @@ import lorem_openmm
 ROOT = Path(__file__).resolve().parents[2]
 TINY = Path(__file__).with_name("tiny.yaml")
 
+pytestmark = pytest.mark.xdist_group("pipeline")  # one worker makes the results that all of these look at
+
 
 def snakemake(folder, *arguments):
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
@@ -59,7 +61,7 @@ def test_model_files_carry_their_training(finished):
         assert potential.metadata["electrostatics"]["trained_on"] == "vacuum"
         assert potential.metadata["training"]
         assert potential.metadata["metrics"]
-        assert potential.species == [1, 6, 7, 8, 16, 17] or set(potential.species) >= {1, 6, 17}
+        assert set(potential.species) >= {1, 6, 17}
 
 
 def test_a_second_run_has_nothing_to_do(finished):
