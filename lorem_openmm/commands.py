@@ -92,9 +92,9 @@ def export(options: argparse.Namespace) -> None:
     from lorem_openmm.training.evaluate import training_record
 
     settings, layout = _read(options)
-    _entry(settings, "runs", options.name)
+    run: config.Run = _entry(settings, "runs", options.name)  # type: ignore[assignment]
     potential, _ = load_best(layout.run(options.name))
-    record = training_record(settings, options.name, layout)
+    record = {"description": run.description, **training_record(settings, options.name, layout)}
     for suffix in (".safetensors", ".pt"):
         path = layout.model(options.name, suffix)
         save(potential, path, record)

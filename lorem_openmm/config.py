@@ -253,6 +253,7 @@ class Run(Section):
     )
     model: str = Field(description="name of an entry of `models`")
     training: str = Field(description="name of an entry of `training`")
+    description: str = Field("", description="what the model is for and what its limits are; kept in the model file")
 
 
 class Simulation(Section):
