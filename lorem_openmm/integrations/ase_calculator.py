@@ -12,8 +12,8 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from lorem_openmm.errors import DataError
 from lorem_openmm.export import as_dtype, load
-from lorem_openmm.integrations.verlet import VerletGraph
-from lorem_openmm.potential import Potential, check_species
+from lorem_openmm.inference.dynamics import Dynamics
+from lorem_openmm.potential import Potential
 
 
 class LoremCalculator(Calculator):
@@ -42,7 +42,7 @@ class LoremCalculator(Calculator):
             self.potential = copy.deepcopy(model).to(device=torch.device(device), dtype=as_dtype(dtype))
         else:
             self.potential = load(model, device, dtype)
-        self._lists: VerletGraph | None = None
+        self._dynamics: Dynamics | None = None
 
     def calculate(
         self, atoms: Any = None, properties: list[str] | None = None, system_changes: list[str] = all_changes
@@ -57,14 +57,11 @@ class LoremCalculator(Calculator):
         atoms = self.atoms
         if atoms is None:
             raise DataError("atoms: no structure given; attach the calculator to one, or pass `atoms`")
-        if self._lists is None or "numbers" in system_changes or "pbc" in system_changes:
-            self._lists = self._neighbor_lists(atoms)
-        parameter = next(self.potential.model.parameters())
-        positions = torch.tensor(atoms.positions, dtype=torch.float64, device=parameter.device)
-        cell = torch.tensor(atoms.cell[:], dtype=torch.float64, device=parameter.device)
-        graph = self._lists(positions, cell)
+        if self._dynamics is None or "numbers" in system_changes or "pbc" in system_changes:
+            self._dynamics = self._start(atoms)
         periodic = bool(atoms.pbc.all())
-        prediction = self.potential.evaluate(graph, compute_stress=periodic)
+        with_stress = periodic and "stress" in (properties or [])
+        prediction = self._dynamics(torch.from_numpy(atoms.positions), torch.from_numpy(atoms.cell[:]), with_stress)
         energies = prediction.atomic_energies.double().cpu().numpy()
         baseline = np.array([self.potential.baseline[number] for number in atoms.numbers])
         energy = float(prediction.energy[0])
@@ -76,15 +73,11 @@ class LoremCalculator(Calculator):
             "long_range_energy": float(prediction.long_range_energy[0]),
             "charges_latent": prediction.charges.double().cpu().numpy(),
         }
-        if periodic:
+        if with_stress:
             self.results["stress"] = full_3x3_to_voigt_6_stress(prediction.stress[0].double().cpu().numpy())
 
-    def _neighbor_lists(self, atoms: Atoms) -> VerletGraph:
+    def _start(self, atoms: Atoms) -> Dynamics:
         pbc = atoms.pbc
         if pbc.any() and not pbc.all():
             raise DataError(f"pbc: must be periodic in all three directions or in none, received {pbc.tolist()}")
-        check_species(self.potential.species, atoms.numbers.tolist())
-        numbers = atoms.numbers.tolist()
-        parameter = next(self.potential.model.parameters())
-        lists = VerletGraph(numbers, self.potential.cutoff, periodic=bool(pbc.all()), dtype=parameter.dtype)
-        return lists.to(parameter.device)
+        return Dynamics(self.potential, atoms.numbers.tolist(), periodic=bool(pbc.all()))

@@ -18,8 +18,8 @@ import openmm
 import torch
 
 from lorem_openmm.errors import InstallationError
+from lorem_openmm.inference.dynamics import Dynamics
 from lorem_openmm.integrations.model_source import ModelSource
-from lorem_openmm.integrations.verlet import VerletGraph
 from lorem_openmm.potential import Potential
 from lorem_openmm.units import ANGSTROM_PER_NANOMETER, KJ_PER_MOL_NM_PER_EV_ANGSTROM, KJ_PER_MOL_PER_EV
 
@@ -46,9 +46,7 @@ class ForceModule(torch.nn.Module):
         atoms: list[int] | None = None,
     ):
         super().__init__()
-        dtype = next(potential.model.parameters()).dtype
-        self.potential = potential
-        self.lists = VerletGraph(atomic_numbers, potential.cutoff, periodic, skin, dtype)
+        self.dynamics = Dynamics(potential, atomic_numbers, periodic, skin)
         self.subset = atoms is not None
         self.register_buffer("atoms", torch.tensor(atoms or [], dtype=torch.long), persistent=False)
         self.length_unit = ANGSTROM_PER_NANOMETER
@@ -62,8 +60,8 @@ class ForceModule(torch.nn.Module):
             positions: [n_particles, 3] nm.
             box: [3, 3] nm, rows are the vectors; not used in vacuum.
         """
-        # TorchForce passes positions that require grad. They must be detached rather than used under no_grad: the
-        # potential differentiates, and TorchScript has no enable_grad.
+        # TorchForce passes positions that require grad. They must be detached rather than used under no_grad: message
+        # passing differentiates itself, and TorchScript has no enable_grad.
         everyone = positions.detach().double()
         seen = everyone
         if self.subset:
@@ -71,8 +69,7 @@ class ForceModule(torch.nn.Module):
         cell = torch.zeros(3, 3, dtype=torch.float64, device=positions.device)
         if box is not None:
             cell = box.detach().double()
-        graph = self.lists(seen * self.length_unit, cell * self.length_unit)
-        prediction = self.potential.evaluate(graph)
+        prediction = self.dynamics(seen * self.length_unit, cell * self.length_unit)
         energy = prediction.energy.sum() * self.energy_unit
         forces = (prediction.forces.double() * self.force_unit).to(positions.device)
         if self.subset:
@@ -121,7 +118,7 @@ class PotentialFunction:
     @property
     def rebuilds(self) -> int:
         """Number of times the neighbour list was made."""
-        return 0 if self._module is None else self._module.lists.rebuilds
+        return 0 if self._module is None else self._module.dynamics.lists.rebuilds
 
     def load(self) -> None:
         """Loads the model, which the first call does otherwise.

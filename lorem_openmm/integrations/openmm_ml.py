@@ -14,6 +14,7 @@ import torch
 from openmmml.mlpotential import MLPotentialImpl, MLPotentialImplFactory
 
 from lorem_openmm.errors import ConfigError, InstallationError, UnknownElementError, did_you_mean
+from lorem_openmm.inference.verlet import DEFAULT_SKIN
 from lorem_openmm.integrations.model_source import PRECISIONS, ModelSource
 from lorem_openmm.integrations.openmm_force import (
     PotentialFunction,
@@ -21,7 +22,6 @@ from lorem_openmm.integrations.openmm_force import (
     add_torch_force,
     check_torchforce,
 )
-from lorem_openmm.integrations.verlet import DEFAULT_SKIN
 from lorem_openmm.potential import Potential, check_species
 
 logger = logging.getLogger(__name__)

@@ -41,6 +41,7 @@ class CoulombPotentials(torch.nn.Module):
         self.smearing = smearing
         self.wavelength = wavelength
         self.max_ewald_atoms = max_ewald_atoms
+        self.mesh_accuracy = mesh_accuracy
         self.mesh_spacing, self.mesh_order = mesh_settings(mesh_accuracy)
 
     def forward(self, charges: torch.Tensor, graph: AtomGraph, distances: torch.Tensor) -> torch.Tensor:

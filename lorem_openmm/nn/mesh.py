@@ -170,7 +170,9 @@ def potentials_on_mesh(
     weights = spline_weights(scaled - left - 0.5, order)
     tiles = _sort_into_tiles((left.to(torch.long) - (order // 2 - 1)) % counts, weights, sizes)
 
-    spectrum = torch.fft.rfftn(_spread(charges, tiles), dim=[0, 1, 2]) * kernel.influence.unsqueeze(3)
+    # In TorchScript the derivative of a complex times a real number is complex also for the real one.
+    spectrum = torch.view_as_real(torch.fft.rfftn(_spread(charges, tiles), dim=[0, 1, 2]))
+    spectrum = torch.view_as_complex(spectrum * kernel.influence.unsqueeze(3).unsqueeze(4))
     potentials = _read(torch.fft.irfftn(spectrum, s=sizes, dim=[0, 1, 2]), tiles)
 
     at_itself = _mesh_self_potentials(weights, kernel.neighborhood) - kernel.self_potential

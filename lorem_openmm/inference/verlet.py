@@ -1,19 +1,37 @@
 """Neighbour lists for dynamics: built with a skin, laid out once, reused until atoms or cell have moved too far."""
 
+from typing import List, NamedTuple, Optional
+
 import torch
 import vesin_torch  # loads the operators that scripted modules need
 
-from lorem_openmm.graph import AtomGraph, build_graph, with_geometry
+from lorem_openmm.inference.neighbors import NeighborTable, all_pairs, build_table, sort_half_list
 
 # In vacuum, up to this many atoms, all pairs cost less than searching and laying out lists.
 ALL_PAIRS_LIMIT = 32
 DEFAULT_SKIN = 0.3  # Å: on a CPU more costs more in edges than it saves in rebuilds
 
 
-class VerletGraph(torch.nn.Module):
-    """Turns positions into an :class:`AtomGraph` whose edges hold at least every pair within the cutoff.
+class Neighborhood(NamedTuple):
+    """Positions of the rows and their neighbours.
 
-    Edges beyond the cutoff are harmless: the model gives them the weight zero.
+    Attributes:
+        positions: [n_atoms, 3] Å by row, near the origin, in the model's dtype.
+        cell: [3, 3] Å in the model's dtype.
+        table: holds at least every pair within the cutoff.
+        offsets: of each block S·h, and in empty slots a vector beyond the cutoff, [3, n·S] Å.
+    """
+
+    positions: torch.Tensor
+    cell: torch.Tensor
+    table: NeighborTable
+    offsets: List[torch.Tensor]
+
+
+class VerletList(torch.nn.Module):
+    """Turns positions into neighbour tables that hold at least every pair within the cutoff.
+
+    Slots beyond the cutoff are harmless: the model gives them the weight zero.
 
     A list made at positions r⁰ and cell h⁰ holds every pair with |v⁰| < cutoff + skin. With D = (h⁰)⁻¹ h and
     displacements u_i = r_i − r⁰_i D, a pair's vector is v = v⁰ D + u_j − u_i, so that a pair left out is longer than
@@ -25,84 +43,91 @@ class VerletGraph(torch.nn.Module):
     displacement, which makes the list anew. In vacuum the centre is taken off instead.
 
     Args:
-        atomic_numbers: of the atoms, in order.
+        species_counts: atoms of each species, in the order of the rows.
         cutoff: Å, of the model.
         periodic: in all three directions, or in vacuum.
         skin: Å; ignored where all pairs are listed (small structures in vacuum).
-        dtype: of the graph's tensors; the lists are made and checked in float64.
+        block_size: largest number of rows of a block.
+        dtype: of the tables; lists are made and checked in float64.
 
     Attributes:
         rebuilds: number of times the list was made.
     """
 
-    atomic_numbers: torch.Tensor
     identity: torch.Tensor
-    _graph: AtomGraph | None
+    _table: Optional[NeighborTable]
+    _offsets: List[torch.Tensor]
 
     def __init__(
         self,
-        atomic_numbers: list[int],
+        species_counts: List[int],
         cutoff: float,
         periodic: bool,
-        skin: float = DEFAULT_SKIN,
-        dtype: torch.dtype = torch.float32,
+        skin: float,
+        block_size: int,
+        dtype: torch.dtype,
     ):
         super().__init__()
-        self.register_buffer(
-            "atomic_numbers", torch.as_tensor(atomic_numbers, dtype=torch.long).clone(), persistent=False
-        )
         self.register_buffer("identity", torch.eye(3, dtype=torch.float64), persistent=False)
+        self.species_counts = species_counts
         self.cutoff = float(cutoff)
         self.periodic = bool(periodic)
         self.skin = float(skin)
+        self.block_size = int(block_size)
         self.dtype = dtype
-        self.all_pairs = not periodic and len(atomic_numbers) <= ALL_PAIRS_LIMIT
+        self.all_pairs = not periodic and sum(species_counts) <= ALL_PAIRS_LIMIT
         # One thread: the search is a small part of a step, and its order must not depend on the machine.
-        self.search = vesin_torch.NeighborList(cutoff=self.cutoff + self.skin, full_list=True, sorted=True, n_threads=1)
+        self.search = vesin_torch.NeighborList(cutoff=self.cutoff + self.skin, full_list=False, n_threads=1)
         self.rebuilds = 0
         # Plain attributes, empty until the first call: only buffers follow a module to another device.
-        self._graph = None
-        self._offsets = torch.zeros(0, 3, dtype=torch.float64)
+        self._table = None
+        self._offsets = []
+        self._offset_cell = torch.zeros(0, 3, dtype=torch.float64)
+        self._boxes = torch.zeros(0, 3, dtype=torch.float64)
         self._reference = torch.zeros(0, 3, dtype=torch.float64)
         self._inverse_cell = torch.zeros(3, 3, dtype=torch.float64)
 
-    def forward(self, positions: torch.Tensor, cell: torch.Tensor) -> AtomGraph:
-        """Returns the graph, on the module's device.
+    def forward(self, positions: torch.Tensor, cell: torch.Tensor) -> Neighborhood:
+        """Returns positions and neighbours, on the module's device.
 
         Args:
-            positions: [n_atoms, 3] Å.
-            cell: [3, 3] Å, rows are the vectors; ignored in vacuum.
+            positions: [n_atoms, 3] Å by row, float64, on the module's device.
+            cell: [3, 3] Å, rows are the vectors, likewise; ignored in vacuum.
 
         Raises:
             RuntimeError: If a list has to be made and positions are not finite or the cell has no volume.
         """
-        positions = positions.detach().to(self.identity)
-        cell = cell.detach().to(self.identity)
-        graph = self._graph
-        if graph is None:
+        if self._table is None:
             local = self._rebuild(positions, cell)
         else:
             local = self._near_origin(positions, cell)
             if not self.all_pairs and self._outdated(local, cell):
                 local = self._rebuild(positions, cell)
-        graph = self._graph
-        assert graph is not None  # for TorchScript, which otherwise sees an Optional  # noqa: S101
-        return with_geometry(graph, local.to(self.dtype), cell.to(self.dtype).unsqueeze(0))
+        table = self._table
+        assert table is not None  # for TorchScript, which otherwise sees an Optional  # noqa: S101
+        if self.periodic and not torch.equal(self._offset_cell, cell):
+            self._move_offsets(table, cell)
+        return Neighborhood(local.to(self.dtype), cell.to(self.dtype), table, self._offsets)
 
     def _near_origin(self, positions: torch.Tensor, cell: torch.Tensor) -> torch.Tensor:
         if self.periodic:
-            return positions - torch.mm(self._offsets, cell)
+            return torch.addmm(positions, self._boxes, cell, alpha=-1)
         return positions - positions.mean(dim=0, keepdim=True)
 
     def _outdated(self, local: torch.Tensor, cell: torch.Tensor) -> bool:
         reach = self.cutoff + self.skin
         moved = self._reference
-        if self.periodic:
+        if self.periodic and not torch.equal(self._offset_cell, cell):
             deformation = torch.mm(self._inverse_cell, cell)
             moved = torch.mm(moved, deformation)
             reach = reach * (1.0 - float(torch.linalg.vector_norm(deformation - self.identity)))
         moved = local - moved
         return 2.0 * float((moved * moved).sum(dim=1).max()) ** 0.5 > reach - self.cutoff
+
+    def _move_offsets(self, table: NeighborTable, cell: torch.Tensor) -> None:
+        transposed = cell.t().to(self.dtype)
+        self._offsets = [torch.addmm(block.empty, transposed, block.shifts) for block in table.blocks]
+        self._offset_cell = cell.clone()
 
     def _rebuild(self, positions: torch.Tensor, cell: torch.Tensor) -> torch.Tensor:
         if not bool(torch.isfinite(positions).all()):
@@ -110,31 +135,28 @@ class VerletGraph(torch.nn.Module):
                 "positions: must be finite, received NaN or infinity. The simulation has become unstable: "
                 "use a shorter time step, or minimise the energy of the starting structure."
             )
-        n_atoms = positions.shape[0]
         if self.periodic:
             if not bool(torch.abs(torch.linalg.det(cell)) > 1e-6):
                 raise RuntimeError("cell: must have a volume. Set the periodic box vectors of the topology or context.")
             self._inverse_cell = torch.linalg.inv(cell)
-            self._offsets = torch.floor(torch.mm(positions, self._inverse_cell))
+            self._boxes = torch.floor(torch.mm(positions, self._inverse_cell))
         local = self._near_origin(positions, cell)
         self._reference = local
-        device = local.device
+        n_atoms, device = local.shape[0], local.device
         if self.all_pairs:
-            pairs = torch.nonzero(self.identity.new_ones((n_atoms, n_atoms)).fill_diagonal_(0.0))
+            pairs = all_pairs(n_atoms, device)
             shifts = torch.zeros_like(pairs[:, :1]).expand(-1, 3)
         else:
             box = cell if self.periodic else torch.zeros_like(cell)
             found = self.search.compute(local.cpu(), box.cpu(), self.periodic, "PS")
             pairs, shifts = found[0].to(device=device, dtype=torch.long), found[1].to(device)
-        self._graph = build_graph(
-            local.to(self.dtype),
-            self.atomic_numbers,
-            [n_atoms],
-            cell.to(self.dtype).unsqueeze(0),
-            [self.periodic],
-            pairs[:, 0].contiguous(),
-            pairs[:, 1].contiguous(),
-            shifts,
-        )
+        edges = sort_half_list(pairs, shifts, n_atoms)
+        beyond = 2.0 * self.cutoff
+        table = build_table(edges, self.species_counts, self.block_size, beyond, self.dtype)
+        self._table = table
+        if self.periodic:
+            self._move_offsets(table, cell)
+        else:
+            self._offsets = [block.empty for block in table.blocks]
         self.rebuilds += 1
         return local

@@ -1,4 +1,4 @@
-"""Lists with a skin hold what fresh lists hold, whatever atoms and cell do."""
+"""Tables made with a skin hold what fresh lists hold, whatever atoms and cell do."""
 
 import numpy as np
 import pytest
@@ -6,26 +6,30 @@ import torch
 from ase import Atoms
 from helpers import graph_of, rattled_box, rattled_molecule, small_potential
 
-from lorem_openmm.graph import AtomGraph
-from lorem_openmm.integrations.verlet import ALL_PAIRS_LIMIT, VerletGraph
+from lorem_openmm.inference.dynamics import Dynamics
+from lorem_openmm.inference.neighbors import NeighborTable
+from lorem_openmm.inference.verlet import ALL_PAIRS_LIMIT, Neighborhood, VerletList
 from lorem_openmm.model import edge_vectors
 
 CUTOFF = 4.0
 
 
 def skewed_box() -> Atoms:
-    """A cell whose heights are below the cutoff."""
+    """A cell whose heights are below the cutoff; its atoms sorted by species."""
     atoms = rattled_box()
     atoms.set_cell([[4.6, 0.0, 0.0], [1.9, 3.9, 0.0], [-2.1, 1.7, 3.7]], scale_atoms=True)
-    return atoms
+    return atoms[np.argsort(atoms.numbers, kind="stable")]
 
 
-def lists(atoms: Atoms, skin: float = 0.6, scripted: bool = True) -> torch.nn.Module:
-    module = VerletGraph(atoms.numbers.tolist(), CUTOFF, bool(atoms.pbc.all()), skin, torch.float64)
+def lists(
+    atoms: Atoms, skin: float = 0.6, scripted: bool = True, block_size: int = 3, dtype: torch.dtype = torch.float64
+) -> torch.nn.Module:
+    counts = np.unique(atoms.numbers, return_counts=True)[1].tolist()
+    module = VerletList(counts, CUTOFF, bool(atoms.pbc.all()), skin, block_size, dtype)
     return torch.jit.script(module) if scripted else module
 
 
-def call(module: torch.nn.Module, atoms: Atoms) -> AtomGraph:
+def call(module: torch.nn.Module, atoms: Atoms) -> Neighborhood:
     return module(torch.tensor(atoms.positions), torch.tensor(atoms.cell[:]))
 
 
@@ -33,16 +37,34 @@ def moved(atoms: Atoms, positions: np.ndarray, cell: np.ndarray | None = None) -
     return Atoms(atoms.numbers, positions, cell=atoms.cell[:] if cell is None else cell, pbc=atoms.pbc)
 
 
-def pairs_within(graph: AtomGraph, cutoff: float) -> list[tuple[float, ...]]:
+def slots(found: Neighborhood) -> torch.Tensor:
+    """(i, j, vector) of every slot, empty ones included."""
+    rows = []
+    for block, offsets in zip(found.table.blocks, found.offsets, strict=True):
+        centers = torch.arange(block.first, block.first + block.size)
+        centers = centers.repeat_interleave(block.neighbors.shape[0] // block.size)
+        vectors = found.positions[block.neighbors] + offsets.t() - found.positions[centers]
+        rows.append(torch.cat([centers[:, None], block.neighbors[:, None], vectors], dim=1))
+    return torch.cat(rows)
+
+
+def rounded(rows: torch.Tensor, cutoff: float) -> list[tuple[float, ...]]:
+    inside = torch.linalg.vector_norm(rows[:, 2:], dim=1) < cutoff
+    return sorted(tuple(row) for row in (rows[inside].numpy().round(6) + 0.0).tolist())
+
+
+def pairs_within(found: Neighborhood, cutoff: float) -> list[tuple[float, ...]]:
     """Sorted (i, j, vector) of the edges within a cutoff."""
-    vectors = edge_vectors(graph)
-    inside = torch.linalg.vector_norm(vectors, dim=1) < cutoff
-    rows = torch.cat([graph.centers[:, None], graph.neighbors[:, None], vectors], dim=1)[inside]
-    return sorted(tuple(row) for row in (rows.numpy().round(6) + 0.0).tolist())
+    return rounded(slots(found), cutoff)
 
 
-def assert_same_edges(graph: AtomGraph, atoms: Atoms) -> None:
-    assert pairs_within(graph, CUTOFF - 1e-5) == pairs_within(graph_of(atoms), CUTOFF - 1e-5)
+def pairs_of(atoms: Atoms, cutoff: float) -> list[tuple[float, ...]]:
+    graph = graph_of(atoms)
+    return rounded(torch.cat([graph.centers[:, None], graph.neighbors[:, None], edge_vectors(graph)], dim=1), cutoff)
+
+
+def assert_same_edges(found: Neighborhood, atoms: Atoms) -> None:
+    assert pairs_within(found, CUTOFF - 1e-5) == pairs_of(atoms, CUTOFF - 1e-5)
 
 
 def walk(atoms: Atoms, steps: int, seed: int, box_noise: float):
@@ -68,15 +90,34 @@ def test_skin_list_holds_the_pairs_of_a_fresh_list(box_noise):
     assert 1 < module.rebuilds < len(frames)
 
 
-def test_skin_list_gives_the_energies_and_forces_of_a_fresh_list():
-    potential = small_potential()
-    module = lists(skewed_box())
-    for frame in walk(skewed_box(), 20, 5, 0.003):
-        found = potential.evaluate(call(module, frame))
-        expected = potential.evaluate(graph_of(frame))
-        torch.testing.assert_close(found.energy, expected.energy, rtol=1e-13, atol=0)
-        torch.testing.assert_close(found.forces, expected.forces, rtol=1e-10, atol=1e-11)
-    assert module.rebuilds > 1
+def test_every_slot_has_its_reverse_and_empty_ones_are_out_of_reach():
+    found = call(lists(skewed_box()), skewed_box())
+    table: NeighborTable = found.table
+    assert len(table.blocks) == 3
+    torch.testing.assert_close(table.reverse[table.reverse], torch.arange(table.reverse.shape[0]))
+    rows, back = slots(found), slots(found)[table.reverse]
+    distances = torch.linalg.vector_norm(rows[:, 2:], dim=1)
+    full = distances < CUTOFF + 0.6
+    assert 0 < int((~full).sum()) < int(full.sum())
+    torch.testing.assert_close(back[full][:, [1, 0]], rows[full][:, :2])
+    torch.testing.assert_close(back[full][:, 2:], -rows[full][:, 2:], rtol=0, atol=1e-12)
+    torch.testing.assert_close(distances[~full], torch.full_like(distances[~full], 2 * CUTOFF))
+
+
+@pytest.mark.parametrize("block_size", [1, 2, 100])
+def test_slots_are_grouped_by_the_species_of_the_neighbour(block_size):
+    atoms = skewed_box()
+    found = call(lists(atoms, block_size=block_size), atoms)
+    species = np.unique(atoms.numbers, return_inverse=True)[1]
+    for block in found.table.blocks:
+        assert block.size <= block_size
+        groups = np.repeat(np.arange(3), block.slot_counts)
+        neighbors = block.neighbors.view(block.size, -1)
+        empty = block.empty.view(3, block.size, -1)[0] > 0
+        for row in range(block.size):
+            kept = ~empty[row].numpy()
+            np.testing.assert_array_equal(species[neighbors[row].numpy()[kept]], groups[kept])
+    assert_same_edges(found, atoms)
 
 
 def test_fixed_cell_rebuilds_when_an_atom_has_moved_by_half_the_skin():
@@ -110,21 +151,22 @@ def test_atoms_several_boxes_away():
     away = moved(atoms, atoms.positions + np.random.default_rng(2).integers(-4000, 4001, size=(7, 3)) @ atoms.cell[:])
     module = lists(atoms)
     call(module, atoms)
-    assert pairs_within(call(module, away), CUTOFF - 1e-5) == pairs_within(graph_of(atoms), CUTOFF - 1e-5)
+    assert pairs_within(call(module, away), CUTOFF - 1e-5) == pairs_of(atoms, CUTOFF - 1e-5)
     assert module.rebuilds == 2  # a wrap looks like a displacement
-    single = VerletGraph(atoms.numbers.tolist(), CUTOFF, True, 0.6, torch.float32)
     potential = small_potential().float()
-    near, far = potential.evaluate(call(single, atoms)), potential.evaluate(call(single, away))
+    single = Dynamics(potential, atoms.numbers.tolist(), True, 0.6)
+    near, far = (single(torch.tensor(a.positions), torch.tensor(a.cell[:])) for a in (atoms, away))
     torch.testing.assert_close(near.forces, far.forces, rtol=1e-5, atol=1e-5)
 
 
 def test_small_molecules_list_all_pairs_once():
     atoms = rattled_molecule()
+    atoms = atoms[np.argsort(atoms.numbers, kind="stable")]
     module = lists(atoms)
     for frame in walk(moved(atoms, atoms.positions * 2.0 + 100.0), 5, 4, 0.0):
-        graph = call(module, frame)
-        assert graph.centers.shape[0] == len(atoms) * (len(atoms) - 1)
-        assert_same_edges(graph, frame)
+        found = call(module, frame)
+        assert len(pairs_within(found, 1e3)) >= len(atoms) * (len(atoms) - 1)
+        assert_same_edges(found, frame)
     assert module.rebuilds == 1
 
 
@@ -150,10 +192,13 @@ def test_large_molecules_have_lists():
     ids=["one atom", "one atom in a large box", "one atom and its images", "atoms far apart"],
 )
 def test_empty_and_single_atom_lists(atoms, scripted):
+    assert_same_edges(call(lists(atoms, scripted=scripted), atoms), atoms)
     potential = small_potential()
-    graph = call(lists(atoms, scripted=scripted), atoms)
-    assert_same_edges(graph, atoms)
-    found, expected = potential.evaluate(graph), potential.evaluate(graph_of(atoms))
+    module = Dynamics(potential, atoms.numbers.tolist(), bool(atoms.pbc.all()))
+    found = (torch.jit.script(module) if scripted else module)(
+        torch.tensor(atoms.positions), torch.tensor(atoms.cell[:])
+    )
+    expected = potential.evaluate(graph_of(atoms))
     torch.testing.assert_close(found.energy, expected.energy, rtol=1e-13, atol=0)
     torch.testing.assert_close(found.forces, expected.forces, rtol=1e-10, atol=1e-10)
 

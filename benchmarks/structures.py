@@ -1,0 +1,81 @@
+"""The structures of the benchmarks: made here, the same on every machine."""
+
+from collections.abc import Callable
+
+import numpy as np
+from ase import Atoms
+from ase.build import molecule
+from scipy.spatial.transform import Rotation
+
+WATER_SPACING = 3.104  # Å: 0.1 atoms per Å³, the density of the liquid
+
+
+def sn2() -> Atoms:
+    """Cl⁻ + CH₃Cl, 6 atoms."""
+    return _rattled(molecule("CH3Cl") + Atoms("Cl", [[0.0, 0.0, -3.5]]))
+
+
+def dimer() -> Atoms:
+    """Methanol and methylamine, 13 atoms."""
+    return _rattled(_pair("CH3OH", "H3CNH2", [4.0, 0.5, 0.3]))
+
+
+def large_dimer() -> Atoms:
+    """Isopropanol and benzene, 24 atoms."""
+    return _rattled(_pair("C2H6CHOH", "C6H6", [0.3, 0.5, 4.8]))
+
+
+def cumulene() -> Atoms:
+    """C₉H₄, 13 atoms, its end groups turned by 90° as double bonds do."""
+    carbons = [[0.0, 0.0, 1.29 * i] for i in range(9)]
+    first = [[0.93, 0.0, -0.55], [-0.93, 0.0, -0.55]]
+    last = [[0.0, 0.93, 8 * 1.29 + 0.55], [0.0, -0.93, 8 * 1.29 + 0.55]]
+    return _rattled(Atoms("C9H4", carbons + first + last))
+
+
+def water(n: int) -> Atoms:
+    """A periodic cube of n³ randomly turned waters at the density of the liquid, 3n³ atoms."""
+    rng = np.random.default_rng(n)
+    oxygen, *hydrogens = molecule("H2O").positions
+    turned = Rotation.random(n**3, random_state=rng).apply
+    centers = WATER_SPACING * np.stack(np.meshgrid(*[np.arange(n)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    centers = centers + rng.normal(scale=0.1, size=centers.shape)
+    positions = np.stack([centers, *(centers + turned(np.tile(h - oxygen, (n**3, 1))) for h in hydrogens)], axis=1)
+    return Atoms("OH2" * n**3, positions.reshape(-1, 3), cell=[n * WATER_SPACING] * 3, pbc=True)
+
+
+def _pair(first: str, second: str, shift: list[float]) -> Atoms:
+    other = molecule(second)
+    other.positions += shift
+    return molecule(first) + other
+
+
+def _rattled(atoms: Atoms) -> Atoms:
+    atoms.rattle(0.05, seed=0)
+    return atoms
+
+
+STRUCTURES: dict[str, Callable[[], Atoms]] = {
+    "sn2": sn2,
+    "dimer13": dimer,
+    "dimer24": large_dimer,
+    "cumulene": cumulene,
+    "water192": lambda: water(4),
+    "water1536": lambda: water(8),
+    "water5184": lambda: water(12),
+    "water12288": lambda: water(16),
+    "water24000": lambda: water(20),
+    "water98304": lambda: water(32),
+}
+
+
+def walk(atoms: Atoms, step: int) -> np.ndarray:
+    """Positions after some steps of a motion like that of 300 K dynamics at 0.5 fs: 0.01 Å per step and atom.
+
+    Each atom swings about its place by up to 0.15 Å along a line of its own, so that structures stay sound however
+    long a benchmark runs, and lists with a skin are made anew as often as in dynamics.
+    """
+    rng = np.random.default_rng(len(atoms))
+    amplitude = rng.normal(scale=0.15, size=(len(atoms), 3))
+    phase = rng.uniform(0.0, 2.0 * np.pi, size=(len(atoms), 1))
+    return atoms.positions + amplitude * (np.sin(0.07 * step + phase) - np.sin(phase))

@@ -1,0 +1,104 @@
+"""One structure followed through its motion: neighbour lists, model and baseline in one scriptable module."""
+
+from typing import List
+
+import torch
+
+from lorem_openmm.inference.memory import keep_freed_memory
+from lorem_openmm.inference.model import InferenceModel
+from lorem_openmm.inference.verlet import DEFAULT_SKIN, VerletList
+from lorem_openmm.potential import Potential, Prediction, check_species
+
+# Rows of a block: large enough for its matrix products, small enough for its edges to stay in the cache.
+BLOCK_SIZE = 256
+
+
+class Dynamics(torch.nn.Module):
+    """E = Σ_i (E_i + E0(Z_i)), F = −∂E/∂r and σ = (1/Ω) ∂E/∂ε of one structure whose atoms and weights do not change.
+
+    The same numbers as :meth:`lorem_openmm.potential.Potential.evaluate`, within rounding, many times sooner.
+
+    Args:
+        potential: in the precision and on the device it is to run in.
+        atomic_numbers: of the atoms, in the order of the caller.
+        periodic: in all three directions, or in vacuum.
+        skin: Å, of the neighbour lists.
+        block_size: largest number of rows of a block.
+
+    Raises:
+        UnknownElementError: If the model does not know an element.
+    """
+
+    order: torch.Tensor
+    rank: torch.Tensor
+    channel_order: torch.Tensor
+
+    def __init__(
+        self,
+        potential: Potential,
+        atomic_numbers: List[int],
+        periodic: bool,
+        skin: float = DEFAULT_SKIN,
+        block_size: int = BLOCK_SIZE,
+    ):
+        super().__init__()
+        keep_freed_memory()
+        weight = potential.model.species_embedding.weight
+        check_species(potential.species, atomic_numbers)
+        numbers = torch.tensor(atomic_numbers)
+        species, counts = torch.unique(numbers, return_counts=True)
+        if len(potential.model.rounds) > 0:
+            block_size = len(atomic_numbers)  # messages cross the borders of blocks
+        self.model = InferenceModel(potential.model, species.tolist(), periodic)
+        self.lists = VerletList(counts.tolist(), potential.cutoff, periodic, skin, block_size, weight.dtype)
+        self.lists.to(weight.device)
+        self.periodic = periodic
+        self.baseline = sum(potential.baseline[number] for number in atomic_numbers)
+        order = torch.argsort(numbers, stable=True).to(weight.device)
+        self.register_buffer("order", order, persistent=False)
+        self.register_buffer("rank", torch.argsort(order), persistent=False)
+        channels = torch.zeros(0, dtype=torch.long)
+        if potential.model.long_range is not None:
+            channels = potential.model.long_range.channel_order
+        self.register_buffer("channel_order", channels.to(weight.device), persistent=False)
+
+    def forward(self, positions: torch.Tensor, cell: torch.Tensor, compute_stress: bool = False) -> Prediction:
+        """Computes energy and forces.
+
+        Args:
+            positions: [n_atoms, 3] Å, in the order of the caller.
+            cell: [3, 3] Å, rows are the vectors; ignored in vacuum.
+            compute_stress: whether to compute the stress of a periodic structure.
+
+        Returns:
+            A prediction of one system, atoms in the order of the caller.
+
+        Raises:
+            RuntimeError: If positions are not finite or the cell has no volume.
+        """
+        if torch.jit.is_scripting():  # TorchScript has no enable_grad: its callers must not be under no_grad
+            return self._predict(positions, cell, compute_stress)
+        with torch.enable_grad():  # message passing differentiates itself
+            return self._predict(positions, cell, compute_stress)
+
+    def _predict(self, positions: torch.Tensor, cell: torch.Tensor, compute_stress: bool) -> Prediction:
+        rows = positions.detach().to(self.lists.identity).index_select(0, self.order)
+        near = self.lists(rows, cell.detach().to(self.lists.identity))
+        with_virial = compute_stress and self.periodic
+        r = self.model(near.table, near.offsets, near.positions.t().contiguous(), near.cell, with_virial)
+        long_range = r.long_range_energies.double().sum().view(1)
+        energy = r.short_range_energies.double().sum().view(1) + long_range + self.baseline
+        stress = torch.zeros_like(near.cell)
+        if with_virial:
+            stress = r.virial / torch.abs(torch.linalg.det(near.cell))
+        atomic_energies = r.short_range_energies
+        if r.charges.shape[1] > 0:
+            atomic_energies = atomic_energies + r.long_range_energies
+        return Prediction(
+            energy,
+            r.forces.t().index_select(0, self.rank),
+            stress.unsqueeze(0),
+            atomic_energies.index_select(0, self.rank),
+            long_range,
+            r.charges.index_select(0, self.rank).index_select(1, self.channel_order),
+        )

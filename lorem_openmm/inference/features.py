@@ -1,0 +1,114 @@
+"""From positions to features and back to edge vectors, one block of rows at a time."""
+
+from typing import List, NamedTuple, Optional
+
+import torch
+
+from lorem_openmm.inference.layers import Norms, Perceptron, ResidualUpdate, UpdateSaved
+from lorem_openmm.inference.neighbors import Block
+from lorem_openmm.inference.products import Product
+from lorem_openmm.inference.rounds import Rounds, RoundsState
+from lorem_openmm.inference.short_range import DensityFunctions, EdgeFunctions, Edges
+from lorem_openmm.model import Lorem
+
+
+class Features(NamedTuple):
+    """Results of one block, and what the way back needs.
+
+    Attributes:
+        energies: short-range atomic energies [n] eV.
+        x: scalar features [n, d].
+        spherical: spherical features [s, (L+1)², n].
+        edges: of the block.
+        factors: of the tensor product [2s, (L+1)², n].
+        first: spherical features before message passing [s, (L+1)², n].
+        slopes: of their norms.
+        updates: of the scalar features.
+        hidden: of the readout.
+        rounds: of message passing.
+    """
+
+    energies: torch.Tensor
+    x: torch.Tensor
+    spherical: torch.Tensor
+    edges: Edges
+    factors: torch.Tensor
+    first: torch.Tensor
+    slopes: torch.Tensor
+    updates: List[UpdateSaved]
+    hidden: List[torch.Tensor]
+    rounds: Optional[RoundsState]
+
+
+class BlockFeatures(torch.nn.Module):
+    """Edges → densities → tensor product → norms → scalar features.
+
+    Args:
+        model: the network; in its final precision and on its device.
+        species: atomic numbers in the order of the rows.
+    """
+
+    def __init__(self, model: Lorem, species: List[int]):
+        super().__init__()
+        h = model.hyperparameters
+        L = int(h["max_degree"])
+        self.edges = EdgeFunctions(model).to(model.species_embedding.weight)
+        self.density = DensityFunctions(model, species)
+        self.channels = int(h["num_spherical_features"])
+        self.product = Product(model.short_range.spherical_product, L, L, L)
+        self.update_1 = ResidualUpdate(model.scalar_update)
+        self.norms = Norms(model.norm)
+        self.update_2 = ResidualUpdate(model.norm_update)
+        self.readout = Perceptron(model.readout)
+        self.rounds = Rounds(model) if len(model.rounds) > 0 else None
+
+    def forward(self, positions: torch.Tensor, offsets: torch.Tensor, block: Block) -> Features:
+        """Returns features and energies.
+
+        Args:
+            positions: [3, n_atoms] Å by row.
+            offsets: S·h [3, n·S] Å.
+            block: rows and slots.
+        """
+        edges = self.edges(positions, offsets, block)
+        start, message, factors = self.density(edges, block)
+        first = self.product(factors[: self.channels], factors[self.channels :])
+        norms, slopes = self.norms(first)
+        x, update_1 = self.update_1(start, message)
+        x, update_2 = self.update_2(x, norms)
+        readout, hidden = self.readout(x)
+        energies, spherical = readout.squeeze(1), first
+        rounds: Optional[RoundsState] = None
+        if self.rounds is not None:
+            x, spherical, more, found = self.rounds(x, spherical, edges, block)
+            energies, rounds = energies + more, found
+        updates = [update_1, update_2]
+        return Features(energies, x, spherical, edges, factors, first, slopes, updates, hidden, rounds)
+
+    def pullback(
+        self, state: Features, block: Block, x: torch.Tensor, spherical: torch.Tensor, slope: torch.Tensor
+    ) -> torch.Tensor:
+        """Returns dE/dr_ij [3, n·S], short-range energies included.
+
+        Args:
+            state: from :meth:`forward`.
+            block: rows and slots.
+            x: derivative of the other energies with respect to the scalar features [n, d].
+            spherical: with respect to the spherical features [s, (L+1)², n].
+            slope: with respect to the distances [n, S].
+        """
+        of_rounds: List[torch.Tensor] = []
+        rounds = state.rounds
+        if self.rounds is not None and rounds is not None:
+            of_rounds = self.rounds.pullback(rounds, x, spherical)
+            x, spherical = of_rounds[0], of_rounds[1]
+        with torch.no_grad():  # in TorchScript derivatives from autograd may themselves require gradients
+            x = x + self.readout.pullback(state.hidden, x.new_ones((block.size, 1)))
+            x, norms = self.update_2.pullback(state.updates[1], x)
+            _, message = self.update_1.pullback(state.updates[0], x)
+            spherical = spherical + self.norms.pullback(state.first, state.slopes, norms)
+            factors = self.product.pullback(state.factors[: self.channels], state.factors[self.channels :], spherical)
+            radial, angular = self.density.pullback(state.edges, block, message, torch.cat(factors))
+            if len(of_rounds) > 0:
+                radial, angular = radial + of_rounds[2], angular + of_rounds[3]
+        return self.edges.pullback(state.edges, radial, angular, slope)

@@ -1,0 +1,235 @@
+"""Energy and forces of one structure with fixed weights: :mod:`lorem_openmm.model`, differentiated by hand.
+
+Features and charges come block by block of rows. Then all charges meet in the electrostatic sum, and the way back goes
+block by block again.
+"""
+
+from typing import List, NamedTuple
+
+import torch
+
+from lorem_openmm.inference.electrostatics import Electrostatics
+from lorem_openmm.inference.features import BlockFeatures, Features
+from lorem_openmm.inference.long_range import Charges, ChargeState, PotentialMessages, RealSpace
+from lorem_openmm.inference.neighbors import Block, NeighborTable
+from lorem_openmm.model import Lorem
+from lorem_openmm.nn.long_range import LongRange
+
+
+class Results(NamedTuple):
+    """Energies, charges, forces by row.
+
+    Attributes:
+        short_range_energies: [n_atoms] eV.
+        long_range_energies: [n_atoms] eV.
+        charges: [n_atoms, n_channels] e, in the model's order of channels.
+        forces: [3, n_atoms] eV/Å.
+        virial: [3, 3] eV, dE/dε under r → r (1 + ε), h → h (1 + ε); zeros unless asked for.
+    """
+
+    short_range_energies: torch.Tensor
+    long_range_energies: torch.Tensor
+    charges: torch.Tensor
+    forces: torch.Tensor
+    virial: torch.Tensor
+
+
+class Received(NamedTuple):
+    """Charges, long-range energies and their derivatives.
+
+    Attributes:
+        charges: [n_atoms, n_channels] e.
+        energies: [n_atoms] eV.
+        x: with respect to the scalar features of each block [n, d].
+        spherical: with respect to the spherical features of each block [s, (L+1)², n].
+        slopes: with respect to the distances of each block [n, S].
+        positions: with respect to the positions, apart from edges [n_atoms, 3].
+        virial: with respect to strain, apart from edges [3, 3].
+    """
+
+    charges: torch.Tensor
+    energies: torch.Tensor
+    x: List[torch.Tensor]
+    spherical: List[torch.Tensor]
+    slopes: List[torch.Tensor]
+    positions: torch.Tensor
+    virial: torch.Tensor
+
+
+class LongRangeMessages(torch.nn.Module):
+    """E = Σ_i E_i(x_i, x_i^lm, V_i), V = K q(x, x^lm), and dE/dq = K dE/dV, as K is symmetric.
+
+    Args:
+        module: of the network.
+        max_degree: L.
+        max_charge_degree: Lc.
+        periodic: in all three directions, or in vacuum.
+    """
+
+    def __init__(self, module: LongRange, max_degree: int, max_charge_degree: int, periodic: bool):
+        super().__init__()
+        c = module.coulomb
+        self.periodic = periodic
+        self.charges = Charges(module, max_degree, max_charge_degree)
+        self.messages = PotentialMessages(module, max_degree, max_charge_degree)
+        self.real_space = RealSpace(c.cutoff, c.smearing)
+        self.electrostatics = Electrostatics(c.smearing, c.wavelength, periodic, c.max_ewald_atoms, c.mesh_accuracy)
+
+    def forward(
+        self,
+        states: List[Features],
+        blocks: List[Block],
+        positions: torch.Tensor,
+        cell: torch.Tensor,
+        compute_virial: bool,
+    ) -> Received:
+        """Returns energies and derivatives; see :class:`Received`.
+
+        Args:
+            states: of all blocks.
+            blocks: all rows.
+            positions: [3, n_atoms] Å by row.
+            cell: [3, 3] Å.
+            compute_virial: whether to compute the virial.
+        """
+        parts: List[torch.Tensor] = []
+        charge_states: List[ChargeState] = []
+        with torch.no_grad():  # in TorchScript features from message passing may require gradients
+            for state in states:
+                part, charge_state = self.charges(state.x, state.spherical)
+                parts.append(part)
+                charge_states.append(charge_state)
+        charges = torch.cat(parts)
+        potentials, saved = self.electrostatics(charges, positions.t(), cell)
+        sent = charges.t().contiguous()
+        energies: List[torch.Tensor] = []
+        adjoints: List[torch.Tensor] = []
+        of_x: List[torch.Tensor] = []
+        of_spherical: List[torch.Tensor] = []
+        weights: List[torch.Tensor] = []
+        for state, block in zip(states, blocks):  # noqa: B905 (not in TorchScript)
+            felt = potentials.narrow(0, block.first, block.size)
+            if self.periodic:
+                weights.append(self.real_space.weights(state.edges.distances))
+                felt = felt + self.real_space(sent, weights[-1], block)
+            energy, messages = self.messages(state.x, state.spherical, felt)
+            adjoint, x, spherical = self.messages.pullback(messages, state.spherical)
+            energies.append(energy)
+            adjoints.append(adjoint)
+            of_x.append(x)
+            of_spherical.append(spherical)
+
+        adjoint = torch.cat(adjoints)
+        of_charges, of_positions = self.electrostatics.pullback(saved, charges, adjoint)
+        adjoint_sent = adjoint.t().contiguous()
+        slopes: List[torch.Tensor] = []
+        for i, block in enumerate(blocks):
+            distances = states[i].edges.distances
+            own = of_charges.narrow(0, block.first, block.size)
+            slope = torch.zeros_like(distances)
+            if self.periodic:
+                own = own + self.real_space(adjoint_sent, weights[i], block)
+                slope = self.real_space.slopes(distances, weights[i])
+                slope = slope * self.real_space.pair_products(sent, adjoint_sent, block)
+            x, spherical = self.charges.pullback(charge_states[i], own)
+            of_x[i] = of_x[i] + x
+            of_spherical[i] = of_spherical[i] + spherical
+            slopes.append(slope)
+        virial = torch.zeros_like(cell)
+        if compute_virial:
+            virial = self.electrostatics.strain_gradient(saved, charges, adjoint)
+        return Received(charges, torch.cat(energies), of_x, of_spherical, slopes, of_positions, virial)
+
+
+class InferenceModel(torch.nn.Module):
+    """E and −dE/dr of one structure.
+
+    Args:
+        model: the network; in its final precision and on its device.
+        species: atomic numbers in the order of the rows.
+        periodic: in all three directions, or in vacuum.
+    """
+
+    def __init__(self, model: Lorem, species: List[int], periodic: bool):
+        super().__init__()
+        h = model.hyperparameters
+        self.features = BlockFeatures(model, species)
+        self.long_range = (
+            LongRangeMessages(model.long_range, int(h["max_degree"]), int(h["max_charge_degree"]), periodic)
+            if model.long_range
+            else None
+        )
+
+    def forward(
+        self,
+        table: NeighborTable,
+        offsets: List[torch.Tensor],
+        positions: torch.Tensor,
+        cell: torch.Tensor,
+        compute_virial: bool = False,
+    ) -> Results:
+        """Computes energies and forces.
+
+        Args:
+            table: neighbours.
+            offsets: S·h of each block [3, n·S] Å.
+            positions: [3, n_atoms] Å by row.
+            cell: [3, 3] Å.
+            compute_virial: whether to compute the virial.
+        """
+        states: List[Features] = []
+        for i, block in enumerate(table.blocks):
+            states.append(self.features(positions, offsets[i], block))
+        short_range = torch.cat([state.energies for state in states])
+        received = self._received(table, states, positions, cell, compute_virial)
+        edge_gradients: List[torch.Tensor] = []
+        for i, block in enumerate(table.blocks):
+            found = self.features.pullback(states[i], block, received.x[i], received.spherical[i], received.slopes[i])
+            edge_gradients.append(found)
+        forces = edge_forces(table, edge_gradients) - received.positions.t()
+        virial = received.virial
+        if compute_virial:
+            virial = virial + edge_virial(states, edge_gradients)
+        return Results(short_range, received.energies, received.charges, forces, virial)
+
+    def _received(
+        self,
+        table: NeighborTable,
+        states: List[Features],
+        positions: torch.Tensor,
+        cell: torch.Tensor,
+        compute_virial: bool,
+    ) -> Received:
+        if self.long_range is not None:
+            return self.long_range(states, table.blocks, positions, cell, compute_virial)
+        return Received(
+            positions.new_zeros((positions.shape[1], 0)),
+            torch.zeros_like(positions[0]),
+            [torch.zeros_like(state.x) for state in states],
+            [torch.zeros_like(state.spherical) for state in states],
+            [torch.zeros_like(state.edges.distances) for state in states],
+            torch.zeros_like(positions.t()),
+            torch.zeros_like(cell),
+        )
+
+
+def edge_forces(table: NeighborTable, edge_gradients: List[torch.Tensor]) -> torch.Tensor:
+    """F_i = Σ_j (dE/dr_ij − dE/dr_ji) [3, n_atoms], from dE/dr_ij of all blocks [3, n·S] each."""
+    gradients = torch.cat(edge_gradients, dim=1)
+    net = gradients - gradients.index_select(1, table.reverse)
+    forces: List[torch.Tensor] = []
+    first = 0
+    for i, block in enumerate(table.blocks):
+        n_slots = edge_gradients[i].shape[1]
+        forces.append(net.narrow(1, first, n_slots).view(3, block.size, -1).sum(dim=2))
+        first += n_slots
+    return torch.cat(forces, dim=1)
+
+
+def edge_virial(states: List[Features], edge_gradients: List[torch.Tensor]) -> torch.Tensor:
+    """Σ_ij r_ij ⊗ dE/dr_ij [3, 3]."""
+    virial = torch.zeros_like(edge_gradients[0][:, :3])
+    for i, state in enumerate(states):
+        vectors = (state.edges.directions * state.edges.distances).flatten(1)
+        virial = virial + torch.mm(vectors, edge_gradients[i].t())
+    return virial
