@@ -72,10 +72,10 @@ STRUCTURES: dict[str, Callable[[], Atoms]] = {
 def walk(atoms: Atoms, step: int) -> np.ndarray:
     """Positions after some steps of a motion like that of 300 K dynamics at 0.5 fs: 0.01 Å per step and atom.
 
-    Each atom swings about its place by up to 0.15 Å along a line of its own, so that structures stay sound however
+    Each atom swings about its place by about 0.1 Å along a line of its own, so that structures stay sound however
     long a benchmark runs, and lists with a skin are made anew as often as in dynamics.
     """
     rng = np.random.default_rng(len(atoms))
-    amplitude = rng.normal(scale=0.15, size=(len(atoms), 3))
+    amplitude = rng.normal(scale=0.06, size=(len(atoms), 3))
     phase = rng.uniform(0.0, 2.0 * np.pi, size=(len(atoms), 1))
-    return atoms.positions + amplitude * (np.sin(0.07 * step + phase) - np.sin(phase))
+    return atoms.positions + amplitude * (np.sin(0.15 * step + phase) - np.sin(phase))

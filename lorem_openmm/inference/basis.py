@@ -78,12 +78,10 @@ class RadialFunctions(ConstantsModule):
         return x, torch.clamp(1.0 - x, min=tiny)
 
     def _log_cutoff(self, distances: torch.Tensor, x: torch.Tensor, complement: torch.Tensor) -> torch.Tensor:
-        if self.cosine:  # ½ (1 + cos πx) = sin² (½π (1 − x))
-            logs = 2.0 * torch.log(torch.sin(0.5 * math.pi * complement))
-        else:
-            logs = 1.0 - 1.0 / (complement * (1.0 + x))
-        # Finite, because an infinity would turn into NaN in a product.
-        return torch.where(distances < self.cutoff, logs, torch.full_like(logs, -1e4))
+        if not self.cosine:  # beyond the cutoff 1 − x is tiny, and this far below the logarithm of any number
+            return 1.0 - 1.0 / (complement * (1.0 + x))
+        logs = 2.0 * torch.log(torch.sin(0.5 * math.pi * complement))  # ½ (1 + cos πx) = sin² (½π (1 − x))
+        return logs.masked_fill(distances >= self.cutoff, -1e4)
 
     def _cutoff_slope(self, x: torch.Tensor, complement: torch.Tensor) -> torch.Tensor:
         """Returns d ln f / dx."""

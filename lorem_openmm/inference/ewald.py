@@ -18,7 +18,7 @@ class EwaldTerms(NamedTuple):
     Attributes:
         indices: m [n_k, 3] of the half space.
         vectors: k = 2π h⁻¹ m [n_k, 3] 1/Å.
-        weights: w_k, once for the cosines and once for the sines [2 n_k, 1].
+        weights: w_k, once for the cosines and once for the sines [2 n_k].
         inverse_cell: h⁻¹ [3, 3].
         volume: Ω in Å³ [].
     """
@@ -31,7 +31,7 @@ class EwaldTerms(NamedTuple):
 
 
 class EwaldState(NamedTuple):
-    """cos(k·r_i) above sin(k·r_i) [2 n_k, n] and C_k above S_k of the charges [2 n_k, n_channels]."""
+    """cos(k·r_i) above sin(k·r_i) [2 n_k, n]; C_k before S_k of the charges [n_channels, 2 n_k]."""
 
     phases: torch.Tensor
     structure: torch.Tensor
@@ -49,7 +49,7 @@ def ewald_terms(cell: torch.Tensor, smearing: float, wavelength: float) -> Ewald
     inverse = torch.linalg.inv(cell)
     volume = torch.abs(torch.linalg.det(cell))
     vectors = 2.0 * math.pi * torch.mm(indices, inverse.t())
-    squares = (vectors * vectors).sum(dim=1, keepdim=True)
+    squares = (vectors * vectors).sum(dim=1)
     weights = 8.0 * math.pi / volume * torch.exp(-0.5 * smearing * smearing * squares) / squares
     return EwaldTerms(indices, vectors, torch.cat([weights, weights]), inverse, volume)
 
@@ -62,7 +62,7 @@ def ewald_forward(
     fractional = fractional - torch.floor(fractional)  # small angles keep their digits in float32
     angles = torch.mm(terms.indices, (2.0 * math.pi) * fractional.t())
     phases = torch.cat([torch.cos(angles), torch.sin(angles)])
-    structure = torch.mm(phases, charges)
+    structure = torch.mm(charges.t(), phases.t())
     return _potentials(phases, structure, charges, terms, smearing), EwaldState(phases, structure)
 
 
@@ -82,11 +82,11 @@ def ewald_pullback(
         dE/dq [n, n_channels] and dE/dr [n, 3].
     """
     n_k = terms.vectors.shape[0]
-    structure = torch.mm(state.phases, adjoint)
+    structure = torch.mm(adjoint.t(), state.phases.t())
     charge_gradient = _potentials(state.phases, structure, adjoint, terms, smearing)
-    both = torch.mm(torch.cat([structure, state.structure], dim=1), torch.cat([charges, adjoint], dim=1).t())
+    both = torch.mm(torch.cat([structure, state.structure]).t(), torch.cat([charges, adjoint], dim=1).t())
     slopes = state.phases[:n_k] * both[n_k:] - state.phases[n_k:] * both[:n_k]
-    return charge_gradient, 0.5 * torch.mm(slopes.t(), terms.weights[:n_k] * terms.vectors)
+    return charge_gradient, 0.5 * torch.mm(slopes.t(), terms.weights[:n_k].unsqueeze(1) * terms.vectors)
 
 
 def ewald_strain_gradient(
@@ -97,8 +97,8 @@ def ewald_strain_gradient(
     U_k = ½ w_k Σ_c (C^g C^q + S^g S^q); phases do not change under strain. Arguments as in :func:`ewald_pullback`.
     """
     n_k = terms.vectors.shape[0]
-    waves = 0.5 * terms.weights * (torch.mm(state.phases, adjoint) * state.structure).sum(dim=1, keepdim=True)
-    waves = waves[:n_k] + waves[n_k:]
+    waves = 0.5 * terms.weights * (torch.mm(adjoint.t(), state.phases.t()) * state.structure).sum(dim=0)
+    waves = (waves[:n_k] + waves[n_k:]).unsqueeze(1)
     squares = (terms.vectors * terms.vectors).sum(dim=1, keepdim=True)
     outer = torch.mm((waves * (smearing * smearing + 2.0 / squares) * terms.vectors).t(), terms.vectors)
     background = math.pi * smearing * smearing * (charges.sum(dim=0) * adjoint.sum(dim=0)).sum() / terms.volume
@@ -108,6 +108,7 @@ def ewald_strain_gradient(
 def _potentials(
     phases: torch.Tensor, structure: torch.Tensor, charges: torch.Tensor, terms: EwaldTerms, smearing: float
 ) -> torch.Tensor:
-    potentials = torch.mm(phases.t(), (0.5 * terms.weights) * structure)
+    # With the channels first: a matrix product with ten columns takes four to six times as long.
+    potentials = torch.mm((0.5 * terms.weights) * structure, phases).t()
     background = math.pi * smearing * smearing * charges.sum(dim=0, keepdim=True) / terms.volume
     return potentials - (0.5 * math.sqrt(2.0 / math.pi) / smearing) * charges - background

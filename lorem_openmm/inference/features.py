@@ -55,7 +55,7 @@ class BlockFeatures(torch.nn.Module):
         self.edges = EdgeFunctions(model).to(model.species_embedding.weight)
         self.density = DensityFunctions(model, species)
         self.channels = int(h["num_spherical_features"])
-        self.product = Product(model.short_range.spherical_product, L, L, L)
+        self.product = Product(model.short_range.spherical_product, (L, L, L))
         self.update_1 = ResidualUpdate(model.scalar_update)
         self.norms = Norms(model.norm)
         self.update_2 = ResidualUpdate(model.norm_update)

@@ -156,12 +156,11 @@ class Norms(torch.nn.Module):
         squares = torch.bmm(self.membership.expand(x.shape[0], -1, -1), x * x)
         if self.smoothing > 0.0:
             roots = torch.sqrt(squares + self.smoothing * self.smoothing)
-            norms = (roots - self.smoothing) * self.factors
             slopes = self.factors / roots
-        else:  # the slope at zero is defined as zero; 1e-37 is the smallest normal float32
-            roots = torch.sqrt(squares)
-            norms = roots * self.factors
-            slopes = torch.where(squares > 1e-37, self.factors / roots, torch.zeros_like(roots))
+            norms = (roots - self.smoothing) * self.factors
+        else:  # at zero the slope is finite, and its product with x is zero; 1e-37 is the smallest normal float32
+            slopes = torch.rsqrt(squares.clamp(min=1e-37)) * self.factors
+            norms = squares * slopes
         return norms.permute(2, 1, 0).flatten(1), slopes
 
     def pullback(self, x: torch.Tensor, slopes: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:

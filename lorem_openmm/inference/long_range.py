@@ -7,7 +7,7 @@ import torch
 
 from lorem_openmm.inference.layers import Norms, Perceptron, ResidualUpdate, UpdateSaved
 from lorem_openmm.inference.neighbors import Block
-from lorem_openmm.inference.products import Product
+from lorem_openmm.inference.products import Product, WholeProduct
 from lorem_openmm.nn.coulomb import screened_coulomb
 from lorem_openmm.nn.long_range import LongRange
 
@@ -35,7 +35,7 @@ class Charges(torch.nn.Module):
     def __init__(self, module: LongRange, max_degree: int, max_charge_degree: int):
         super().__init__()
         self.scalar = Perceptron(module.scalar_charges)
-        self.product = Product(module.spherical_charges, max_degree, max_degree, max_charge_degree)
+        self.product = WholeProduct(module.spherical_charges, (max_degree, max_degree, max_charge_degree))
         with torch.no_grad():
             dense = module.fold().charge_dense.transpose(1, 2).contiguous()
         self.register_buffer("dense", dense, persistent=False)
@@ -79,7 +79,7 @@ class PotentialMessages(torch.nn.Module):
 
     def __init__(self, module: LongRange, max_degree: int, max_charge_degree: int):
         super().__init__()
-        self.mixing = Product(module.mixing, max_charge_degree, max_degree, max_degree)
+        self.mixing = Product(module.mixing, (max_charge_degree, max_degree, max_degree))
         self.norms = Norms(module.norm)
         self.update = ResidualUpdate(module.update)
         self.readout = Perceptron(module.readout)

@@ -100,8 +100,11 @@ def build_table(
     for first in range(0, n_atoms, block_size):
         size = min(block_size, n_atoms - first)
         n_edges = edge_ends[first + size - 1] - first_edge
-        # At least one slot per species, so that no tensor is empty.
+        # At least one slot per species, so that no tensor is empty, and filled up to whole vector registers: matrix
+        # products with 48 columns take less time than with 45.
         capacities = per_row[first : first + size].max(dim=0)[0].clamp_min(1)
+        if size > 32:  # smaller blocks take longer to start than to multiply
+            capacities = torch.div(capacities + 7, 8, rounding_mode="floor") * 8
         slot_counts: List[int] = capacities.tolist()
         starts = torch.cumsum(capacities, 0) - capacities
         num_slots = sum(slot_counts)

@@ -1,6 +1,6 @@
 """Tensor products of spherical features with hand-derived gradients, laid out [channels, components, atoms].
 
-y_a = Σ_bc B_abc x1_b x2_c with B = w·C, the weighted Clebsch-Gordan coefficients, in four blocks by parity (see
+y_a = Σ_bc B_abc x1_b x2_c with B = w·C, the weighted Clebsch-Gordan coefficients (see
 :class:`lorem_openmm.nn.equivariant.TensorProduct`). The derivatives with respect to both factors come from one product,
 G_bc = Σ_a B_abc dE/dy_a: dE/dx1_b = Σ_c G_bc x2_c, dE/dx2_c = Σ_b G_bc x1_b.
 """
@@ -12,58 +12,79 @@ import torch
 from lorem_openmm.nn.equivariant import TensorProduct, num_even
 
 
-class ParityBlock(torch.nn.Module):
-    """The part of a product with given parities (0 even, 1 odd) of y, x1 and x2.
+class ProductBlock(torch.nn.Module):
+    """The product of some components of x1 and x2.
 
     Args:
         matrix: B [channels, components of x1 · components of x2, components of y].
-        parities: of y, x1 and x2.
     """
 
     matrix: torch.Tensor
     transposed: torch.Tensor
 
-    def __init__(self, matrix: torch.Tensor, parities: Tuple[int, int, int]):
+    def __init__(self, matrix: torch.Tensor):
         super().__init__()
-        self.out, self.first, self.second = parities
         self.register_buffer("matrix", matrix.contiguous(), persistent=False)
         self.register_buffer("transposed", self.matrix.transpose(1, 2), persistent=False)
 
     def forward(self, x1: torch.Tensor, x2: torch.Tensor) -> torch.Tensor:
-        """Returns Σ_bc B_abc x1_b x2_c [channels, m, n_atoms]."""
+        """Returns Σ_bc B_abc x1_b x2_c [channels, components of y, n_atoms]."""
         return torch.bmm(self.transposed, (x1.unsqueeze(2) * x2.unsqueeze(1)).flatten(1, 2))
 
     def pullback(self, gradient: torch.Tensor, x1: torch.Tensor, x2: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
-        """Returns the parts of dE/dx1 and dE/dx2 of dE/dy [channels, m, n_atoms]."""
-        g = torch.bmm(self.matrix, gradient)
-        g = g.view(g.shape[0], x1.shape[1], x2.shape[1], g.shape[2])
+        """Returns dE/dx1 and dE/dx2 of dE/dy."""
+        g = torch.bmm(self.matrix, gradient).view(x1.shape[0], x1.shape[1], x2.shape[1], x1.shape[2])
         return (g * x2.unsqueeze(1)).sum(dim=2), (g * x1.unsqueeze(2)).sum(dim=1)
 
 
-class Product(torch.nn.Module):
-    """y = x1 ⊗ x2, components of even degree first.
+class WholeProduct(torch.nn.Module):
+    """y = x1 ⊗ x2 as one block: for a single channel, of which four blocks take longer to start than to multiply.
 
     Args:
         product: of the network.
-        max_degree_1: of x1.
-        max_degree_2: of x2.
-        max_degree_3: of y.
+        degrees: of x1, x2 and y.
     """
 
-    def __init__(self, product: TensorProduct, max_degree_1: int, max_degree_2: int, max_degree_3: int):
+    def __init__(self, product: TensorProduct, degrees: Tuple[int, int, int]):
         super().__init__()
         with torch.no_grad():
-            matrices = product.matrices()
-        self.sizes_1, self.sizes_2, self.sizes_3 = (
-            [num_even(L), (L + 1) ** 2 - num_even(L)] for L in (max_degree_1, max_degree_2, max_degree_3)
-        )
-        blocks = [
-            ParityBlock(matrices.even_even, (0, 0, 0)),
-            ParityBlock(matrices.odd_odd, (0, 1, 1)),
-            ParityBlock(matrices.even_odd, (1, 0, 1)),
-            ParityBlock(matrices.odd_even, (1, 1, 0)),
-        ]
-        self.blocks = torch.nn.ModuleList([block for block in blocks if block.matrix.numel() > 0])
+            m = product.matrices()
+        n1, n2, n3 = ((L + 1) ** 2 for L in degrees)
+        e1, e2, e3 = (num_even(L) for L in degrees)
+        channels = m.even_even.shape[0]
+        matrix = m.even_even.new_zeros((channels, n1, n2, n3))
+        matrix[:, :e1, :e2, :e3] = m.even_even.view(channels, e1, e2, e3)
+        matrix[:, e1:, e2:, :e3] = m.odd_odd.view(channels, n1 - e1, n2 - e2, e3)
+        matrix[:, :e1, e2:, e3:] = m.even_odd.view(channels, e1, n2 - e2, n3 - e3)
+        matrix[:, e1:, :e2, e3:] = m.odd_even.view(channels, n1 - e1, e2, n3 - e3)
+        self.block = ProductBlock(matrix.flatten(1, 2))
+
+    def forward(self, x1: torch.Tensor, x2: torch.Tensor) -> torch.Tensor:
+        """Returns y [channels, (L3+1)², n_atoms] for x1 [channels, (L1+1)², n_atoms] and x2 likewise."""
+        return self.block(x1, x2)
+
+    def pullback(self, x1: torch.Tensor, x2: torch.Tensor, gradient: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
+        """Returns dE/dx1 and dE/dx2 of dE/dy, shapes as in :meth:`forward`."""
+        return self.block.pullback(gradient, x1, x2)
+
+
+class Product(torch.nn.Module):
+    """y = x1 ⊗ x2 in four blocks, components of even degree first.
+
+    Parity is kept, so that even·even and odd·odd → even, even·odd and odd·even → odd hold half of the entries.
+
+    Args:
+        product: of the network.
+        degrees: of x1, x2 and y.
+    """
+
+    def __init__(self, product: TensorProduct, degrees: Tuple[int, int, int]):
+        super().__init__()
+        with torch.no_grad():
+            m = product.matrices()
+        self.even_even, self.odd_odd = ProductBlock(m.even_even), ProductBlock(m.odd_odd)
+        self.even_odd, self.odd_even = ProductBlock(m.even_odd), ProductBlock(m.odd_even)
+        self.sizes_1, self.sizes_2, self.sizes_3 = ([num_even(L), (L + 1) ** 2 - num_even(L)] for L in degrees)
 
     def forward(self, x1: torch.Tensor, x2: torch.Tensor) -> torch.Tensor:
         """Returns y [channels, (L3+1)², n_atoms].
@@ -73,25 +94,23 @@ class Product(torch.nn.Module):
             x2: [channels, (L2+1)², n_atoms].
         """
         n_atoms = x2.shape[2]
-        x1, x2 = pad_atoms(x1), pad_atoms(x2)
-        first, second = x1.split(self.sizes_1, 1), x2.split(self.sizes_2, 1)
-        parts = [x2.new_zeros((x2.shape[0], size, x2.shape[2])) for size in self.sizes_3]
-        for block in self.blocks:
-            parts[block.out] += block(first[block.first], second[block.second])
-        return torch.cat(parts, dim=1).narrow(2, 0, n_atoms)
+        even_1, odd_1 = pad_atoms(x1).split(self.sizes_1, 1)
+        even_2, odd_2 = pad_atoms(x2).split(self.sizes_2, 1)
+        even = self.even_even(even_1, even_2).add_(self.odd_odd(odd_1, odd_2))
+        odd = self.even_odd(even_1, odd_2).add_(self.odd_even(odd_1, even_2))
+        return torch.cat([even, odd], dim=1).narrow(2, 0, n_atoms)
 
     def pullback(self, x1: torch.Tensor, x2: torch.Tensor, gradient: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
         """Returns dE/dx1 and dE/dx2 of dE/dy, shapes as in :meth:`forward`."""
         n_atoms = x2.shape[2]
-        x1, x2, gradient = pad_atoms(x1), pad_atoms(x2), pad_atoms(gradient)
-        out, first, second = gradient.split(self.sizes_3, 1), x1.split(self.sizes_1, 1), x2.split(self.sizes_2, 1)
-        to_first = [torch.zeros_like(part) for part in first]
-        to_second = [torch.zeros_like(part) for part in second]
-        for block in self.blocks:
-            found = block.pullback(out[block.out], first[block.first], second[block.second])
-            to_first[block.first] += found[0]
-            to_second[block.second] += found[1]
-        return torch.cat(to_first, dim=1).narrow(2, 0, n_atoms), torch.cat(to_second, dim=1).narrow(2, 0, n_atoms)
+        even, odd = pad_atoms(gradient).split(self.sizes_3, 1)
+        even_1, odd_1 = pad_atoms(x1).split(self.sizes_1, 1)
+        even_2, odd_2 = pad_atoms(x2).split(self.sizes_2, 1)
+        ee, oo = self.even_even.pullback(even, even_1, even_2), self.odd_odd.pullback(even, odd_1, odd_2)
+        eo, oe = self.even_odd.pullback(odd, even_1, odd_2), self.odd_even.pullback(odd, odd_1, even_2)
+        first = torch.cat([ee[0].add_(eo[0]), oo[0].add_(oe[0])], dim=1)
+        second = torch.cat([ee[1].add_(oe[1]), oo[1].add_(eo[1])], dim=1)
+        return first.narrow(2, 0, n_atoms), second.narrow(2, 0, n_atoms)
 
 
 def pad_atoms(x: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,26 @@
+"""The authors' code through its ASE calculator, skin on; its own random weights of the default model.
+
+Runs in the lorem-jax environment (make parity-env).
+"""
+
+import argparse
+from typing import Any
+
+from ase import Atoms
+from lorem import Lorem
+from lorem.calculator import Calculator
+from protocol import serve
+
+
+def make(atoms: Atoms, options: argparse.Namespace) -> Any:
+    atoms.calc = Calculator.from_model(Lorem())
+
+    def call(positions: Any) -> None:
+        atoms.positions[:] = positions
+        atoms.get_forces()
+
+    return call
+
+
+if __name__ == "__main__":
+    serve(make)

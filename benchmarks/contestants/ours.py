@@ -1,0 +1,69 @@
+"""This package: the bare call, the ASE calculator, and steps of OpenMM; random weights of the default model."""
+
+import argparse
+from typing import Any
+
+import openmm
+import openmm.app
+import torch
+from ase import Atoms
+from openmmml import MLPotential  # noqa: F401 (loads the plugin below)
+from protocol import serve
+
+from lorem_openmm.config import Model
+from lorem_openmm.inference.dynamics import Dynamics
+from lorem_openmm.integrations.ase_calculator import LoremCalculator
+from lorem_openmm.integrations.openmm_ml import LoremPotentialImpl
+from lorem_openmm.model import Lorem
+from lorem_openmm.potential import Potential
+
+
+def make(atoms: Atoms, options: argparse.Namespace) -> Any:
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    baseline = {int(number): 0.0 for number in set(atoms.numbers)}
+    potential = Potential(Lorem(Model()), baseline).float().requires_grad_(False)
+    return {"model": model, "ase": ase, "openmm": openmm_step}[options.through](atoms, potential, options)
+
+
+def model(atoms: Atoms, potential: Potential, options: argparse.Namespace) -> Any:
+    module = torch.jit.script(Dynamics(potential, atoms.numbers.tolist(), bool(atoms.pbc.all())))
+    cell = torch.tensor(atoms.cell[:])
+
+    def call(positions: torch.Tensor) -> None:
+        with torch.jit.optimized_execution(False):
+            module(positions, cell)
+
+    return torch.from_numpy, call
+
+
+def ase(atoms: Atoms, potential: Potential, options: argparse.Namespace) -> Any:
+    atoms.calc = LoremCalculator(potential)
+
+    def call(positions: Any) -> None:
+        atoms.positions[:] = positions
+        atoms.get_forces()
+
+    return call
+
+
+def openmm_step(atoms: Atoms, potential: Potential, options: argparse.Namespace) -> Any:
+    topology = openmm.app.Topology()
+    residue = topology.addResidue("X", topology.addChain())
+    for symbol in atoms.get_chemical_symbols():
+        topology.addAtom(symbol, openmm.app.Element.getBySymbol(symbol), residue)
+    system = openmm.System()
+    for mass in atoms.get_masses():
+        system.addParticle(mass)
+    if atoms.pbc.all():
+        topology.setPeriodicBoxVectors(atoms.cell[:] / 10 * openmm.unit.nanometer)
+        system.setDefaultPeriodicBoxVectors(*(atoms.cell[:] / 10))
+    how = {"implementation": options.implementation, "device": "cpu"}
+    LoremPotentialImpl(potential).addForces(topology, system, None, 0, **how)
+    integrator = openmm.VerletIntegrator(1e-6)
+    context = openmm.Context(system, integrator, openmm.Platform.getPlatformByName("CPU"), {"Threads": "1"})
+    return lambda positions: context.setPositions(positions / 10), lambda _: integrator.step(1)
+
+
+if __name__ == "__main__":
+    serve(make, through="model", implementation="pythonforce")
