@@ -49,7 +49,7 @@ class Dynamics(torch.nn.Module):
         species, counts = torch.unique(numbers, return_counts=True)
         if len(potential.model.rounds) > 0:
             block_size = len(atomic_numbers)  # messages cross the borders of blocks
-        self.model = InferenceModel(potential.model, species.tolist(), periodic)
+        self.model = InferenceModel(potential.model, species.tolist(), periodic, len(atomic_numbers))
         self.lists = VerletList(counts.tolist(), potential.cutoff, periodic, skin, block_size, weight.dtype)
         self.lists.to(weight.device)
         self.periodic = periodic

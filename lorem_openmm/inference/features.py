@@ -1,12 +1,11 @@
 """From positions to features and back to edge vectors, one block of rows at a time."""
 
-from typing import List, NamedTuple, Optional
+from typing import List, NamedTuple, Optional, Type
 
 import torch
 
 from lorem_openmm.inference.layers import Norms, Perceptron, ResidualUpdate, UpdateSaved
 from lorem_openmm.inference.neighbors import Block
-from lorem_openmm.inference.products import Product
 from lorem_openmm.inference.rounds import Rounds, RoundsState
 from lorem_openmm.inference.short_range import DensityFunctions, EdgeFunctions, Edges
 from lorem_openmm.model import Lorem
@@ -46,16 +45,17 @@ class BlockFeatures(torch.nn.Module):
     Args:
         model: the network; in its final precision and on its device.
         species: atomic numbers in the order of the rows.
+        product: class of the tensor product.
     """
 
-    def __init__(self, model: Lorem, species: List[int]):
+    def __init__(self, model: Lorem, species: List[int], product: Type[torch.nn.Module]):
         super().__init__()
         h = model.hyperparameters
         L = int(h["max_degree"])
         self.edges = EdgeFunctions(model).to(model.species_embedding.weight)
         self.density = DensityFunctions(model, species)
         self.channels = int(h["num_spherical_features"])
-        self.product = Product(model.short_range.spherical_product, (L, L, L))
+        self.product = product(model.short_range.spherical_product, (L, L, L))
         self.update_1 = ResidualUpdate(model.scalar_update)
         self.norms = Norms(model.norm)
         self.update_2 = ResidualUpdate(model.norm_update)

@@ -1,13 +1,13 @@
 """Charges, messages of the potentials and the real-space part of the Ewald sum, with hand-derived gradients."""
 
 import math
-from typing import List, NamedTuple, Tuple
+from typing import List, NamedTuple, Tuple, Type
 
 import torch
 
 from lorem_openmm.inference.layers import Norms, Perceptron, ResidualUpdate, UpdateSaved
 from lorem_openmm.inference.neighbors import Block
-from lorem_openmm.inference.products import Product, WholeProduct
+from lorem_openmm.inference.products import WholeProduct
 from lorem_openmm.nn.coulomb import screened_coulomb
 from lorem_openmm.nn.long_range import LongRange
 
@@ -73,13 +73,14 @@ class PotentialMessages(torch.nn.Module):
         module: of the network.
         max_degree: L.
         max_charge_degree: Lc.
+        product: class of the tensor product.
     """
 
     dense: torch.Tensor
 
-    def __init__(self, module: LongRange, max_degree: int, max_charge_degree: int):
+    def __init__(self, module: LongRange, max_degree: int, max_charge_degree: int, product: Type[torch.nn.Module]):
         super().__init__()
-        self.mixing = Product(module.mixing, (max_charge_degree, max_degree, max_degree))
+        self.mixing = product(module.mixing, (max_charge_degree, max_degree, max_degree))
         self.norms = Norms(module.norm)
         self.update = ResidualUpdate(module.update)
         self.readout = Perceptron(module.readout)

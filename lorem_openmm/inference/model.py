@@ -4,7 +4,7 @@ Features and charges come block by block of rows. Then all charges meet in the e
 block by block again.
 """
 
-from typing import List, NamedTuple
+from typing import List, NamedTuple, Type
 
 import torch
 
@@ -12,8 +12,13 @@ from lorem_openmm.inference.electrostatics import Electrostatics
 from lorem_openmm.inference.features import BlockFeatures, Features
 from lorem_openmm.inference.long_range import Charges, ChargeState, PotentialMessages, RealSpace
 from lorem_openmm.inference.neighbors import Block, NeighborTable
+from lorem_openmm.inference.products import Product
+from lorem_openmm.inference.reflections import ReflectionProduct
 from lorem_openmm.model import Lorem
 from lorem_openmm.nn.long_range import LongRange
+
+# Up to so many atoms the tensor products are bound by their weights.
+FEW_ATOMS = 48
 
 
 class Results(NamedTuple):
@@ -64,14 +69,22 @@ class LongRangeMessages(torch.nn.Module):
         max_degree: L.
         max_charge_degree: Lc.
         periodic: in all three directions, or in vacuum.
+        product: class of the tensor product.
     """
 
-    def __init__(self, module: LongRange, max_degree: int, max_charge_degree: int, periodic: bool):
+    def __init__(
+        self,
+        module: LongRange,
+        max_degree: int,
+        max_charge_degree: int,
+        periodic: bool,
+        product: Type[torch.nn.Module],
+    ):
         super().__init__()
         c = module.coulomb
         self.periodic = periodic
         self.charges = Charges(module, max_degree, max_charge_degree)
-        self.messages = PotentialMessages(module, max_degree, max_charge_degree)
+        self.messages = PotentialMessages(module, max_degree, max_charge_degree, product)
         self.real_space = RealSpace(c.cutoff, c.smearing)
         self.electrostatics = Electrostatics(c.smearing, c.wavelength, periodic, c.max_ewald_atoms, c.mesh_accuracy)
 
@@ -148,14 +161,16 @@ class InferenceModel(torch.nn.Module):
         model: the network; in its final precision and on its device.
         species: atomic numbers in the order of the rows.
         periodic: in all three directions, or in vacuum.
+        n_atoms: number of atoms.
     """
 
-    def __init__(self, model: Lorem, species: List[int], periodic: bool):
+    def __init__(self, model: Lorem, species: List[int], periodic: bool, n_atoms: int):
         super().__init__()
         h = model.hyperparameters
-        self.features = BlockFeatures(model, species)
+        product = ReflectionProduct if n_atoms <= FEW_ATOMS else Product
+        self.features = BlockFeatures(model, species, product)
         self.long_range = (
-            LongRangeMessages(model.long_range, int(h["max_degree"]), int(h["max_charge_degree"]), periodic)
+            LongRangeMessages(model.long_range, int(h["max_degree"]), int(h["max_charge_degree"]), periodic, product)
             if model.long_range
             else None
         )

@@ -12,6 +12,26 @@ import torch
 from lorem_openmm.nn.equivariant import TensorProduct, num_even
 
 
+def coupling(product: TensorProduct, degrees: Tuple[int, int, int]) -> torch.Tensor:
+    """Returns B [channels, (L1+1)²·(L2+1)², (L3+1)²].
+
+    Args:
+        product: of the network.
+        degrees: L1, L2, L3 of x1, x2 and y.
+    """
+    with torch.no_grad():
+        m = product.matrices()
+    n1, n2, n3 = ((degree + 1) ** 2 for degree in degrees)
+    e1, e2, e3 = (num_even(degree) for degree in degrees)
+    channels = m.even_even.shape[0]
+    matrix = m.even_even.new_zeros((channels, n1, n2, n3))
+    matrix[:, :e1, :e2, :e3] = m.even_even.view(channels, e1, e2, e3)
+    matrix[:, e1:, e2:, :e3] = m.odd_odd.view(channels, n1 - e1, n2 - e2, e3)
+    matrix[:, :e1, e2:, e3:] = m.even_odd.view(channels, e1, n2 - e2, n3 - e3)
+    matrix[:, e1:, :e2, e3:] = m.odd_even.view(channels, n1 - e1, e2, n3 - e3)
+    return matrix.flatten(1, 2)
+
+
 class ProductBlock(torch.nn.Module):
     """The product of some components of x1 and x2.
 
@@ -47,17 +67,7 @@ class WholeProduct(torch.nn.Module):
 
     def __init__(self, product: TensorProduct, degrees: Tuple[int, int, int]):
         super().__init__()
-        with torch.no_grad():
-            m = product.matrices()
-        n1, n2, n3 = ((L + 1) ** 2 for L in degrees)
-        e1, e2, e3 = (num_even(L) for L in degrees)
-        channels = m.even_even.shape[0]
-        matrix = m.even_even.new_zeros((channels, n1, n2, n3))
-        matrix[:, :e1, :e2, :e3] = m.even_even.view(channels, e1, e2, e3)
-        matrix[:, e1:, e2:, :e3] = m.odd_odd.view(channels, n1 - e1, n2 - e2, e3)
-        matrix[:, :e1, e2:, e3:] = m.even_odd.view(channels, e1, n2 - e2, n3 - e3)
-        matrix[:, e1:, :e2, e3:] = m.odd_even.view(channels, n1 - e1, e2, n3 - e3)
-        self.block = ProductBlock(matrix.flatten(1, 2))
+        self.block = ProductBlock(coupling(product, degrees))
 
     def forward(self, x1: torch.Tensor, x2: torch.Tensor) -> torch.Tensor:
         """Returns y [channels, (L3+1)², n_atoms] for x1 [channels, (L1+1)², n_atoms] and x2 likewise."""

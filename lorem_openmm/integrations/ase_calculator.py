@@ -42,7 +42,7 @@ class LoremCalculator(Calculator):
             self.potential = copy.deepcopy(model).to(device=torch.device(device), dtype=as_dtype(dtype))
         else:
             self.potential = load(model, device, dtype)
-        self._dynamics: Dynamics | None = None
+        self._dynamics: Any = None
 
     def calculate(
         self, atoms: Any = None, properties: list[str] | None = None, system_changes: list[str] = all_changes
@@ -61,7 +61,9 @@ class LoremCalculator(Calculator):
             self._dynamics = self._start(atoms)
         periodic = bool(atoms.pbc.all())
         with_stress = periodic and "stress" in (properties or [])
-        prediction = self._dynamics(torch.from_numpy(atoms.positions), torch.from_numpy(atoms.cell[:]), with_stress)
+        # Profiling and re-specialising TorchScript cost seconds at the first calls and gain nothing for these shapes.
+        with torch.enable_grad(), torch.jit.optimized_execution(False):
+            prediction = self._dynamics(torch.from_numpy(atoms.positions), torch.from_numpy(atoms.cell[:]), with_stress)
         energies = prediction.atomic_energies.double().cpu().numpy()
         baseline = np.array([self.potential.baseline[number] for number in atoms.numbers])
         energy = float(prediction.energy[0])
@@ -76,8 +78,8 @@ class LoremCalculator(Calculator):
         if with_stress:
             self.results["stress"] = full_3x3_to_voigt_6_stress(prediction.stress[0].double().cpu().numpy())
 
-    def _start(self, atoms: Atoms) -> Dynamics:
+    def _start(self, atoms: Atoms) -> Any:
         pbc = atoms.pbc
         if pbc.any() and not pbc.all():
             raise DataError(f"pbc: must be periodic in all three directions or in none, received {pbc.tolist()}")
-        return Dynamics(self.potential, atoms.numbers.tolist(), periodic=bool(pbc.all()))
+        return torch.jit.script(Dynamics(self.potential, atoms.numbers.tolist(), periodic=bool(pbc.all())))
