@@ -1,4 +1,4 @@
-"""What every contestant answers: one line per step, on the structure's motion, with the seconds of the call alone."""
+"""What every contestant answers: a burst of steps of the structure's motion, with the seconds of each call alone."""
 
 import argparse
 import json
@@ -16,7 +16,7 @@ from structures import STRUCTURES, walk
 
 
 def serve(make: Callable[[Atoms, argparse.Namespace], Callable[[Any], None]], **extra: Any) -> None:
-    """Runs a contestant: reads step numbers, writes seconds and peak memory.
+    """Runs a contestant: reads first step and number of steps, writes seconds and peak memory.
 
     Args:
         make: builds, for a structure and the options, the function of new positions [n_atoms, 3] Å that is timed, and
@@ -37,10 +37,13 @@ def serve(make: Callable[[Atoms, argparse.Namespace], Callable[[Any], None]], **
     prepare, call = made if isinstance(made, tuple) else (lambda positions: positions, made)
     print(json.dumps({"ready": True, "base_mb": base}), file=answers, flush=True)
     for line in sys.stdin:
-        prepared = prepare(walk(atoms, int(line)))
-        start = time.perf_counter()
-        call(prepared)
-        seconds = time.perf_counter() - start
+        first, count = map(int, line.split())
+        seconds = []
+        for step in range(first, first + count):
+            prepared = prepare(walk(atoms, step))
+            start = time.perf_counter()
+            call(prepared)
+            seconds.append(time.perf_counter() - start)
         print(json.dumps({"seconds": seconds, "peak_mb": peak_memory()}), file=answers, flush=True)
 
 

@@ -19,6 +19,7 @@ import torch
 
 from lorem_openmm.errors import InstallationError
 from lorem_openmm.inference.dynamics import Dynamics
+from lorem_openmm.inference.threads import threads_for
 from lorem_openmm.integrations.model_source import ModelSource
 from lorem_openmm.potential import Potential
 from lorem_openmm.units import ANGSTROM_PER_NANOMETER, KJ_PER_MOL_NM_PER_EV_ANGSTROM, KJ_PER_MOL_PER_EV
@@ -141,7 +142,8 @@ class PotentialFunction:
         if self.options["periodic"]:
             box = torch.from_numpy(state.getPeriodicBoxVectors(asNumpy=True)._value)
         # Profiling and re-specialising cost seconds at the first calls and gain nothing for these shapes.
-        with self._lock, torch.enable_grad(), torch.jit.optimized_execution(False):
+        threads = threads_for(len(self.options["atomic_numbers"]))
+        with self._lock, threads, torch.enable_grad(), torch.jit.optimized_execution(False):
             energy, forces = self._module(positions, box)
         return float(energy), forces.numpy()
 
