@@ -16,7 +16,7 @@ def direct_forward(charges: torch.Tensor, positions: torch.Tensor) -> Tuple[torc
     """Returns V [n, n_channels] for charges [n, n_channels] and positions [n, 3] Å."""
     vectors = positions.unsqueeze(1) - positions.unsqueeze(0)
     squares = (vectors * vectors).sum(dim=2)
-    inverse = torch.rsqrt(squares).masked_fill_(squares == 0.0, 0.0)
+    inverse = torch.rsqrt(squares).masked_fill(squares == 0.0, 0.0)
     return 0.5 * torch.mm(inverse, charges), DirectState(vectors, inverse)
 
 
