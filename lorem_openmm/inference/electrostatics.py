@@ -100,16 +100,16 @@ class Electrostatics(torch.nn.Module):
     @torch.jit.export
     def strain_gradient(self, state: ElectrostaticState, charges: torch.Tensor, adjoint: torch.Tensor) -> torch.Tensor:
         """Returns dE/dε [3, 3] under r → r (1 + ε), h → h (1 + ε) at fixed charges."""
-        ewald = state.ewald
+        direct, ewald = state.direct, state.ewald
+        if direct is not None:
+            _, of_positions = direct_pullback(direct, charges, adjoint)
+            return torch.mm(state.positions.t(), of_positions)
         if ewald is not None:
             return ewald_strain_gradient(ewald, charges, adjoint, self._ewald_terms(state.cell), self.smearing)
         strain = torch.zeros_like(state.cell).requires_grad_(True)
         positions = state.positions + torch.mm(state.positions, strain)
-        if self.periodic:
-            cell = state.cell + torch.mm(state.cell, strain)
-            potentials = mesh_potentials(charges, positions, cell, self.smearing, self.mesh_spacing, self.mesh_order)
-        else:
-            potentials, _ = direct_forward(charges, positions)
+        cell = state.cell + torch.mm(state.cell, strain)
+        potentials = mesh_potentials(charges, positions, cell, self.smearing, self.mesh_spacing, self.mesh_order)
         outer: List[Optional[torch.Tensor]] = [adjoint]
         gradient = torch.autograd.grad([potentials], [strain], outer)[0]
         assert gradient is not None  # for TorchScript  # noqa: S101
