@@ -6,16 +6,18 @@ CORES ?= $(shell nproc 2>/dev/null || echo 2)
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 PARITY := .venv-parity
+MACE := .venv-mace
 PIP := -m pip install --disable-pip-version-check --quiet
 
-.PHONY: demo test lint format setup setup-test parity-env parity bench schema clean help
+.PHONY: demo test lint format setup setup-test parity-env parity mace-env bench bench-full schema clean help
 
 help:
 	@echo "make demo    label, train, simulate, analyze with config/config.yaml; results/report.html"
 	@echo "make test    the test suite"
 	@echo "make lint    ruff, mypy, import-linter, snakefmt, snakemake --lint"
 	@echo "make parity  the full comparison with lorem-jax, the default model included"
-	@echo "make bench   times of the model call"
+	@echo "make bench   times against lorem-jax, time and memory by size, a long run; figures"
+	@echo "make bench-full   the same with MACE and larger systems"
 	@echo "make setup   only the environment (.venv)"
 	@echo "make clean   remove the environments (results stay)"
 
@@ -36,8 +38,22 @@ format: setup-test
 parity: setup-test parity-env
 	LOREM_PARITY_FULL=1 $(BIN)/python -m pytest tests/parity -n $(CORES)
 
-bench: setup
-	$(BIN)/python benchmarks/model_call.py --systems sn2 dimer water192 water1536
+RESULTS ?= benchmarks/results
+
+bench: setup parity-env
+	$(BIN)/python benchmarks/table.py --structures sn2 dimer13 dimer24 cumulene water192 water1536 --output $(RESULTS)/table.json
+	$(BIN)/python benchmarks/scale.py --output $(RESULTS)/scale.json
+	$(BIN)/python benchmarks/steady.py --steps 10000 --output $(RESULTS)/steady.json
+	$(BIN)/python benchmarks/figures.py --results $(RESULTS) --output $(RESULTS)
+
+bench-full: setup parity-env mace-env
+	$(BIN)/python benchmarks/table.py --structures sn2 dimer13 dimer24 cumulene water192 water1536 water5184 water12288 \
+		--output $(RESULTS)/table.json
+	$(BIN)/python benchmarks/scale.py --structures water192 water1536 water5184 water12288 water24000 water98304 \
+		--output $(RESULTS)/scale.json
+	$(BIN)/python benchmarks/steady.py --steps 50000 --output $(RESULTS)/steady.json
+	$(BIN)/python benchmarks/profile_step.py --structure water192 --threads 1 > $(RESULTS)/profile.txt
+	$(BIN)/python benchmarks/figures.py --results $(RESULTS) --output $(RESULTS)
 
 schema: setup
 	$(BIN)/lorem-openmm schema --output config/schema.json
@@ -61,5 +77,11 @@ $(PARITY)/parity.stamp: envs/parity.txt
 	$(PARITY)/bin/python $(PIP) -c envs/parity.txt lorem-jax
 	touch $@
 
+mace-env: $(MACE)/mace.stamp
+$(MACE)/mace.stamp: envs/bench.txt
+	test -x $(MACE)/bin/python || $(PYTHON) -m venv $(MACE)
+	$(MACE)/bin/python $(PIP) -r envs/bench.txt
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(PARITY)
+	rm -rf $(VENV) $(PARITY) $(MACE)

@@ -13,7 +13,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 PYTHONS = {
     "lorem_jax": Path(os.environ.get("LOREM_JAX_PYTHON", ROOT / ".venv-parity/bin/python")),
-    "mace": Path(os.environ.get("MACE_PYTHON", ROOT / ".venv-mace/bin/python")),
+    "mace_torch": Path(os.environ.get("MACE_PYTHON", ROOT / ".venv-mace/bin/python")),
     "ours": Path(sys.executable),
 }
 
@@ -34,7 +34,7 @@ CONTESTANTS = {
         Contestant("ASE", "ours", ("--through", "ase")),
         Contestant("OpenMM PythonForce", "ours", ("--through", "openmm", "--implementation", "pythonforce")),
         Contestant("OpenMM TorchForce", "ours", ("--through", "openmm", "--implementation", "torchforce")),
-        Contestant("MACE, ASE", "mace"),
+        Contestant("MACE, ASE", "mace_torch"),
     ]
 }
 
@@ -125,7 +125,7 @@ def machine(threads: int) -> dict[str, Any]:
             ("openmm", "ours", "openmm"),
             ("lorem-jax", "lorem_jax", "lorem-jax"),
             ("jax", "lorem_jax", "jax"),
-            ("mace-torch", "mace", "mace-torch"),
+            ("mace-torch", "mace_torch", "mace-torch"),
         ]
     }
     return {"cpu": model, "cores": os.cpu_count(), "threads": threads, "versions": versions}

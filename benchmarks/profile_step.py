@@ -64,9 +64,8 @@ def main() -> None:
     for name, seconds in sorted(times.items(), key=lambda item: -item[1]):
         print(f"  {name:20s} {1e3 * seconds / options.steps:8.3f} ms {100 * seconds / total:5.1f} %")
     print(f"  {'the rest':20s} {1e3 * (total - sum(times.values())) / options.steps:8.3f} ms")
-    print(
-        f"lists made anew in {module.lists.rebuilds - rebuilds} of {options.steps} steps; {padding(module):.0f} % of slots empty"
-    )
+    rebuilds = module.lists.rebuilds - rebuilds
+    print(f"lists made anew in {rebuilds} of {options.steps} steps; {padding(module):.0f} % of slots empty")
     with profile(activities=[ProfilerActivity.CPU]) as found:
         for step in range(options.steps):
             module(torch.from_numpy(walk(atoms, step)), cell)

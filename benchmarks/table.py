@@ -15,7 +15,7 @@ from typing import Any
 from contest import CONTESTANTS, available, compete, machine
 from structures import STRUCTURES
 
-# Structures too large for a contestant on a common machine: lorem-jax asks for 25 GB, MACE for more time than it is worth.
+# Largest structures: lorem-jax asks for 25 GB at 1,536 atoms.
 LARGEST = {"lorem-jax, ASE": 500, "MACE, ASE": 2000}
 
 

@@ -4,7 +4,10 @@ Runs in an environment with mace-torch (make mace-env).
 """
 
 import argparse
+import os
 from typing import Any
+
+os.environ.setdefault("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")  # e3nn 0.4.4, pinned by mace-torch, loads a pickle
 
 import numpy as np
 import torch
