@@ -52,7 +52,7 @@ bench-full: setup parity-env mace-env
 	$(BIN)/python benchmarks/scale.py --structures water192 water1536 water5184 water12288 water24000 water98304 \
 		--output $(RESULTS)/scale.json
 	$(BIN)/python benchmarks/steady.py --steps 50000 --output $(RESULTS)/steady.json
-	$(BIN)/python benchmarks/profile_step.py --structure water192 --threads 1 > $(RESULTS)/profile.txt
+	$(BIN)/python benchmarks/profile_step.py --output $(RESULTS)/profile.json
 	$(BIN)/python benchmarks/figures.py --results $(RESULTS) --output $(RESULTS)
 
 schema: setup

@@ -3,19 +3,13 @@
 import json
 import os
 import subprocess
-import sys
-from collections.abc import Iterable
-from pathlib import Path
-from statistics import median
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from statistics import fmean, median
 from typing import Any, NamedTuple
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent
-PYTHONS = {
-    "lorem_jax": Path(os.environ.get("LOREM_JAX_PYTHON", ROOT / ".venv-parity/bin/python")),
-    "mace_torch": Path(os.environ.get("MACE_PYTHON", ROOT / ".venv-mace/bin/python")),
-    "ours": Path(sys.executable),
-}
+from records import HERE, INSTALL, PYTHONS
 
 
 class Contestant(NamedTuple):
@@ -24,116 +18,128 @@ class Contestant(NamedTuple):
     name: str
     script: str
     options: tuple[str, ...] = ()
+    largest: int = 10**9  # atoms
+    beyond: str = ""  # why larger structures are not run
 
 
+OURS = "ours"
+LOREM_JAX = "lorem-jax, ASE"
+MODEL_CALL = "model call"
 CONTESTANTS = {
     c.name: c
     for c in [
-        Contestant("lorem-jax, ASE", "lorem_jax"),
-        Contestant("model call", "ours", ("--through", "model")),
-        Contestant("ASE", "ours", ("--through", "ase")),
-        Contestant("OpenMM PythonForce", "ours", ("--through", "openmm", "--implementation", "pythonforce")),
-        Contestant("OpenMM TorchForce", "ours", ("--through", "openmm", "--implementation", "torchforce")),
-        Contestant("MACE, ASE", "mace_torch"),
+        Contestant(LOREM_JAX, "lorem_jax", (), 500, "not run: it asks for 25 GB at 1,536 atoms"),
+        Contestant(MODEL_CALL, OURS, ("--through", "model")),
+        Contestant("ASE", OURS, ("--through", "ase")),
+        Contestant("OpenMM PythonForce", OURS, ("--through", "openmm", "--implementation", "pythonforce")),
+        Contestant("OpenMM TorchForce", OURS, ("--through", "openmm", "--implementation", "torchforce")),
+        Contestant("MACE, ASE", "mace_torch", (), 2000, "not run: minutes per structure"),
     ]
 }
 
 
+class ContestantError(RuntimeError):
+    """A contestant could not start, or stopped."""
+
+
 class Process:
-    """A contestant at work.
+    """A contestant at work; a context manager that ends it.
 
     Args:
         contestant: who.
         structure: name of the structure.
-        threads: of its linear algebra.
+        threads: PyTorch's threads, and the number of cores the process may use: JAX takes every core it is allowed.
     """
 
     def __init__(self, contestant: Contestant, structure: str, threads: int):
         self.name = contestant.name
         command = [str(PYTHONS[contestant.script]), str(HERE / "contestants" / f"{contestant.script}.py"), structure]
         command += ["--threads", str(threads), *contestant.options]
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (a pipe nobody reads would fill up)
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self._errors,
             text=True,
             env={**os.environ, "JAX_PLATFORMS": "cpu", "OMP_NUM_THREADS": str(threads)},
         )
-        self.base_mb = self._answer()["base_mb"]
+        if hasattr(os, "sched_setaffinity"):  # Linux; threads made later inherit it
+            with suppress(ProcessLookupError):
+                os.sched_setaffinity(self.process.pid, sorted(os.sched_getaffinity(0))[:threads])
+
+    def __enter__(self) -> "Process":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+        self._errors.close()
 
     def burst(self, first: int, count: int) -> dict[str, Any]:
-        """Returns the seconds of consecutive steps and the peak memory."""
+        """Returns the seconds of consecutive steps and the peak memory in MB.
+
+        Raises:
+            ContestantError: If the contestant has stopped.
+        """
         assert self.process.stdin is not None
-        self.process.stdin.write(f"{first} {count}\n")
-        self.process.stdin.flush()
-        return self._answer()
+        with suppress(BrokenPipeError):  # the reason follows from the missing answer
+            self.process.stdin.write(f"{first} {count}\n")
+            self.process.stdin.flush()
+        return self.answer()
 
-    def stop(self) -> None:
-        """Ends the process."""
-        self.process.communicate()
+    def answer(self) -> dict[str, Any]:
+        """Returns the next answer; the first one says that the contestant is ready.
 
-    def _answer(self) -> dict[str, Any]:
+        Raises:
+            ContestantError: If the contestant has stopped.
+        """
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
+        while line and not line.startswith("{"):  # what a library prints when imported
+            line = self.process.stdout.readline()
         if not line:
-            _, errors = self.process.communicate()
-            raise RuntimeError(f"{self.name} stopped:\n{errors[-2000:]}")
+            self.process.wait()
+            self._errors.seek(0)
+            raise ContestantError(self._errors.read()[-2000:].strip() or f"exit status {self.process.returncode}")
         return json.loads(line)
 
 
-def available(contestant: Contestant) -> bool:
-    """Returns whether the environment of a contestant exists."""
-    return PYTHONS[contestant.script].exists()
+def why_absent(contestant: Contestant, n_atoms: int) -> str:
+    """Returns why a contestant does not take part; empty if it does."""
+    if not PYTHONS[contestant.script].exists():
+        return f"not installed: {INSTALL[contestant.script]}"
+    return contestant.beyond if n_atoms > contestant.largest else ""
 
 
 def compete(
-    contestants: Iterable[Contestant], structure: str, threads: int, bursts: int, length: int
-) -> dict[str, Any]:
+    contestants: Sequence[Contestant], structure: str, threads: int, bursts: int, length: int
+) -> dict[str, dict[str, Any]]:
     """Times contestants in turn, in bursts of consecutive steps as dynamics makes them.
 
     The first burst warms up and is not counted, nor are the first steps of each: caches are still the previous
-    contestant's, threads asleep.
+    contestant's, threads asleep. Every other round goes backwards, so that nobody always follows the same one.
 
     Returns:
-        By name: medians of the bursts in seconds, memory before the model was made and at the peak, in MB.
+        By name: medians and means of the bursts in seconds, memory before the model was made and at the peak in MB;
+        for a contestant that stopped, ``absent`` with its last words.
     """
-    processes = [Process(contestant, structure, threads) for contestant in contestants]
-    results: dict[str, Any] = {p.name: {"seconds": [], "base_mb": p.base_mb, "peak_mb": 0.0} for p in processes}
-    skipped = min(5, length - 1)
-    for burst in range(bursts + 1):
-        for process in processes:
-            answer = process.burst(burst * length, length)
-            if burst > 0:
-                results[process.name]["seconds"].append(median(answer["seconds"][skipped:]))
-            results[process.name]["peak_mb"] = answer["peak_mb"]
-    for process in processes:
-        process.stop()
-    return results
-
-
-def machine(threads: int) -> dict[str, Any]:
-    """Returns what the numbers depend on."""
-    model = next(
-        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
-        "unknown",
-    )
-    versions = {
-        name: _version(script, module)
-        for name, script, module in [
-            ("torch", "ours", "torch"),
-            ("openmm", "ours", "openmm"),
-            ("lorem-jax", "lorem_jax", "lorem-jax"),
-            ("jax", "lorem_jax", "jax"),
-            ("mace-torch", "mace_torch", "mace-torch"),
-        ]
-    }
-    return {"cpu": model, "cores": os.cpu_count(), "threads": threads, "versions": versions}
-
-
-def _version(script: str, package: str) -> str:
-    if not PYTHONS[script].exists():
-        return "not installed"
-    code = f"from importlib.metadata import version; print(version('{package}'))"
-    found = subprocess.run([PYTHONS[script], "-c", code], capture_output=True, text=True, check=False)
-    return found.stdout.strip() or "not installed"
+    results: dict[str, dict[str, Any]] = {}
+    skipped = min(5, max(1, length // 4))
+    with ExitStack() as stack:
+        processes = [stack.enter_context(Process(contestant, structure, threads)) for contestant in contestants]
+        for burst in range(-1, bursts + 1):
+            for process in processes[:: -1 if burst % 2 else 1]:
+                found = results.setdefault(process.name, {"seconds": [], "mean_seconds": []})
+                if "absent" in found:
+                    continue
+                try:
+                    answer = process.answer() if burst < 0 else process.burst(burst * length, length)
+                except ContestantError as error:
+                    results[process.name] = {"absent": f"stopped: {str(error).splitlines()[-1]}", "error": str(error)}
+                    continue
+                if burst > 0:
+                    found["seconds"].append(median(answer["seconds"][skipped:]))
+                    found["mean_seconds"].append(fmean(answer["seconds"][skipped:]))
+                found |= {key: answer[key] for key in ("base_mb", "peak_mb") if key in answer}
+    return {c.name: results[c.name] for c in contestants}

@@ -4,15 +4,13 @@ Example: python benchmarks/figures.py --results benchmarks/results --output docs
 """
 
 import argparse
-import json
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import matplotlib as mpl
-
-mpl.use("Agg")
-import matplotlib.pyplot as plt
+from lorem_openmm.files import read_json
+from lorem_openmm.plotting import label_axes, new_figure
 
 
 def main() -> None:
@@ -21,49 +19,67 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
     options = parser.parse_args()
-    options.output.mkdir(parents=True, exist_ok=True)
-    for name, draw in {"table": table, "scale": scale, "steady": steady}.items():
-        path = options.results / f"{name}.json"
-        if path.exists():
-            figure = draw(json.loads(path.read_text()))
-            figure.savefig(options.output / f"performance-{name}.png", dpi=150)
-            print(options.output / f"performance-{name}.png")
+    for path in sorted(options.results.glob("*.json")):
+        draw = DRAW.get(path.stem.split("-")[0])  # steady.json, steady-water192.json
+        if draw is not None:
+            draw(read_json(path), options.output / f"performance-{path.stem}")
+            print(options.output / f"performance-{path.stem}.png")
 
 
-def table(results: dict[str, Any]) -> plt.Figure:
+def table(results: dict[str, Any], stem: Path) -> None:
     """Milliseconds per step of every contestant, by structure."""
-    figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
     structures = list(results["structures"])
     names = list(dict.fromkeys(n for s in structures for n in results["structures"][s]["contestants"]))
-    for i, name in enumerate(names):
-        found = [results["structures"][s]["contestants"].get(name) for s in structures]
-        places = [j + 0.8 * (i / len(names) - 0.5) for j, f in enumerate(found) if f]
-        axes.bar(places, [1e3 * median(f["seconds"]) for f in found if f], 0.8 / len(names), align="edge", label=name)
-    axes.set(yscale="log", ylabel="ms per step", xticks=range(len(structures)), xticklabels=structures)
-    axes.legend(fontsize="small")
-    return figure
+    with new_figure(stem, width=7.5, height=3.8) as (_, [[axes]]):
+        for i, name in enumerate(names):
+            found = [results["structures"][s]["contestants"].get(name, {}).get("seconds") for s in structures]
+            bars = [(j + 0.8 * (i / len(names) - 0.5), 1e3 * median(f)) for j, f in enumerate(found) if f]
+            if bars:
+                places, heights = zip(*bars, strict=True)
+                axes.bar(places, heights, 0.8 / len(names), align="edge", label=name)
+        label_axes(axes, "", "time per step (ms)")
+        axes.grid(False, axis="x")
+        axes.set(yscale="log", xticks=range(len(structures)), xticklabels=structures)
+        axes.legend(ncols=2)
 
 
-def scale(results: dict[str, Any]) -> plt.Figure:
+def scale(results: dict[str, Any], stem: Path) -> None:
     """Time and memory per atom by size."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
-    sizes = results["sizes"]
-    for axes, key, label in ((left, "ms_per_atom", "ms per atom"), (right, "kb_per_atom", "kB per atom")):
-        axes.plot([row["n_atoms"] for row in sizes], [row[key] for row in sizes], "o-")
-        axes.set(xscale="log", xlabel="atoms", ylabel=label, ylim=(0, None))
-    return figure
+    columns = {"ms_per_atom": "time per atom (ms)", "kb_per_atom": "memory per atom above the base (kB)"}
+    with new_figure(stem, columns=2, width=7.5) as (_, [panels]):
+        for axes, (key, label) in zip(panels, columns.items(), strict=True):
+            axes.plot([row["n_atoms"] for row in results["sizes"]], [row[key] for row in results["sizes"]], "o-")
+            label_axes(axes, "atoms", label)
+            axes.set(xscale="log", ylim=(0, None))
 
 
-def steady(results: dict[str, Any]) -> plt.Figure:
+def steady(results: dict[str, Any], stem: Path) -> None:
     """Time per step and memory of a long run."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
     blocks = results["blocks"]
     steps = [(i + 1) * results["steps"] / len(blocks) for i in range(len(blocks))]
-    for axes, key, label in ((left, "ms_per_step", "ms per step"), (right, "rss_mb", "resident memory / MB")):
-        axes.plot(steps, [block[key] for block in blocks], "o-")
-        axes.set(xlabel="step", ylabel=label, ylim=(0, None))
-    return figure
+    columns = {"ms_per_step": "time per step (ms)", "rss_mb": "resident memory (MB)"}
+    with new_figure(stem, columns=2, width=7.5) as (_, [panels]):
+        for axes, (key, label) in zip(panels, columns.items(), strict=True):
+            axes.plot(steps, [block[key] for block in blocks])
+            label_axes(axes, "step", label)
+            axes.set(ylim=(0, None))
 
+
+def profile(results: dict[str, Any], stem: Path) -> None:
+    """Milliseconds of a step by part."""
+    parts = dict(reversed(results["parts_ms"].items()))
+    with new_figure(stem) as (_, [[axes]]):
+        axes.barh(list(parts), list(parts.values()))
+        label_axes(axes, "time per step (ms)", "", results["structure"])
+        axes.grid(False, axis="y")
+
+
+DRAW: dict[str, Callable[[dict[str, Any], Path], None]] = {
+    "table": table,
+    "scale": scale,
+    "steady": steady,
+    "profile": profile,
+}
 
 if __name__ == "__main__":
     main()

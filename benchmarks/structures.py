@@ -5,9 +5,11 @@ from collections.abc import Callable
 import numpy as np
 from ase import Atoms
 from ase.build import molecule
+from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-WATER_SPACING = 3.104  # Å: 0.1 atoms per Å³, the density of the liquid
+WATER_SPACING = 3.107  # Å: 0.1 atoms per Å³, the density of the liquid
+CONTACT = 1.5  # Å: no atoms of two waters are closer
 
 
 def sn2() -> Atoms:
@@ -37,11 +39,24 @@ def water(n: int) -> Atoms:
     """A periodic cube of n³ randomly turned waters at the density of the liquid, 3n³ atoms."""
     rng = np.random.default_rng(n)
     oxygen, *hydrogens = molecule("H2O").positions
-    turned = Rotation.random(n**3, random_state=rng).apply
+    rigid = np.stack([np.zeros(3), *(hydrogen - oxygen for hydrogen in hydrogens)])
     centers = WATER_SPACING * np.stack(np.meshgrid(*[np.arange(n)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
     centers = centers + rng.normal(scale=0.1, size=centers.shape)
-    positions = np.stack([centers, *(centers + turned(np.tile(h - oxygen, (n**3, 1))) for h in hydrogens)], axis=1)
+    positions = np.empty((n**3, 3, 3))
+    turned = np.arange(n**3)
+    while len(turned):  # those that touch another are turned anew
+        turns = Rotation.random(len(turned), random_state=rng).as_matrix()
+        positions[turned] = centers[turned, None] + np.einsum("nab,ib->nia", turns, rigid)
+        turned = _touching(positions, n * WATER_SPACING)
     return Atoms("OH2" * n**3, positions.reshape(-1, 3), cell=[n * WATER_SPACING] * 3, pbc=True)
+
+
+def _touching(positions: np.ndarray, side: float) -> np.ndarray:
+    """Indices of the molecules that touch one of another index, for positions [n_molecules, 3, 3] in a cube."""
+    inside = np.mod(positions.reshape(-1, 3), side)
+    inside[inside >= side] = 0.0  # rounding
+    pairs = cKDTree(inside, boxsize=side).query_pairs(CONTACT, output_type="ndarray") // 3
+    return np.unique(pairs[pairs[:, 0] != pairs[:, 1]])
 
 
 def _pair(first: str, second: str, shift: list[float]) -> Atoms:

@@ -7,16 +7,17 @@ Absolute times depend on the machine and what else it does; the ratios are those
 """
 
 import argparse
-import json
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import fmean, median
 from typing import Any
 
-from contest import CONTESTANTS, available, compete, machine
+import goals
+import numpy as np
+from contest import CONTESTANTS, LOREM_JAX, MODEL_CALL, compete, why_absent
+from records import machine
 from structures import STRUCTURES
 
-# Largest structures: lorem-jax asks for 25 GB at 1,536 atoms.
-LARGEST = {"lorem-jax, ASE": 500, "MACE, ASE": 2000}
+from lorem_openmm.files import write_json
 
 
 def main() -> None:
@@ -24,43 +25,57 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--structures", nargs="+", default=["sn2", "dimer13", "water192"], choices=STRUCTURES)
     parser.add_argument("--contestants", nargs="+", default=list(CONTESTANTS), choices=CONTESTANTS)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=2, help="also the number of cores each contestant may use")
     parser.add_argument("--bursts", type=int, default=12, help="turns of each contestant")
-    parser.add_argument("--length", type=int, help="steps of a turn; default: by the size of the structure")
+    parser.add_argument("--length", type=int, help="steps of a turn, two or more; default: by the structure's size")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/table.json"))
     options = parser.parse_args()
-    for name in options.contestants:
-        if not available(CONTESTANTS[name]):
-            print(f"{name}: no environment, left out (make parity-env, make mace-env)")
+    if options.bursts < 1 or (options.length is not None and options.length < 2):
+        parser.error("--bursts must be at least 1 and --length at least 2: the first step of a turn does not count")
     results: dict[str, Any] = {"machine": machine(options.threads), "structures": {}}
     for structure in options.structures:
         n_atoms = len(STRUCTURES[structure]())
-        length = options.length or (40 if n_atoms < 100 else 3)
-        contestants = [CONTESTANTS[name] for name in options.contestants]
-        contestants = [c for c in contestants if available(c) and n_atoms <= LARGEST.get(c.name, n_atoms)]
-        found = compete(contestants, structure, options.threads, options.bursts, length)
-        results["structures"][structure] = {"n_atoms": n_atoms, "contestants": found}
-        print(f"{structure}, {n_atoms} atoms, {options.bursts} turns of {length} steps", flush=True)
-        for line in rows(found):
-            print(line, flush=True)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = options.output.with_suffix(".part")
-    temporary.write_text(json.dumps(results, indent=1))
-    temporary.replace(options.output)
+        length = options.length or (40 if n_atoms < 100 else 8)
+        chosen = [CONTESTANTS[name] for name in options.contestants]
+        found: dict[str, dict[str, Any]] = {c.name: {"absent": why_absent(c, n_atoms)} for c in chosen}
+        found |= compete(
+            [c for c in chosen if not why_absent(c, n_atoms)], structure, options.threads, options.bursts, length
+        )
+        results["structures"][structure] = {"n_atoms": n_atoms, "steps_per_burst": length, "contestants": found}
+        write_json(options.output, results)  # after each structure: a long run that breaks off is not lost
+        print(f"\n{structure}, {n_atoms} atoms, {options.bursts} turns of {length} steps, {options.threads} threads\n")
+        print("\n".join(rows(found)))
+        print("\n".join(["", *goals.rows(goals.of_structure(structure, n_atoms, found))]), flush=True)
 
 
-def rows(found: dict[str, Any], reference: str = "lorem-jax, ASE") -> list[str]:
-    """Markdown rows: median, quartiles, ratio of the reference's seconds to each contestant's, paired by step."""
-    lines = ["| | median ms | quartiles | lorem-jax takes | peak MB |", "|---|---|---|---|---|"]
+def rows(found: dict[str, dict[str, Any]]) -> list[str]:
+    """Markdown rows.
+
+    Medians and quartiles are of the bursts' medians; the mean also counts steps that made neighbour lists anew.
+    lorem-jax's time over the contestant's is given twice: ratio of the medians, and median of the ratios of bursts
+    that computed the same positions.
+    """
+    lines = [
+        "| | median ms | quartiles | mean ms | lorem-jax takes | paired | over model call | peak MB |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
     for name, result in found.items():
+        if "absent" in result:
+            lines.append(f"| {name} | {result['absent']} | | | | | | |")
+            continue
         seconds = result["seconds"]
-        low, _, high = quantiles(seconds, n=4)
-        ratio = "–"
-        if reference in found:
-            ratios = [a / b for a, b in zip(found[reference]["seconds"], seconds, strict=True)]
-            ratio = f"{median(ratios):.1f}×"
-        times = f"{1e3 * median(seconds):.2f} | {1e3 * low:.2f}–{1e3 * high:.2f}"
-        lines.append(f"| {name} | {times} | {ratio} | {result['peak_mb']:.0f} |")
+        low, high = np.percentile(seconds, [25, 75])
+        cells = [f"{1e3 * median(seconds):.3g}", f"{1e3 * low:.3g}–{1e3 * high:.3g}"]
+        cells += [f"{1e3 * fmean(result['mean_seconds']):.3g}"]
+        reference = found.get(LOREM_JAX, {})
+        if reference.get("seconds"):
+            ratio = median(reference["seconds"]) / median(seconds)
+            cells += [f"{ratio:.2f}×", f"{goals.paired_ratio(reference, result):.2f}×"]
+        else:
+            cells += ["–", "–"]
+        call = found.get(MODEL_CALL, {})
+        cells += [f"{goals.paired_ratio(result, call):.3f}×" if call.get("seconds") else "–"]
+        lines.append(f"| {name} | {' | '.join(cells)} | {result['peak_mb']:.0f} |")
     return lines
 
 

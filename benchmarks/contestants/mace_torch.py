@@ -4,18 +4,19 @@ Runs in an environment with mace-torch (make mace-env).
 """
 
 import argparse
-import os
 from typing import Any
-
-os.environ.setdefault("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")  # e3nn 0.4.4, pinned by mace-torch, loads a pickle
 
 import numpy as np
 import torch
 from ase import Atoms
-from e3nn import o3
-from mace import modules
-from mace.calculators import MACECalculator
 from protocol import serve
+
+# e3nn 0.4.4, which mace-torch pins, keeps a slice in its table of constants; PyTorch ≥ 2.6 asks before it reads one.
+torch.serialization.add_safe_globals([slice])
+
+from e3nn import o3  # noqa: E402
+from mace import modules  # noqa: E402
+from mace.calculators import MACECalculator  # noqa: E402
 
 
 def make(atoms: Atoms, options: argparse.Namespace) -> Any:

@@ -4,16 +4,15 @@ import argparse
 from typing import Any
 
 import openmm
-import openmm.app
 import torch
 from ase import Atoms
-from openmmml import MLPotential  # noqa: F401 (loads the plugin below)
 from protocol import serve
+from simulation import context_of
 
 from lorem_openmm.config import Model
 from lorem_openmm.inference.dynamics import Dynamics
+from lorem_openmm.inference.threads import threads_for
 from lorem_openmm.integrations.ase_calculator import LoremCalculator
-from lorem_openmm.integrations.openmm_ml import LoremPotentialImpl
 from lorem_openmm.model import Lorem
 from lorem_openmm.potential import Potential
 
@@ -31,7 +30,7 @@ def model(atoms: Atoms, potential: Potential, options: argparse.Namespace) -> An
     cell = torch.tensor(atoms.cell[:])
 
     def call(positions: torch.Tensor) -> None:
-        with torch.jit.optimized_execution(False):
+        with threads_for(len(atoms)), torch.jit.optimized_execution(False):
             module(positions, cell)
 
     return torch.from_numpy, call
@@ -48,20 +47,8 @@ def ase(atoms: Atoms, potential: Potential, options: argparse.Namespace) -> Any:
 
 
 def openmm_step(atoms: Atoms, potential: Potential, options: argparse.Namespace) -> Any:
-    topology = openmm.app.Topology()
-    residue = topology.addResidue("X", topology.addChain())
-    for symbol in atoms.get_chemical_symbols():
-        topology.addAtom(symbol, openmm.app.Element.getBySymbol(symbol), residue)
-    system = openmm.System()
-    for mass in atoms.get_masses():
-        system.addParticle(mass)
-    if atoms.pbc.all():
-        topology.setPeriodicBoxVectors(atoms.cell[:] / 10 * openmm.unit.nanometer)
-        system.setDefaultPeriodicBoxVectors(*(atoms.cell[:] / 10))
-    how = {"implementation": options.implementation, "device": "cpu"}
-    LoremPotentialImpl(potential).addForces(topology, system, None, 0, **how)
-    integrator = openmm.VerletIntegrator(1e-6)
-    context = openmm.Context(system, integrator, openmm.Platform.getPlatformByName("CPU"), {"Threads": "1"})
+    integrator = openmm.VerletIntegrator(1e-6)  # ps; the motion is that of the benchmark, not of random weights
+    context = context_of(atoms, potential, options.implementation, integrator)
     return lambda positions: context.setPositions(positions / 10), lambda _: integrator.step(1)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from ase import Atoms
+from records import resident_mb
 from structures import STRUCTURES, walk
 
 
@@ -32,7 +33,7 @@ def serve(make: Callable[[Atoms, argparse.Namespace], Callable[[Any], None]], **
     answers = sys.stdout
     sys.stdout = sys.stderr  # whatever a library prints
     atoms = STRUCTURES[options.structure]()
-    base = _memory("VmRSS")
+    base = resident_mb()
     made = make(atoms, options)
     prepare, call = made if isinstance(made, tuple) else (lambda positions: positions, made)
     print(json.dumps({"ready": True, "base_mb": base}), file=answers, flush=True)
@@ -50,10 +51,3 @@ def serve(make: Callable[[Atoms, argparse.Namespace], Callable[[Any], None]], **
 def peak_memory() -> float:
     """Largest resident memory of this process so far, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def _memory(name: str) -> float:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(name + ":"):
-            return int(line.split()[1]) / 1024
-    return 0.0

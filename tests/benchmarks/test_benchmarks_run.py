@@ -56,8 +56,10 @@ def test_long_run(tmp_path):
     assert results["rss_mb_last_over_first"] > 0
 
 
-def test_profile_names_the_parts():
-    printed = run("profile_step.py", "--structure", "sn2", "--steps", "2")
+def test_profile_names_the_parts(tmp_path):
+    output = str(tmp_path / "profile.json")
+    printed = run("profile_step.py", "--structure", "sn2", "--steps", "2", "--output", output)
+    assert json.loads(Path(output).read_text())["parts_ms"]["Perceptron"] > 0
     assert "ReflectionProduct" in printed
     assert "aten::bmm" in printed
 
