@@ -32,7 +32,7 @@ def test_table_scale_and_figures(tmp_path):
         "table.py", "--structures", "sn2", "--contestants", *names, *short, "--output", str(tmp_path / "table.json")
     )
     results = json.loads((tmp_path / "table.json").read_text())
-    assert results["machine"]["versions"]["torch"]
+    assert results["machine"]["versions"]["ours"]["torch"]
     for name in names:
         found = results["structures"]["sn2"]["contestants"][name]
         assert len(found["seconds"]) == 2
