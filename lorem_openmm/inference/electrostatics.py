@@ -3,11 +3,11 @@
 K is symmetric, so that for E(V) with g = dE/dV the derivative with respect to the charges is K g: the same sum.
 """
 
-from typing import List, NamedTuple, Optional, Tuple
+from typing import NamedTuple, Optional, Tuple
 
 import torch
 
-from lorem_openmm.inference.direct_sum import DirectState, direct_forward, direct_pullback
+from lorem_openmm.inference.direct_sum import DirectState, direct_forward, direct_pullback, direct_strain_gradient
 from lorem_openmm.inference.ewald import (
     EwaldState,
     EwaldTerms,
@@ -16,26 +16,31 @@ from lorem_openmm.inference.ewald import (
     ewald_strain_gradient,
     ewald_terms,
 )
-from lorem_openmm.nn.mesh import mesh_potentials, potentials_on_mesh
-from lorem_openmm.nn.mesh_kernel import MeshKernel, mesh_kernel, mesh_settings, mesh_size
+from lorem_openmm.inference.mesh_sum import (
+    MeshState,
+    MeshTerms,
+    mesh_forward,
+    mesh_pullback,
+    mesh_strain_gradient,
+    mesh_terms,
+)
+from lorem_openmm.nn.mesh_kernel import mesh_settings
 
 
 class ElectrostaticState(NamedTuple):
     """What the way back needs; one of the sums has a state of its own.
 
     Attributes:
-        positions: [n, 3] Å.
         cell: [3, 3] Å.
         direct: of the direct sum.
         ewald: of the Ewald sum.
-        graph: charges, positions and potentials on the mesh, with the graph autograd recorded between them.
+        mesh: of the mesh.
     """
 
-    positions: torch.Tensor
     cell: torch.Tensor
     direct: Optional[DirectState]
     ewald: Optional[EwaldState]
-    graph: List[torch.Tensor]
+    mesh: Optional[MeshState]
 
 
 class Electrostatics(torch.nn.Module):
@@ -51,8 +56,8 @@ class Electrostatics(torch.nn.Module):
         mesh_accuracy: relative rms error of the forces on the mesh.
     """
 
-    _terms: Optional[EwaldTerms]
-    _kernel: Optional[MeshKernel]
+    _ewald: Optional[EwaldTerms]
+    _mesh: Optional[MeshTerms]
 
     def __init__(self, smearing: float, wavelength: float, periodic: bool, max_ewald_atoms: int, mesh_accuracy: float):
         super().__init__()
@@ -62,9 +67,8 @@ class Electrostatics(torch.nn.Module):
         self.max_ewald_atoms = max_ewald_atoms
         self.mesh_spacing, self.mesh_order = mesh_settings(mesh_accuracy)
         self._cell = torch.zeros(0)
-        self._terms = None
-        self._kernel = None
-        self._sizes = [0, 0, 0]
+        self._ewald = None
+        self._mesh = None
 
     def forward(
         self, charges: torch.Tensor, positions: torch.Tensor, cell: torch.Tensor
@@ -72,62 +76,54 @@ class Electrostatics(torch.nn.Module):
         """Returns V [n, n_channels] for charges [n, n_channels], positions [n, 3] Å and the cell [3, 3] Å."""
         if not self.periodic:
             potentials, direct = direct_forward(charges, positions)
-            return potentials, ElectrostaticState(positions, cell, direct, None, [])
-        if self._cell.shape != cell.shape or self._cell.device != cell.device or not torch.equal(self._cell, cell):
-            self._terms, self._kernel, self._cell = None, None, cell.clone()
+            return potentials, ElectrostaticState(cell, direct, None, None)
         if charges.shape[0] > self.max_ewald_atoms:
-            graph = self._on_mesh(charges, positions, cell)
-            return graph[2].detach(), ElectrostaticState(positions, cell, None, None, graph)
+            potentials, mesh = mesh_forward(charges, positions, self._mesh_terms(cell), self.smearing)
+            return potentials, ElectrostaticState(cell, None, None, mesh)
         potentials, ewald = ewald_forward(charges, positions, self._ewald_terms(cell), self.smearing)
-        return potentials, ElectrostaticState(positions, cell, None, ewald, [])
+        return potentials, ElectrostaticState(cell, None, ewald, None)
 
     @torch.jit.export
     def pullback(
         self, state: ElectrostaticState, charges: torch.Tensor, adjoint: torch.Tensor
     ) -> Tuple[torch.Tensor, torch.Tensor]:
         """Returns dE/dq [n, n_channels] and dE/dr [n, 3] of dE/dV [n, n_channels]."""
-        direct, ewald = state.direct, state.ewald
+        direct, ewald, mesh = state.direct, state.ewald, state.mesh
         if direct is not None:
             return direct_pullback(direct, charges, adjoint)
         if ewald is not None:
             return ewald_pullback(ewald, charges, adjoint, self._ewald_terms(state.cell), self.smearing)
-        outer: List[Optional[torch.Tensor]] = [adjoint]
-        found = torch.autograd.grad([state.graph[2]], [state.graph[0], state.graph[1]], outer)
-        of_charges, of_positions = found[0], found[1]
-        assert of_charges is not None and of_positions is not None  # for TorchScript  # noqa: S101, PT018
-        return of_charges, of_positions
+        assert mesh is not None  # for TorchScript  # noqa: S101
+        return mesh_pullback(mesh, charges, adjoint, self._mesh_terms(state.cell), self.smearing)
 
     @torch.jit.export
     def strain_gradient(self, state: ElectrostaticState, charges: torch.Tensor, adjoint: torch.Tensor) -> torch.Tensor:
         """Returns dE/dε [3, 3] under r → r (1 + ε), h → h (1 + ε) at fixed charges."""
-        direct, ewald = state.direct, state.ewald
+        direct, ewald, mesh = state.direct, state.ewald, state.mesh
         if direct is not None:
-            _, of_positions = direct_pullback(direct, charges, adjoint)
-            return torch.mm(state.positions.t(), of_positions)
+            return direct_strain_gradient(direct, charges, adjoint)
         if ewald is not None:
             return ewald_strain_gradient(ewald, charges, adjoint, self._ewald_terms(state.cell), self.smearing)
-        strain = torch.zeros_like(state.cell).requires_grad_(True)
-        positions = state.positions + torch.mm(state.positions, strain)
-        cell = state.cell + torch.mm(state.cell, strain)
-        potentials = mesh_potentials(charges, positions, cell, self.smearing, self.mesh_spacing, self.mesh_order)
-        outer: List[Optional[torch.Tensor]] = [adjoint]
-        gradient = torch.autograd.grad([potentials], [strain], outer)[0]
-        assert gradient is not None  # for TorchScript  # noqa: S101
-        return gradient
+        assert mesh is not None  # for TorchScript  # noqa: S101
+        return mesh_strain_gradient(mesh, charges, adjoint, self._mesh_terms(state.cell), state.cell, self.smearing)
 
     def _ewald_terms(self, cell: torch.Tensor) -> EwaldTerms:
-        terms = self._terms
+        self._forget_other_cell(cell)
+        terms = self._ewald
         if terms is None:
             terms = ewald_terms(cell, self.smearing, self.wavelength)
-            self._terms = terms
+            self._ewald = terms
         return terms
 
-    def _on_mesh(self, charges: torch.Tensor, positions: torch.Tensor, cell: torch.Tensor) -> List[torch.Tensor]:
-        kernel = self._kernel
-        if kernel is None:
-            self._sizes = mesh_size(cell, self.mesh_spacing * self.smearing)
-            kernel = mesh_kernel(cell, self._sizes, self.smearing, self.mesh_order)
-            self._kernel = kernel
-        q = charges.detach().requires_grad_(True)
-        r = positions.detach().requires_grad_(True)
-        return [q, r, potentials_on_mesh(q, r, cell, self.smearing, self._sizes, kernel)]
+    def _mesh_terms(self, cell: torch.Tensor) -> MeshTerms:
+        self._forget_other_cell(cell)
+        terms = self._mesh
+        if terms is None:
+            terms = mesh_terms(cell, self.smearing, self.mesh_spacing, self.mesh_order)
+            self._mesh = terms
+        return terms
+
+    def _forget_other_cell(self, cell: torch.Tensor) -> None:
+        kept = self._cell
+        if kept.dtype != cell.dtype or kept.device != cell.device or not torch.equal(kept, cell):
+            self._ewald, self._mesh, self._cell = None, None, cell.clone()

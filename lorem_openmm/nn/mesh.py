@@ -57,7 +57,7 @@ class Tiles(NamedTuple):
     extents: List[int]
 
 
-def _sort_into_tiles(first: torch.Tensor, weights: torch.Tensor, sizes: List[int]) -> Tiles:
+def sort_into_tiles(first: torch.Tensor, weights: torch.Tensor, sizes: List[int]) -> Tiles:
     """Arguments: first mesh point [n_atoms, 3] within the cell and spline weights [n_atoms, 3, p] of each atom."""
     order = weights.shape[2]
     blocks: List[int] = []
@@ -91,7 +91,7 @@ def _sort_into_tiles(first: torch.Tensor, weights: torch.Tensor, sizes: List[int
     return Tiles((x.unsqueeze(3) * y.unsqueeze(2)).flatten(2), z, slots, occupied, blocks, widths, extents)
 
 
-def _spread(charges: torch.Tensor, tiles: Tiles) -> torch.Tensor:
+def spread(charges: torch.Tensor, tiles: Tiles) -> torch.Tensor:
     """Charges on the mesh [n_x, n_y, n_z, n_channels]."""
     n_occupied, capacity, n_channels = tiles.planes.shape[0], tiles.planes.shape[1], charges.shape[1]
     padded = charges.new_zeros((n_occupied * capacity, n_channels)).index_copy(0, tiles.slots, charges)
@@ -168,10 +168,10 @@ def potentials_on_mesh(
     scaled = torch.mm(positions, torch.linalg.inv(cell)) * counts
     left = torch.floor(scaled).detach()
     weights = spline_weights(scaled - left - 0.5, order)
-    tiles = _sort_into_tiles((left.to(torch.long) - (order // 2 - 1)) % counts, weights, sizes)
+    tiles = sort_into_tiles((left.to(torch.long) - (order // 2 - 1)) % counts, weights, sizes)
 
     # In TorchScript the derivative of a complex times a real number is complex also for the real one.
-    spectrum = torch.view_as_real(torch.fft.rfftn(_spread(charges, tiles), dim=[0, 1, 2]))
+    spectrum = torch.view_as_real(torch.fft.rfftn(spread(charges, tiles), dim=[0, 1, 2]))
     spectrum = torch.view_as_complex(spectrum * kernel.influence.unsqueeze(3).unsqueeze(4))
     potentials = _read(torch.fft.irfftn(spectrum, s=sizes, dim=[0, 1, 2]), tiles)
 
