@@ -16,7 +16,7 @@ def direct_forward(charges: torch.Tensor, positions: torch.Tensor) -> Tuple[torc
     """Returns V [n, n_channels] for charges [n, n_channels] and positions [n, 3] Å."""
     vectors = positions.unsqueeze(1) - positions.unsqueeze(0)
     squares = (vectors * vectors).sum(dim=2)
-    inverse = torch.rsqrt(squares).masked_fill_(squares == 0.0, 0.0)
+    inverse = torch.rsqrt(squares).masked_fill(squares == 0.0, 0.0)
     return 0.5 * torch.mm(inverse, charges), DirectState(vectors, inverse)
 
 
@@ -33,21 +33,7 @@ def direct_pullback(
     Returns:
         dE/dq [n, n_channels] and dE/dr [n, 3].
     """
-    pulls = _pulls(state, charges, adjoint)
-    return 0.5 * torch.mm(state.inverse, adjoint), (pulls.unsqueeze(2) * state.vectors).sum(dim=1)
-
-
-def direct_strain_gradient(state: DirectState, charges: torch.Tensor, adjoint: torch.Tensor) -> torch.Tensor:
-    """dE/dε = −¼ Σ_ijc (g_ic q_jc + q_ic g_jc) (r_i − r_j) ⊗ (r_i − r_j) / r_ij³ [3, 3]: each pair once.
-
-    Arguments as in :func:`direct_pullback`.
-    """
-    vectors = state.vectors.flatten(0, 1)
-    return torch.mm(vectors.t(), 0.5 * _pulls(state, charges, adjoint).view(-1, 1) * vectors)
-
-
-def _pulls(state: DirectState, charges: torch.Tensor, adjoint: torch.Tensor) -> torch.Tensor:
-    """−½ Σ_c (g_ic q_jc + q_ic g_jc) / r_ij³ [n, n]."""
     products = torch.mm(adjoint, charges.t())
     cubes = state.inverse * state.inverse * state.inverse
-    return -0.5 * (products + products.t()) * cubes
+    weights = -0.5 * (products + products.t()) * cubes
+    return 0.5 * torch.mm(state.inverse, adjoint), (weights.unsqueeze(2) * state.vectors).sum(dim=1)

@@ -7,7 +7,7 @@ from typing import NamedTuple, Optional, Tuple
 
 import torch
 
-from lorem_openmm.inference.direct_sum import DirectState, direct_forward, direct_pullback, direct_strain_gradient
+from lorem_openmm.inference.direct_sum import DirectState, direct_forward, direct_pullback
 from lorem_openmm.inference.ewald import (
     EwaldState,
     EwaldTerms,
@@ -31,12 +31,14 @@ class ElectrostaticState(NamedTuple):
     """What the way back needs; one of the sums has a state of its own.
 
     Attributes:
+        positions: [n, 3] Å.
         cell: [3, 3] Å.
         direct: of the direct sum.
         ewald: of the Ewald sum.
         mesh: of the mesh.
     """
 
+    positions: torch.Tensor
     cell: torch.Tensor
     direct: Optional[DirectState]
     ewald: Optional[EwaldState]
@@ -76,12 +78,12 @@ class Electrostatics(torch.nn.Module):
         """Returns V [n, n_channels] for charges [n, n_channels], positions [n, 3] Å and the cell [3, 3] Å."""
         if not self.periodic:
             potentials, direct = direct_forward(charges, positions)
-            return potentials, ElectrostaticState(cell, direct, None, None)
+            return potentials, ElectrostaticState(positions, cell, direct, None, None)
         if charges.shape[0] > self.max_ewald_atoms:
             potentials, mesh = mesh_forward(charges, positions, self._mesh_terms(cell), self.smearing)
-            return potentials, ElectrostaticState(cell, None, None, mesh)
+            return potentials, ElectrostaticState(positions, cell, None, None, mesh)
         potentials, ewald = ewald_forward(charges, positions, self._ewald_terms(cell), self.smearing)
-        return potentials, ElectrostaticState(cell, None, ewald, None)
+        return potentials, ElectrostaticState(positions, cell, None, ewald, None)
 
     @torch.jit.export
     def pullback(
@@ -101,7 +103,8 @@ class Electrostatics(torch.nn.Module):
         """Returns dE/dε [3, 3] under r → r (1 + ε), h → h (1 + ε) at fixed charges."""
         direct, ewald, mesh = state.direct, state.ewald, state.mesh
         if direct is not None:
-            return direct_strain_gradient(direct, charges, adjoint)
+            _, of_positions = direct_pullback(direct, charges, adjoint)
+            return torch.mm(state.positions.t(), of_positions)
         if ewald is not None:
             return ewald_strain_gradient(ewald, charges, adjoint, self._ewald_terms(state.cell), self.smearing)
         assert mesh is not None  # for TorchScript  # noqa: S101

@@ -149,6 +149,20 @@ def test_scripted_equals_eager_as_cell_and_number_of_atoms_change(method, dtype,
                 torch.testing.assert_close(result, other, rtol=0, atol=tolerance)
 
 
+@pytest.mark.parametrize("scripted", [False, True])
+def test_the_number_of_atoms_of_each_call_chooses_the_sum(scripted):
+    electrostatics = Electrostatics(SIGMA, WAVELENGTH, True, 20, ACCURACY)
+    electrostatics = torch.jit.script(electrostatics) if scripted else electrostatics
+    atoms = random_cell("cubic", 21)
+    for n_atoms, method in [(21, "mesh"), (20, "ewald"), (21, "mesh"), (1, "ewald")]:
+        given = inputs(atoms[:n_atoms])
+        results = found(electrostatics, *given)
+        if n_atoms > 1:
+            assert_equal(results, expected(method, *given), 1e-12)
+        else:
+            torch.testing.assert_close(results[0], reference(method, *given[:3]), rtol=1e-12, atol=0)
+
+
 @pytest.mark.parametrize("method", ["ewald", "mesh"])
 def test_gradients_belong_to_the_cell_of_their_forward(method):
     """Another cell in between, kept data and all, does not change them."""
@@ -205,6 +219,8 @@ def test_coincident_and_lone_atoms_in_vacuum():
     given = random_charges(3, 10), positions, torch.zeros(3, 3, dtype=torch.float64), random_charges(3, 10, seed=1)
     results = found(module("direct"), *given)
     assert all(torch.isfinite(t).all() for t in results)
+    by_hand, q = results[0], given[0]
+    torch.testing.assert_close(by_hand, 0.5 * torch.stack([q[2], q[2], q[0] + q[1]]), rtol=1e-14, atol=0)
     assert_equal(results, expected("direct", *given), 1e-12)
     alone = found(module("direct"), *[t[:1] for t in given[:2]], given[2], given[3][:1])
     assert all((t == 0).all() for t in alone)
