@@ -1,0 +1,126 @@
+"""Charges, messages and real-space sums against the network's, gradients against autograd through the network."""
+
+import math
+
+import pytest
+import torch
+from helpers import rattled_box, small_potential
+from made_rows import CUTOFF, assert_close, naive_pullback, neighborhood, random, sorted_by_species
+
+from lorem_openmm.inference.long_range import Charges, PotentialMessages, RealSpace
+from lorem_openmm.inference.model import edge_forces, edge_virial
+from lorem_openmm.inference.products import Product
+from lorem_openmm.inference.reflections import ReflectionProduct
+from lorem_openmm.inference.short_range import EdgeFunctions
+from lorem_openmm.nn.long_range import LongRange
+
+DEGREES = [(L, Lc) for L in range(5) for Lc in sorted({0, L // 2, L})]
+
+
+def network(max_degree: int, max_charge_degree: int, **changes: object) -> LongRange:
+    model = small_potential(max_degree=max_degree, max_charge_degree=max_charge_degree, **changes).model
+    return model.long_range
+
+
+@pytest.mark.parametrize(("max_degree", "max_charge_degree"), DEGREES)
+def test_charges_and_their_gradient(max_degree, max_charge_degree):
+    naive = network(max_degree, max_charge_degree)
+    module = Charges(naive, max_degree, max_charge_degree)
+    x, spherical = random(7, 16), random(3, (max_degree + 1) ** 2, 7, seed=1)
+    found, state = module(x, spherical)
+
+    def forward(x, spherical):
+        return [naive.charges(x, spherical.permute(2, 0, 1), naive.fold())]
+
+    assert_close(found, forward(x, spherical)[0])
+    gradient = random(*found.shape, seed=2)
+    expected = naive_pullback(forward, [x, spherical], [gradient])
+    for a, b in zip(module.pullback(state, gradient), expected, strict=True):
+        assert_close(a, b)
+
+
+@pytest.mark.parametrize("norm_smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("product", [Product, ReflectionProduct])
+@pytest.mark.parametrize(("max_degree", "max_charge_degree"), DEGREES)
+def test_messages_and_their_gradient(max_degree, max_charge_degree, product, norm_smoothing):
+    naive = network(max_degree, max_charge_degree, norm_smoothing=norm_smoothing)
+    module = PotentialMessages(naive, max_degree, max_charge_degree, product)
+    x, spherical = random(7, 16), random(3, (max_degree + 1) ** 2, 7, seed=1)
+    potentials = random(7, 1 + (max_charge_degree + 1) ** 2, seed=2)
+
+    def forward(potentials, x, spherical):
+        weights = naive.fold()
+        spread = potentials[:, 1:].unsqueeze(1) * weights.potential_dense[:, 0].t()
+        mixed = naive.mixing(spread, spherical.permute(2, 0, 1), weights.mixing_product)
+        message = torch.cat([potentials[:, :1], naive.norm(mixed)], dim=1)
+        return [naive.readout(naive.update(x, message)).squeeze(1)]
+
+    found, state = module(x, spherical, potentials)
+    assert_close(found, forward(potentials, x, spherical)[0])
+    expected = naive_pullback(forward, [potentials, x, spherical], [torch.ones_like(found)])
+    for a, b in zip(module.pullback(state, spherical), expected, strict=True):
+        assert_close(a, b)
+
+
+def test_features_and_potentials_of_an_isolated_atom_stay_finite():
+    module = PotentialMessages(network(3, 2), 3, 2, Product)
+    x, spherical = random(2, 16), torch.zeros(3, 16, 2, dtype=torch.float64)
+    for potentials in (torch.zeros(2, 10, dtype=torch.float64), random(2, 10)):
+        _, state = module(x, spherical, potentials)
+        assert all(bool(torch.isfinite(value).all()) for value in module.pullback(state, spherical))
+
+
+def test_real_space_weights_and_slopes():
+    module = RealSpace(CUTOFF, 1.0)
+    distances = torch.linspace(0.2, 4.8, 24, dtype=torch.float64).view(4, 6)
+    weights = module.weights(distances)
+    expected = [0.5 * math.erfc(r / math.sqrt(2.0)) / r if r < CUTOFF else 0.0 for r in distances.flatten().tolist()]
+    assert_close(weights.flatten(), torch.tensor(expected, dtype=torch.float64))
+    (slopes,) = naive_pullback(lambda r: [module.weights(r)], [distances], [torch.ones_like(weights)])
+    assert_close(module.slopes(distances, weights), slopes)
+    coincident = torch.tensor([[0.0, 1e-15]], dtype=torch.float64)
+    assert bool(torch.isfinite(module.slopes(coincident[:, :1], module.weights(coincident[:, :1]))).all())
+
+
+def test_real_space_sums():
+    near = neighborhood(sorted_by_species(rattled_box()))
+    module, edge_functions = RealSpace(CUTOFF, 1.0), EdgeFunctions(small_potential().model).double()
+    charges, adjoint = random(10, 7), random(10, 7, seed=1)
+    for block, offsets in zip(near.table.blocks, near.offsets, strict=True):
+        distances = edge_functions(near.positions.t(), offsets, block).distances
+        weights = module.weights(distances)
+        potentials = torch.zeros(block.size, 10, dtype=torch.float64)
+        products = torch.zeros_like(distances)
+        for i in range(block.size):
+            for slot in range(distances.shape[1]):
+                j = int(block.neighbors.view(distances.shape)[i, slot])
+                potentials[i] += weights[i, slot] * charges[:, j]
+                products[i, slot] = torch.dot(adjoint[:, block.first + i], charges[:, j])
+        assert_close(module(charges, weights, block), potentials)
+        assert_close(module.pair_products(charges, adjoint, block), products)
+
+
+def test_forces_and_virial_of_edge_gradients():
+    near = neighborhood(sorted_by_species(rattled_box()))
+    table = near.table
+    edge_functions = EdgeFunctions(small_potential().model).double()
+
+    class State:
+        def __init__(self, edges):
+            self.edges = edges
+
+    states, gradients = [], []
+    forces, virial = torch.zeros(3, 7, dtype=torch.float64), torch.zeros(3, 3, dtype=torch.float64)
+    for block, offsets in zip(table.blocks, near.offsets, strict=True):
+        edges = edge_functions(near.positions.t(), offsets, block)
+        full = (block.empty[0] == 0).double()
+        gradient = random(3, len(block.neighbors), seed=block.first) * full  # those of empty slots vanish
+        centers = torch.arange(block.first, block.first + block.size).repeat_interleave(edges.distances.shape[1])
+        forces.index_add_(1, centers, gradient)
+        forces.index_add_(1, block.neighbors, -gradient)
+        vectors = near.positions[block.neighbors] - near.positions[centers] + offsets.t()
+        virial += vectors.t() @ gradient.t()
+        states.append(State(edges))
+        gradients.append(gradient)
+    assert_close(edge_forces(table, gradients), forces)
+    assert_close(edge_virial(states, gradients), virial)
