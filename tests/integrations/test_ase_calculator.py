@@ -33,6 +33,15 @@ def test_forces_and_stress_are_numerical_slopes():
     np.testing.assert_allclose(atoms.get_stress(), calculate_numerical_stress(atoms, 1e-4), rtol=1e-5, atol=1e-8)
 
 
+def test_stress_is_computed_when_asked_for():
+    atoms = with_calculator(rattled_box())
+    forces = atoms.get_forces()
+    assert "stress" not in atoms.calc.results
+    expected = small_potential().evaluate(graph_of(rattled_box()), compute_stress=True)
+    np.testing.assert_allclose(atoms.get_stress(voigt=False), expected.stress[0], rtol=0, atol=1e-10)
+    np.testing.assert_allclose(atoms.get_forces(), forces, rtol=0, atol=1e-12)
+
+
 def test_moving_atoms_cells_and_new_structures_never_use_stale_lists():
     calculator = lorem_openmm.LoremCalculator(small_potential(), dtype="float64")
     rng = np.random.default_rng(0)
