@@ -164,8 +164,11 @@ def rows_of_mesh(mesh: torch.Tensor, places: Places) -> torch.Tensor:
     n, length = mesh.shape[2], places.window.shape[1]
     stride = length - places.weights.shape[2] + 1
     end = (_ceil_divide(n, stride) - 1) * stride + length
-    wrapped = torch.arange(end, device=mesh.device) % n
-    rows = mesh.index_select(2, wrapped).unfold(2, length, stride)
+    copies = [mesh]
+    while end > n:
+        copies.append(mesh.narrow(2, 0, min(n, end - n)))
+        end -= n
+    rows = torch.cat(copies, dim=2).unfold(2, length, stride)
     return rows.permute(0, 1, 2, 4, 3).reshape(-1, length * mesh.shape[3])
 
 

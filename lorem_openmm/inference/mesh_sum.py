@@ -30,14 +30,12 @@ class MeshTerms(NamedTuple):
         sizes: numbers of mesh points.
         scale: [3, 3] from positions to mesh points.
         volume: Ω in Å³ [].
-        overlap_pairs: [p², p] 1 where two points of a spline lie so far apart.
     """
 
     kernel: MeshKernel
     sizes: List[int]
     scale: torch.Tensor
     volume: torch.Tensor
-    overlap_pairs: torch.Tensor
 
 
 class MeshState(NamedTuple):
@@ -46,13 +44,15 @@ class MeshState(NamedTuple):
     Attributes:
         places: of the atoms.
         table: rows of φ[q].
-        sums: Σ_xy w_x w_y φ[q] [n, p + 3, n_channels].
+        along_z: ∂/∂z of φ[q] at the atoms [n, n_channels].
+        overlaps: Σ_m w_m w_(m+t) [p, 3, n] of the spline with itself moved by t points.
         at_itself: s [n, 1].
     """
 
     places: Places
     table: torch.Tensor
-    sums: torch.Tensor
+    along_z: torch.Tensor
+    overlaps: torch.Tensor
     at_itself: torch.Tensor
 
 
@@ -67,11 +67,8 @@ def mesh_terms(cell: torch.Tensor, smearing: float, spacing: float, order: int) 
     """
     sizes = mesh_size(cell, spacing * smearing)
     scale = torch.linalg.inv(cell) * torch.tensor(sizes, device=cell.device)
-    points = torch.arange(order, device=cell.device)
-    steps = points - points.unsqueeze(1)
-    pairs = (steps.flatten().unsqueeze(1) == points).to(cell.dtype)
     kernel = mesh_kernel(cell, sizes, smearing, order)
-    return MeshTerms(kernel, sizes, scale, torch.abs(torch.linalg.det(cell)), pairs)
+    return MeshTerms(kernel, sizes, scale, torch.abs(torch.linalg.det(cell)))
 
 
 def mesh_forward(
@@ -84,9 +81,12 @@ def mesh_forward(
     table = _table(charges, places, terms)
     w = places.weights
     sums = read_rows(table, places, plane_weights(w[:, 0], w[:, 1]).unsqueeze(1)).squeeze(1)
-    x, y, z = _pairs(w, w, terms.overlap_pairs)
-    at_itself = _overlap(x, y, z, kernel.neighborhood) - (kernel.self_potential - math.sqrt(2.0 / math.pi) / smearing)
-    state = MeshState(places, table, sums, at_itself.unsqueeze(1))
+    along_z = (sums * places.window_slopes).sum(dim=1)
+    spline = w.permute(2, 1, 0).contiguous()
+    overlaps = _overlaps(spline, spline)
+    x, y, z = overlaps.unbind(1)
+    at_itself = _on_mesh(x, y, z, kernel) - (kernel.self_potential - math.sqrt(2.0 / math.pi) / smearing)
+    state = MeshState(places, table, along_z, overlaps, at_itself.unsqueeze(1))
     return _potentials(charges, sums, state, terms, smearing), state
 
 
@@ -114,9 +114,9 @@ def mesh_pullback(
     slopes_q = read_rows(state.table, places, planes[:, 1:])
     x_y = torch.bmm(slopes_q.flatten(2), (places.window * g.unsqueeze(1)).view(g.shape[0], -1, 1))
     x_y = x_y + torch.bmm(sums[:, 1:].flatten(2), (places.window * q.unsqueeze(1)).view(g.shape[0], -1, 1))
-    z = ((state.sums * g.unsqueeze(1) + sums[:, 0] * q.unsqueeze(1)) * places.window_slopes).sum(dim=[1, 2])
-    slopes = torch.cat([x_y.squeeze(2), z.unsqueeze(1)], dim=1)
-    slopes = 0.5 * (slopes - (q * g).sum(dim=1, keepdim=True) * _overlap_slopes(places, terms))
+    z = (state.along_z * g + (sums[:, 0] * places.window_slopes).sum(dim=1) * q).sum(dim=1, keepdim=True)
+    of_itself = (q * g).sum(dim=1, keepdim=True) * _slopes_at_itself(state, terms)
+    slopes = 0.5 * (torch.cat([x_y.squeeze(2), z], dim=1) - of_itself)
     return charge_gradient, _by_atom(torch.mm(slopes, terms.scale.t()), places)
 
 
@@ -139,9 +139,9 @@ def mesh_strain_gradient(
     spectrum_g = torch.view_as_real(torch.fft.rfftn(charges_on_mesh(g, places), dim=[0, 1, 2]))
     power = (spectrum_q * spectrum_g).sum(dim=[3, 4]) / float(terms.sizes[0] * terms.sizes[1] * terms.sizes[2])
     power[:, :, 1:] *= 2.0  # −k weighs as much as k; the kernel is zero at the frequency that has no partner
-    own = (q * g).sum(dim=1, keepdim=True)
-    x, y, z = _pairs(places.weights, places.weights, terms.overlap_pairs)
-    overlaps = torch.mm((own * plane_weights(x, y)).t(), z)
+    own = (q * g).sum(dim=1)
+    x, y, z = state.overlaps.unbind(1)
+    overlaps = torch.mm(own * _planes(x, y), z.t())
     both = (charges.sum(dim=0) * adjoint.sum(dim=0)).sum()
     recording = torch.is_grad_enabled()  # TorchScript has no enable_grad
     torch.set_grad_enabled(True)
@@ -177,29 +177,26 @@ def _by_atom(values: torch.Tensor, places: Places) -> torch.Tensor:
     return torch.empty_like(values).index_copy_(0, places.order, values)
 
 
-def _pairs(
-    a: torch.Tensor, b: torch.Tensor, overlap_pairs: torch.Tensor
-) -> Tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Σ_m a_m b_(m+t) [n, p] along x, y and z, for all steps t from 0, of weights or slopes [n, 3, p] each."""
-    products = (a.unsqueeze(3) * b.unsqueeze(2)).flatten(2)
-    x, y, z = torch.matmul(products, overlap_pairs).unbind(1)
-    return x, y, z
+def _overlaps(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Σ_m a_m b_(m+t) for t = 0 to p − 1 [p, 3, n] of weights or slopes [p, 3, n] each."""
+    order = a.shape[0]
+    return torch.stack([(a[: order - t] * b[t:]).sum(dim=0) for t in range(order)])
 
 
-def _overlap(x: torch.Tensor, y: torch.Tensor, z: torch.Tensor, neighborhood: torch.Tensor) -> torch.Tensor:
-    return (torch.mm(plane_weights(x, y), neighborhood.flatten(0, 1)) * z).sum(dim=1)
+def _planes(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return (x.unsqueeze(1) * y.unsqueeze(0)).flatten(0, 1)
 
 
-def _overlap_slopes(places: Places, terms: MeshTerms) -> torch.Tensor:
+def _on_mesh(x: torch.Tensor, y: torch.Tensor, z: torch.Tensor, kernel: MeshKernel) -> torch.Tensor:
+    """Σ_ab w_a w_b K_(a−b) [n] from the overlaps along each axis [p, n]."""
+    return (torch.mm(kernel.neighborhood.flatten(0, 1).t(), _planes(x, y)) * z).sum(dim=0)
+
+
+def _slopes_at_itself(state: MeshState, terms: MeshTerms) -> torch.Tensor:
     """∇s [n, 3] with respect to the coordinates in mesh points."""
-    w, d, kernel = places.weights, places.slopes, terms.kernel.neighborhood
-    x, y, z = _pairs(w, w, terms.overlap_pairs)
-    ahead, behind = _pairs(w, d, terms.overlap_pairs), _pairs(d, w, terms.overlap_pairs)
-    return torch.stack(
-        [
-            _overlap(ahead[0] + behind[0], y, z, kernel),
-            _overlap(x, ahead[1] + behind[1], z, kernel),
-            _overlap(x, y, ahead[2] + behind[2], kernel),
-        ],
-        dim=1,
-    )
+    spline = state.places.weights.permute(2, 1, 0).contiguous()
+    slopes = state.places.slopes.permute(2, 1, 0).contiguous()
+    dx, dy, dz = (_overlaps(spline, slopes) + _overlaps(slopes, spline)).unbind(1)
+    x, y, z = state.overlaps.unbind(1)
+    kernel = terms.kernel
+    return torch.stack([_on_mesh(dx, y, z, kernel), _on_mesh(x, dy, z, kernel), _on_mesh(x, y, dz, kernel)], dim=1)

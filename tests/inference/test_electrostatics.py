@@ -7,7 +7,7 @@ from helpers import rattled_molecule
 from lorem_openmm.inference.electrostatics import Electrostatics
 from lorem_openmm.inference.mesh_places import charges_on_mesh, places_on_mesh, plane_weights, read_rows, rows_of_mesh
 from lorem_openmm.nn.coulomb import direct_potentials, reciprocal_potentials
-from lorem_openmm.nn.mesh import mesh_potentials
+from lorem_openmm.nn.mesh import mesh_potentials, sort_into_tiles
 from lorem_openmm.nn.mesh_kernel import mesh_settings, mesh_size, spline_weights
 
 SIGMA, WAVELENGTH, ACCURACY = 1.25, 0.625, 5e-5
@@ -249,6 +249,19 @@ def test_spreading_and_reading_are_the_sums_over_mesh_points(sizes):
     planes = plane_weights(places.weights[:, 0], places.weights[:, 1]).unsqueeze(1)
     sums = read_rows(rows_of_mesh(field, places), places, planes)[:, 0]
     torch.testing.assert_close((sums * places.window).sum(dim=1), read[places.order], rtol=1e-13, atol=1e-14)
+
+
+def test_both_ways_of_spreading_agree():
+    """Block by block as on the CPU, and in few large operations as elsewhere."""
+    sizes = [24, 8, 21]
+    generator = torch.Generator().manual_seed(0)
+    scaled = torch.rand(40, 3, generator=generator, dtype=torch.float64) * torch.tensor(sizes)
+    charges = random_charges(40, 2)
+    places = places_on_mesh(scaled, sizes, 8)
+    first = (torch.floor(scaled).long() - 3) % torch.tensor(sizes)
+    tiles = sort_into_tiles(first[places.order], places.weights, sizes)
+    elsewhere = charges_on_mesh(charges, places._replace(blocks=None, tiles=tiles))
+    torch.testing.assert_close(elsewhere, charges_on_mesh(charges, places), rtol=1e-13, atol=1e-14)
 
 
 def test_mesh_is_cut_into_several_blocks():
