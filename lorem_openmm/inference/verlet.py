@@ -122,7 +122,8 @@ class VerletList(torch.nn.Module):
             moved = torch.mm(moved, deformation)
             reach = reach * (1.0 - float(torch.linalg.vector_norm(deformation - self.identity)))
         moved = local - moved
-        return 2.0 * float((moved * moved).sum(dim=1).max()) ** 0.5 > reach - self.cutoff
+        # Not the same as >: positions that are not numbers are outdated, and then reported.
+        return not 2.0 * float((moved * moved).sum(dim=1).max()) ** 0.5 <= reach - self.cutoff
 
     def _move_offsets(self, table: NeighborTable, cell: torch.Tensor) -> None:
         transposed = cell.t().to(self.dtype)
