@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -83,6 +84,7 @@ class Process:
             ContestantError: If the contestant has stopped.
         """
         assert self.process.stdin is not None
+        self.process.send_signal(signal.SIGCONT)
         with suppress(BrokenPipeError):  # the reason follows from the missing answer
             self.process.stdin.write(f"{first} {count}\n")
             self.process.stdin.flush()
@@ -102,6 +104,8 @@ class Process:
             self.process.wait()
             self._errors.seek(0)
             raise ContestantError(self._errors.read()[-2000:].strip() or f"exit status {self.process.returncode}")
+        # Paused until its next turn: idle threads of some libraries keep the cores busy for a while.
+        self.process.send_signal(signal.SIGSTOP)
         return json.loads(line)
 
 
