@@ -9,17 +9,12 @@ from typing import Any
 from ase import Atoms
 from lorem import Lorem
 from lorem.calculator import Calculator
-from protocol import serve
+from protocol import serve, through_ase
 
 
 def make(atoms: Atoms, options: argparse.Namespace) -> Any:
     atoms.calc = Calculator.from_model(Lorem())
-
-    def call(positions: Any) -> None:
-        atoms.positions[:] = positions
-        atoms.get_forces()
-
-    return call
+    return through_ase(atoms)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from ase import Atoms
-from protocol import serve
+from protocol import serve, through_ase
 
 # e3nn 0.4.4, which mace-torch pins, keeps a slice in its table of constants; PyTorch ≥ 2.6 asks before it reads one.
 torch.serialization.add_safe_globals([slice])
@@ -46,12 +46,7 @@ def make(atoms: Atoms, options: argparse.Namespace) -> Any:
         atomic_inter_shift=0.0,
     )
     atoms.calc = MACECalculator(models=[model], device="cpu", default_dtype="float32")
-
-    def call(positions: Any) -> None:
-        atoms.positions[:] = positions
-        atoms.get_forces()
-
-    return call
+    return through_ase(atoms)
 
 
 if __name__ == "__main__":

@@ -6,12 +6,11 @@ from typing import Any
 import openmm
 import torch
 from ase import Atoms
-from protocol import serve
+from protocol import serve, through_ase
 from simulation import context_of
 
 from lorem_openmm.config import Model
-from lorem_openmm.inference.dynamics import Dynamics
-from lorem_openmm.inference.threads import threads_for
+from lorem_openmm.inference.dynamics import Dynamics, scripted_calls
 from lorem_openmm.integrations.ase_calculator import LoremCalculator
 from lorem_openmm.model import Lorem
 from lorem_openmm.potential import Potential
@@ -30,7 +29,7 @@ def model(atoms: Atoms, potential: Potential, options: argparse.Namespace) -> An
     cell = torch.tensor(atoms.cell[:])
 
     def call(positions: torch.Tensor) -> None:
-        with threads_for(len(atoms)), torch.jit.optimized_execution(False):
+        with scripted_calls(len(atoms)):
             module(positions, cell)
 
     return torch.from_numpy, call
@@ -38,12 +37,7 @@ def model(atoms: Atoms, potential: Potential, options: argparse.Namespace) -> An
 
 def ase(atoms: Atoms, potential: Potential, options: argparse.Namespace) -> Any:
     atoms.calc = LoremCalculator(potential)
-
-    def call(positions: Any) -> None:
-        atoms.positions[:] = positions
-        atoms.get_forces()
-
-    return call
+    return through_ase(atoms)
 
 
 def openmm_step(atoms: Atoms, potential: Potential, options: argparse.Namespace) -> Any:

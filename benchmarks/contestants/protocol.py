@@ -48,6 +48,16 @@ def serve(make: Callable[[Atoms, argparse.Namespace], Callable[[Any], None]], **
         print(json.dumps({"seconds": seconds, "peak_mb": peak_memory()}), file=answers, flush=True)
 
 
+def through_ase(atoms: Atoms) -> Callable[[Any], None]:
+    """Returns the call of the calculator attached to the atoms."""
+
+    def call(positions: Any) -> None:
+        atoms.positions[:] = positions
+        atoms.get_forces()
+
+    return call
+
+
 def peak_memory() -> float:
     """Largest resident memory of this process so far, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

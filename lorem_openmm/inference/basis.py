@@ -6,6 +6,7 @@ from typing import List, Optional, Tuple
 import torch
 
 from lorem_openmm.nn.constants import ConstantsModule
+from lorem_openmm.nn.equivariant import num_even
 from lorem_openmm.nn.radial import RadialBasis
 from lorem_openmm.nn.spherical import clebsch_gordan, spherical_harmonics
 
@@ -28,7 +29,6 @@ class RadialFunctions(ConstantsModule):
         super().__init__()
         self.basis = basis
         self.cutoff = basis.cutoff
-        self.order = basis.num_radial - 1
         self.bernstein = basis.radial_basis == "basic_bernstein"
         self.cosine = basis.cutoff_function == "cosine_cutoff"
         k = torch.arange(basis.num_radial, dtype=torch.float64)
@@ -40,12 +40,8 @@ class RadialFunctions(ConstantsModule):
     def forward(self, distances: torch.Tensor) -> torch.Tensor:
         """Returns ρ [n, K, S] for distances [n, S] in Å."""
         if not self.bernstein:
-            return (
-                self.basis(distances.flatten())
-                .view([distances.shape[0], distances.shape[1], -1])
-                .transpose(1, 2)
-                .contiguous()
-            )
+            rows = self.basis(distances.flatten())
+            return rows.view(distances.shape[0], distances.shape[1], -1).transpose(1, 2).contiguous()
         x, complement = self._inside(distances)
         logs = torch.stack([torch.log(x), torch.log(complement), self._log_cutoff(distances, x, complement)], dim=1)
         exponents = self.exponents.expand(x.shape[0], -1, -1)
@@ -91,9 +87,12 @@ class RadialFunctions(ConstantsModule):
         return -2.0 * x / (rest * rest)
 
     def _autograd(self, distances: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+        recording = torch.is_grad_enabled()  # TorchScript has no enable_grad
+        torch.set_grad_enabled(True)
         r = distances.detach().requires_grad_(True)
         outer: List[Optional[torch.Tensor]] = [gradient]
         slope = torch.autograd.grad([self.forward(r)], [r], outer)[0]
+        torch.set_grad_enabled(recording)
         assert slope is not None  # for TorchScript  # noqa: S101
         return slope
 
@@ -126,7 +125,7 @@ class AngularFunctions(ConstantsModule):
         super().__init__()
         self.max_degree = max_degree
         evens, odds = list(range(0, max_degree + 1, 2)), list(range(1, max_degree + 1, 2))
-        self.num_even = sum(2 * degree + 1 for degree in evens)
+        self.num_even = num_even(max_degree)
         self.raising = torch.nn.ModuleList([Raising(degree) for degree in range(2, max_degree + 1)])
         self.register_constant("lower_even", self._lowering(evens, odds))
         self.register_constant("lower_odd", self._lowering(odds, evens))

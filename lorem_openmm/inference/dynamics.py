@@ -1,12 +1,15 @@
 """One structure followed through its motion: neighbour lists, model and baseline in one scriptable module."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import List
 
 import torch
 
 from lorem_openmm.inference.memory import keep_freed_memory
 from lorem_openmm.inference.model import InferenceModel
-from lorem_openmm.inference.verlet import DEFAULT_SKIN, VerletList
+from lorem_openmm.inference.threads import threads_for
+from lorem_openmm.inference.verlet import DEFAULT_SKIN, Neighborhood, VerletList
 from lorem_openmm.potential import Potential, Prediction, check_species
 
 # Rows of a block: large enough for its matrix products, small enough for its edges to stay in the cache.
@@ -76,14 +79,14 @@ class Dynamics(torch.nn.Module):
         Raises:
             RuntimeError: If positions are not finite or the cell has no volume.
         """
-        if torch.jit.is_scripting():  # TorchScript has no enable_grad: its callers must not be under no_grad
-            return self._predict(positions, cell, compute_stress)
-        with torch.enable_grad():  # message passing differentiates itself
-            return self._predict(positions, cell, compute_stress)
-
-    def _predict(self, positions: torch.Tensor, cell: torch.Tensor, compute_stress: bool) -> Prediction:
         rows = positions.detach().to(self.lists.identity).index_select(0, self.order)
         near = self.lists(rows, cell.detach().to(self.lists.identity))
+        # Not only for speed: with gradients on, TorchScript's optimizer marks forces as if they required gradients. The
+        # lists, which may raise, stay outside, because TorchScript does not leave the context when an error passes.
+        with torch.no_grad():
+            return self._predict(near, compute_stress)
+
+    def _predict(self, near: Neighborhood, compute_stress: bool) -> Prediction:
         with_virial = compute_stress and self.periodic
         r = self.model(near.table, near.offsets, near.positions.t().contiguous(), near.cell, with_virial)
         long_range = r.long_range_energies.double().sum().view(1)
@@ -91,9 +94,7 @@ class Dynamics(torch.nn.Module):
         stress = torch.zeros_like(near.cell)
         if with_virial:
             stress = r.virial / torch.abs(torch.linalg.det(near.cell))
-        atomic_energies = r.short_range_energies
-        if r.charges.shape[1] > 0:
-            atomic_energies = atomic_energies + r.long_range_energies
+        atomic_energies = r.short_range_energies + r.long_range_energies
         return Prediction(
             energy,
             r.forces.t().index_select(0, self.rank),
@@ -102,3 +103,17 @@ class Dynamics(torch.nn.Module):
             long_range,
             r.charges.index_select(0, self.rank).index_select(1, self.channel_order),
         )
+
+
+@contextmanager
+def scripted_calls(n_atoms: int) -> Iterator[None]:
+    """Sets what a scripted :class:`Dynamics` needs, and runs fastest with, around its calls from Python.
+
+    Profiling and re-specialising TorchScript, which cost seconds at the first calls and gain nothing for these shapes,
+    are off.
+
+    Args:
+        n_atoms: number of atoms.
+    """
+    with threads_for(n_atoms), torch.jit.optimized_execution(False):
+        yield

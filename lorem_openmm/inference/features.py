@@ -102,13 +102,12 @@ class BlockFeatures(torch.nn.Module):
         if self.rounds is not None and rounds is not None:
             of_rounds = self.rounds.pullback(rounds, x, spherical)
             x, spherical = of_rounds[0], of_rounds[1]
-        with torch.no_grad():  # in TorchScript derivatives from autograd may themselves require gradients
-            x = x + self.readout.pullback(state.hidden, x.new_ones((block.size, 1)))
-            x, norms = self.update_2.pullback(state.updates[1], x)
-            _, message = self.update_1.pullback(state.updates[0], x)
-            spherical = spherical + self.norms.pullback(state.first, state.slopes, norms)
-            factors = self.product.pullback(state.factors[: self.channels], state.factors[self.channels :], spherical)
-            radial, angular = self.density.pullback(state.edges, block, message, torch.cat(factors))
-            if len(of_rounds) > 0:
-                radial, angular = radial + of_rounds[2], angular + of_rounds[3]
+        x = x + self.readout.pullback(state.hidden, x.new_ones((block.size, 1)))
+        x, norms = self.update_2.pullback(state.updates[1], x)
+        _, message = self.update_1.pullback(state.updates[0], x)
+        spherical = spherical + self.norms.pullback(state.first, state.slopes, norms)
+        factors = self.product.pullback(state.factors[: self.channels], state.factors[self.channels :], spherical)
+        radial, angular = self.density.pullback(state.edges, block, message, torch.cat(factors))
+        if len(of_rounds) > 0:
+            radial, angular = radial + of_rounds[2], angular + of_rounds[3]
         return self.edges.pullback(state.edges, radial, angular, slope)

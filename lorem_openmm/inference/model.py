@@ -107,11 +107,10 @@ class LongRangeMessages(torch.nn.Module):
         """
         parts: List[torch.Tensor] = []
         charge_states: List[ChargeState] = []
-        with torch.no_grad():  # in TorchScript features from message passing may require gradients
-            for state in states:
-                part, charge_state = self.charges(state.x, state.spherical)
-                parts.append(part)
-                charge_states.append(charge_state)
+        for state in states:
+            part, charge_state = self.charges(state.x, state.spherical)
+            parts.append(part)
+            charge_states.append(charge_state)
         charges = torch.cat(parts)
         potentials, saved = self.electrostatics(charges, positions.t(), cell)
         sent = charges.t().contiguous()

@@ -9,7 +9,7 @@ from typing import Tuple
 
 import torch
 
-from lorem_openmm.nn.equivariant import TensorProduct, num_even
+from lorem_openmm.nn.equivariant import TensorProduct, num_even, outer_by_atom
 
 
 def coupling(product: TensorProduct, degrees: Tuple[int, int, int]) -> torch.Tensor:
@@ -49,15 +49,14 @@ class ProductBlock(torch.nn.Module):
 
     def forward(self, x1: torch.Tensor, x2: torch.Tensor) -> torch.Tensor:
         """Returns Σ_bc B_abc x1_b x2_c [channels, components of y, n_atoms]."""
-        return torch.bmm(self.transposed, (x1.unsqueeze(2) * x2.unsqueeze(1)).flatten(1, 2))
+        return torch.bmm(self.transposed, outer_by_atom(x1, x2))
 
-    def pullback(self, gradient: torch.Tensor, x1: torch.Tensor, x2: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
+    def pullback(self, x1: torch.Tensor, x2: torch.Tensor, gradient: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
         """Returns dE/dx1 and dE/dx2 of dE/dy."""
-        g = torch.bmm(self.matrix, gradient).view(x1.shape[0], x1.shape[1], x2.shape[1], x1.shape[2])
-        return (g * x2.unsqueeze(1)).sum(dim=2), (g * x1.unsqueeze(2)).sum(dim=1)
+        return outer_pullback(x1, x2, torch.bmm(self.matrix, gradient))
 
 
-class WholeProduct(torch.nn.Module):
+class WholeProduct(ProductBlock):
     """y = x1 ⊗ x2 as one block: for a single channel, of which four blocks take longer to start than to multiply.
 
     Args:
@@ -66,16 +65,7 @@ class WholeProduct(torch.nn.Module):
     """
 
     def __init__(self, product: TensorProduct, degrees: Tuple[int, int, int]):
-        super().__init__()
-        self.block = ProductBlock(coupling(product, degrees))
-
-    def forward(self, x1: torch.Tensor, x2: torch.Tensor) -> torch.Tensor:
-        """Returns y [channels, (L3+1)², n_atoms] for x1 [channels, (L1+1)², n_atoms] and x2 likewise."""
-        return self.block(x1, x2)
-
-    def pullback(self, x1: torch.Tensor, x2: torch.Tensor, gradient: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
-        """Returns dE/dx1 and dE/dx2 of dE/dy, shapes as in :meth:`forward`."""
-        return self.block.pullback(gradient, x1, x2)
+        super().__init__(coupling(product, degrees))
 
 
 class Product(torch.nn.Module):
@@ -116,11 +106,17 @@ class Product(torch.nn.Module):
         even, odd = pad_atoms(gradient).split(self.sizes_3, 1)
         even_1, odd_1 = pad_atoms(x1).split(self.sizes_1, 1)
         even_2, odd_2 = pad_atoms(x2).split(self.sizes_2, 1)
-        ee, oo = self.even_even.pullback(even, even_1, even_2), self.odd_odd.pullback(even, odd_1, odd_2)
-        eo, oe = self.even_odd.pullback(odd, even_1, odd_2), self.odd_even.pullback(odd, odd_1, even_2)
+        ee, oo = self.even_even.pullback(even_1, even_2, even), self.odd_odd.pullback(odd_1, odd_2, even)
+        eo, oe = self.even_odd.pullback(even_1, odd_2, odd), self.odd_even.pullback(odd_1, even_2, odd)
         first = torch.cat([ee[0].add_(eo[0]), oo[0].add_(oe[0])], dim=1)
         second = torch.cat([ee[1].add_(oe[1]), oo[1].add_(eo[1])], dim=1)
         return first.narrow(2, 0, n_atoms), second.narrow(2, 0, n_atoms)
+
+
+def outer_pullback(x1: torch.Tensor, x2: torch.Tensor, g: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
+    """Returns Σ_c G_bc x2_c and Σ_b G_bc x1_b for G [channels, pairs of components, n_atoms]."""
+    g = g.view(x1.shape[0], x1.shape[1], x2.shape[1], x1.shape[2])
+    return (g * x2.unsqueeze(1)).sum(dim=2), (g * x1.unsqueeze(2)).sum(dim=1)
 
 
 def pad_atoms(x: torch.Tensor) -> torch.Tensor:

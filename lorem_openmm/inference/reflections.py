@@ -9,8 +9,8 @@ from typing import List, Tuple
 
 import torch
 
-from lorem_openmm.inference.products import ProductBlock, coupling, pad_atoms
-from lorem_openmm.nn.equivariant import TensorProduct
+from lorem_openmm.inference.products import ProductBlock, coupling, outer_pullback, pad_atoms
+from lorem_openmm.nn.equivariant import TensorProduct, outer_by_atom
 from lorem_openmm.nn.spherical import component_order, spherical_harmonics
 
 
@@ -54,7 +54,7 @@ class ReflectionProduct(torch.nn.Module):
 
     def forward(self, x1: torch.Tensor, x2: torch.Tensor) -> torch.Tensor:
         """Returns y [channels, (L3+1)², n_atoms] for x1 [channels, (L1+1)², n_atoms] and x2 likewise."""
-        pairs = (pad_atoms(x1).unsqueeze(2) * pad_atoms(x2).unsqueeze(1)).flatten(1, 2)
+        pairs = outer_by_atom(pad_atoms(x1), pad_atoms(x2))
         of_class = pairs.index_select(1, self.pairs).split(self.pair_counts, 1)
         y: List[torch.Tensor] = []
         for i, block in enumerate(self.blocks):
@@ -70,6 +70,5 @@ class ReflectionProduct(torch.nn.Module):
         for i, block in enumerate(self.blocks):
             parts.append(torch.bmm(block.matrix, of_class[i]))
         g = torch.cat(parts, dim=1).index_select(1, self.pair_places)
-        g = g.view(x1.shape[0], x1.shape[1], x2.shape[1], x1.shape[2])
-        first, second = (g * x2.unsqueeze(1)).sum(dim=2), (g * x1.unsqueeze(2)).sum(dim=1)
+        first, second = outer_pullback(x1, x2, g)
         return first.narrow(2, 0, n_atoms), second.narrow(2, 0, n_atoms)

@@ -52,6 +52,8 @@ class Rounds(torch.nn.Module):
         """
         if self.weights[0].scalar.device != x.device:  # they do not follow a module to another device
             self.weights = self._fold()
+        recording = torch.is_grad_enabled()  # TorchScript has no enable_grad
+        torch.set_grad_enabled(True)
         inputs = [
             x.detach().requires_grad_(True),
             spherical.permute(2, 0, 1).detach().requires_grad_(True),
@@ -65,6 +67,7 @@ class Rounds(torch.nn.Module):
             new_x, new_spherical, more = module(new_x, new_spherical, inputs[2], inputs[3], graph, self.weights[i])
             energies = energies + more
         outputs = [new_x, new_spherical, energies]
+        torch.set_grad_enabled(recording)
         state = RoundsState(inputs, outputs)
         return new_x.detach(), new_spherical.detach().permute(1, 2, 0), energies.detach(), state
 

@@ -113,7 +113,8 @@ class DensityFunctions(torch.nn.Module):
         super().__init__()
         numbers = torch.tensor(species, device=model.species_embedding.weight.device)
         with torch.no_grad():
-            table = model.fold(torch.cartesian_prod(numbers, numbers).view(-1, 2)).short_range.radial_table
+            pairs = torch.cartesian_prod(numbers, numbers).view(-1, 2)
+            table = model.short_range.fold(model.species_embedding(pairs).flatten(1)).radial_table
             table = table.view(len(species), len(species), table.shape[1], table.shape[2])
             starts = table.new_zeros((len(species), model.num_features))
             if model.scalar_start is not None:

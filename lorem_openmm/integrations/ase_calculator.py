@@ -12,8 +12,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from lorem_openmm.errors import DataError
 from lorem_openmm.export import as_dtype, load
-from lorem_openmm.inference.dynamics import Dynamics
-from lorem_openmm.inference.threads import threads_for
+from lorem_openmm.inference.dynamics import Dynamics, scripted_calls
 from lorem_openmm.potential import Potential
 
 
@@ -62,8 +61,7 @@ class LoremCalculator(Calculator):
             self._dynamics = self._start(atoms)
         periodic = bool(atoms.pbc.all())
         with_stress = periodic and "stress" in (properties or [])
-        # Profiling and re-specialising TorchScript cost seconds at the first calls and gain nothing for these shapes.
-        with threads_for(len(atoms)), torch.enable_grad(), torch.jit.optimized_execution(False):
+        with scripted_calls(len(atoms)):
             prediction = self._dynamics(torch.from_numpy(atoms.positions), torch.from_numpy(atoms.cell[:]), with_stress)
         energies = prediction.atomic_energies.double().cpu().numpy()
         baseline = np.array([self.potential.baseline[number] for number in atoms.numbers])

@@ -18,8 +18,7 @@ import openmm
 import torch
 
 from lorem_openmm.errors import InstallationError
-from lorem_openmm.inference.dynamics import Dynamics
-from lorem_openmm.inference.threads import threads_for
+from lorem_openmm.inference.dynamics import Dynamics, scripted_calls
 from lorem_openmm.integrations.model_source import ModelSource
 from lorem_openmm.potential import Potential
 from lorem_openmm.units import ANGSTROM_PER_NANOMETER, KJ_PER_MOL_NM_PER_EV_ANGSTROM, KJ_PER_MOL_PER_EV
@@ -61,9 +60,7 @@ class ForceModule(torch.nn.Module):
             positions: [n_particles, 3] nm.
             box: [3, 3] nm, rows are the vectors; not used in vacuum.
         """
-        # TorchForce passes positions that require grad. They must be detached rather than used under no_grad: message
-        # passing differentiates itself, and TorchScript has no enable_grad.
-        everyone = positions.detach().double()
+        everyone = positions.detach().double()  # TorchForce passes positions that require grad
         seen = everyone
         if self.subset:
             seen = everyone.index_select(0, self.atoms.to(everyone.device))
@@ -141,9 +138,7 @@ class PotentialFunction:
         box = None
         if self.options["periodic"]:
             box = torch.from_numpy(state.getPeriodicBoxVectors(asNumpy=True)._value)
-        # Profiling and re-specialising cost seconds at the first calls and gain nothing for these shapes.
-        threads = threads_for(len(self.options["atomic_numbers"]))
-        with self._lock, threads, torch.enable_grad(), torch.jit.optimized_execution(False):
+        with self._lock, scripted_calls(len(self.options["atomic_numbers"])):
             energy, forces = self._module(positions, box)
         return float(energy), forces.numpy()
 

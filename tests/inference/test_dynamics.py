@@ -1,5 +1,7 @@
 """The inference path gives the numbers of the reference, in every variant, and keeps giving them as atoms move."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -63,6 +65,26 @@ def test_same_numbers_on_the_mesh(make):
     for _ in range(3):
         assert_equal(run(scripted, atoms), expected, 1e-12)
     assert_same_numbers(potential, atoms)
+
+
+@pytest.mark.parametrize("optimized", [False, True])
+def test_nothing_requires_gradients_whatever_ran_before(optimized):
+    potential = small_potential().requires_grad_(False)
+    on_ewald = copy.deepcopy(potential)
+    potential.model.long_range.coulomb.max_ewald_atoms = 0
+    box = triclinic_box()
+    scripted = torch.jit.script(dynamics(potential, box))
+    for _ in range(3):
+        run(scripted, box)
+    molecule = rattled_molecule("H2O")
+    molecule.set_cell([19.0] * 3)
+    molecule.pbc = True
+    follower = torch.jit.script(dynamics(on_ewald, molecule))
+    for _ in range(3):
+        with torch.jit.optimized_execution(optimized):
+            found = run(follower, molecule)
+        assert torch.is_grad_enabled()
+        assert not any(value.requires_grad for value in found)
 
 
 @pytest.mark.parametrize("make", [rattled_molecule, rattled_box, triclinic_box])

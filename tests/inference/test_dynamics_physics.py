@@ -15,6 +15,15 @@ def on_mesh(potential):
     return potential
 
 
+def numerical_force(module: torch.nn.Module, atoms: Atoms, i: int, axis: int) -> float:
+    energies = []
+    for step in (1e-4, -1e-4):
+        moved = atoms.copy()
+        moved.positions[i, axis] += step
+        energies.append(float(run(module, moved).energy))
+    return (energies[1] - energies[0]) / 2e-4
+
+
 @pytest.mark.parametrize("variant", ["long range", "smooth norms", "equivariant round"])
 @pytest.mark.parametrize("make", [rattled_molecule, rattled_box, large_box])
 def test_forces_are_slopes_of_the_energy(make, variant):
@@ -22,12 +31,7 @@ def test_forces_are_slopes_of_the_energy(make, variant):
     module = dynamics(small_potential(**VARIANTS[variant]), atoms)
     forces = run(module, atoms).forces
     for i, axis in [(0, 0), (2, 1), (5, 2)]:
-        energies = []
-        for step in (1e-4, -1e-4):
-            moved = atoms.copy()
-            moved.positions[i, axis] += step
-            energies.append(float(run(module, moved).energy))
-        assert (energies[1] - energies[0]) / 2e-4 == pytest.approx(float(forces[i, axis]), rel=1e-5, abs=1e-6)
+        assert numerical_force(module, atoms, i, axis) == pytest.approx(float(forces[i, axis]), rel=1e-5, abs=1e-6)
 
 
 def test_forces_on_the_mesh_are_slopes_of_the_energy():
@@ -35,12 +39,7 @@ def test_forces_on_the_mesh_are_slopes_of_the_energy():
     module = dynamics(on_mesh(small_potential()), atoms)
     forces = run(module, atoms).forces
     for i, axis in [(0, 0), (7, 2)]:
-        energies = []
-        for step in (1e-4, -1e-4):
-            moved = atoms.copy()
-            moved.positions[i, axis] += step
-            energies.append(float(run(module, moved).energy))
-        assert (energies[1] - energies[0]) / 2e-4 == pytest.approx(float(forces[i, axis]), rel=1e-5, abs=1e-6)
+        assert numerical_force(module, atoms, i, axis) == pytest.approx(float(forces[i, axis]), rel=1e-5, abs=1e-6)
 
 
 @pytest.mark.parametrize("mesh", [False, True])
