@@ -24,6 +24,7 @@ class Contestant(NamedTuple):
 
 
 OURS = "ours"
+NOT_COMPILED = "not run: molecules of up to 32 atoms are compiled"
 LOREM_JAX = "lorem-jax, ASE"
 MODEL_CALL = "model call"
 CONTESTANTS = {
@@ -33,6 +34,8 @@ CONTESTANTS = {
         Contestant(MODEL_CALL, OURS, ("--through", "model")),
         Contestant("ASE", OURS, ("--through", "ase")),
         Contestant("OpenMM PythonForce", OURS, ("--through", "openmm", "--implementation", "pythonforce")),
+        Contestant("ASE, compiled", OURS, ("--through", "ase", "--compile", "1"), 32, NOT_COMPILED),
+        Contestant("OpenMM PythonForce, compiled", OURS, ("--through", "openmm", "--compile", "1"), 32, NOT_COMPILED),
         Contestant("OpenMM TorchForce", OURS, ("--through", "openmm", "--implementation", "torchforce")),
         Contestant("MACE, ASE", "mace_torch", (), 2000, "not run: minutes per structure"),
     ]

@@ -15,6 +15,7 @@ def context_of(
     implementation: str,
     integrator: openmm.Integrator,
     others: Iterable[openmm.Force] = (),
+    compiled: bool = False,
 ) -> openmm.Context:
     """Returns a Context on the CPU platform with one potential and nothing else.
 
@@ -24,6 +25,7 @@ def context_of(
         implementation: ``pythonforce`` or ``torchforce``.
         integrator: of the Context.
         others: further forces.
+        compiled: whether to compile small molecules.
     """
     topology = openmm.app.Topology()
     residue = topology.addResidue("X", topology.addChain())
@@ -32,7 +34,7 @@ def context_of(
     if atoms.pbc.all():
         topology.setPeriodicBoxVectors(atoms.cell[:] / 10 * openmm.unit.nanometer)
     ml = MLPotential("lorem", modelPath=potential)
-    system = ml.createSystem(topology, implementation=implementation, device="cpu")
+    system = ml.createSystem(topology, implementation=implementation, device="cpu", compile=compiled)
     for force in others:
         system.addForce(force)
     # OpenMM's own threads have nothing to do here but to get in the way of PyTorch's.

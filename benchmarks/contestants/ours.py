@@ -36,15 +36,15 @@ def model(atoms: Atoms, potential: Potential, options: argparse.Namespace) -> An
 
 
 def ase(atoms: Atoms, potential: Potential, options: argparse.Namespace) -> Any:
-    atoms.calc = LoremCalculator(potential)
+    atoms.calc = LoremCalculator(potential, compile=bool(options.compile))
     return through_ase(atoms)
 
 
 def openmm_step(atoms: Atoms, potential: Potential, options: argparse.Namespace) -> Any:
     integrator = openmm.VerletIntegrator(1e-6)  # ps; the motion is that of the benchmark, not of random weights
-    context = context_of(atoms, potential, options.implementation, integrator)
+    context = context_of(atoms, potential, options.implementation, integrator, compiled=bool(options.compile))
     return lambda positions: context.setPositions(positions / 10), lambda _: integrator.step(1)
 
 
 if __name__ == "__main__":
-    serve(make, through="model", implementation="pythonforce")
+    serve(make, through="model", implementation="pythonforce", compile="")

@@ -18,6 +18,7 @@ import openmm
 import torch
 
 from lorem_openmm.errors import InstallationError
+from lorem_openmm.inference.compiled import CompiledDynamics
 from lorem_openmm.inference.dynamics import Dynamics, scripted_calls
 from lorem_openmm.integrations.model_source import ModelSource
 from lorem_openmm.potential import Potential
@@ -28,25 +29,16 @@ class ForceModule(torch.nn.Module):
     """Scriptable: positions and box vectors in nm to energy in kJ/mol and forces in kJ/mol/nm.
 
     Args:
-        potential: in the precision it is to run in.
-        atomic_numbers: of the atoms the model sees, in order.
+        dynamics: of the atoms the model sees.
         periodic: in all three directions, or in vacuum.
-        skin: Å, of the neighbour lists.
         atoms: indices of the atoms the model sees among the positions; None: all, in order.
     """
 
     atoms: torch.Tensor
 
-    def __init__(
-        self,
-        potential: Potential,
-        atomic_numbers: list[int],
-        periodic: bool,
-        skin: float,
-        atoms: list[int] | None = None,
-    ):
+    def __init__(self, dynamics: torch.nn.Module, atoms: list[int] | None = None):
         super().__init__()
-        self.dynamics = Dynamics(potential, atomic_numbers, periodic, skin)
+        self.dynamics = dynamics
         self.subset = atoms is not None
         self.register_buffer("atoms", torch.tensor(atoms or [], dtype=torch.long), persistent=False)
         self.length_unit = ANGSTROM_PER_NANOMETER
@@ -89,10 +81,18 @@ class PotentialFunction:
         precision: ``single`` or ``double``.
         device: where the model runs.
         skin: Å, of the neighbour lists.
+        compiled: whether to compile the model to native code, see :mod:`lorem_openmm.inference.compiled`.
     """
 
     def __init__(
-        self, source: ModelSource, atomic_numbers: list[int], periodic: bool, precision: str, device: str, skin: float
+        self,
+        source: ModelSource,
+        atomic_numbers: list[int],
+        periodic: bool,
+        precision: str,
+        device: str,
+        skin: float,
+        compiled: bool = False,
     ):
         options = {
             "source": source,
@@ -101,6 +101,7 @@ class PotentialFunction:
             "precision": precision,
             "device": device,
             "skin": skin,
+            "compiled": compiled,
         }
         self.__setstate__(options)
 
@@ -124,10 +125,17 @@ class PotentialFunction:
         Raises:
             ModelFileError: If the model file is missing, damaged, or another one than when the force was made.
         """
+        dynamics = self.dynamics()
+        if self.options["compiled"]:
+            self._module = ForceModule(CompiledDynamics(dynamics)).to(self.options["device"])
+        else:
+            self._module = torch.jit.script(ForceModule(dynamics).to(self.options["device"]))
+
+    def dynamics(self) -> Dynamics:
+        """Returns the model for these atoms, not scripted; errors as in :meth:`load`."""
         o = self.options
         self._potential = o["source"].load(o["precision"], o["device"])  # held so that other forces can share it
-        module = ForceModule(self._potential, o["atomic_numbers"], o["periodic"], o["skin"]).to(o["device"])
-        self._module = torch.jit.script(module)
+        return Dynamics(self._potential, o["atomic_numbers"], o["periodic"], o["skin"])
 
     def __call__(self, state: openmm.State) -> tuple[float, np.ndarray]:
         """Computes the energy and the forces of a state."""
@@ -184,8 +192,7 @@ def add_torch_force(
     import openmmtorch  # noqa: PLC0415 (optional; PyTorch must be imported first)
 
     o = function.options
-    potential = o["source"].load(o["precision"], o["device"])
-    module = ForceModule(potential, o["atomic_numbers"], o["periodic"], o["skin"], atoms).to(o["device"])
+    module = ForceModule(function.dynamics(), atoms).to(o["device"])
     scripted = torch.jit.script(module.eval())
     # TorchForce freezes the module, and PyTorch crashes on an error raised inside a function that freezing inlined:
     # reporting it follows pointers to functions that freezing removed. Functions inlined here stay alive.

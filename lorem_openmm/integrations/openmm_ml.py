@@ -27,7 +27,7 @@ from lorem_openmm.potential import Potential, check_species
 logger = logging.getLogger(__name__)
 
 IMPLEMENTATIONS = ("auto", "torchforce", "pythonforce")
-OPTIONS = ("device", "precision", "implementation", "skin")
+OPTIONS = ("device", "precision", "implementation", "skin", "compile")
 # openmm-ml hands the options of its embeddings on to the potential as well.
 EMBEDDING_OPTIONS = ("linkAtomDistances", "mlLongRange")
 
@@ -67,7 +67,10 @@ class LoremPotentialImpl(MLPotentialImpl):
       model file; 'torchforce' spares Python at each step, needs an openmmtorch that matches PyTorch and cannot be
       serialised (``XmlSerializer.deserialize`` of a System with any TorchForce crashes in openmmtorch 1.5); 'auto'
       (default) takes torchforce on CUDA where it works, else pythonforce;
-    - ``skin``: Å added to the cutoff of the neighbour lists so that they last for several steps.
+    - ``skin``: Å added to the cutoff of the neighbour lists so that they last for several steps;
+    - ``compile``: True compiles molecules of up to 32 atoms in vacuum to native code at the first step, which then take
+      about half the time; needs 'pythonforce' and a C++ compiler. Where it fails, a warning says why and it runs as
+      without.
 
     The system is periodic (Ewald sum) if the topology has box vectors or the system uses periodic boundary
     conditions, else it is in vacuum (direct sum). A periodic System of this potential alone has no bonds: write
@@ -116,9 +119,16 @@ class LoremPotentialImpl(MLPotentialImpl):
         check_species(self.species, numbers)
         periodic = topology.getPeriodicBoxVectors() is not None or system.usesPeriodicBoundaryConditions()
         self._warn_about_boundary(periodic)
-        implementation = choose_implementation(options["implementation"], options["device"], system, topology)
+        wanted = "pythonforce" if options["compile"] else options["implementation"]
+        implementation = choose_implementation(wanted, options["device"], system, topology)
         function = PotentialFunction(
-            self.source, numbers, periodic, options["precision"], options["device"], options["skin"]
+            self.source,
+            numbers,
+            periodic,
+            options["precision"],
+            options["device"],
+            options["skin"],
+            options["compile"],
         )
         add = add_torch_force if implementation == "torchforce" else add_python_force
         add(system, function, indices, forceGroup)
@@ -196,7 +206,7 @@ def _check_options(args: Mapping[str, Any]) -> dict[str, Any]:
     device = args.get("device") or ("cuda" if torch.cuda.is_available() else "cpu")
     precision = args.get("precision") or "single"
     implementation = args.get("implementation") or "auto"
-    skin = args.get("skin", DEFAULT_SKIN)
+    skin, compiled = args.get("skin", DEFAULT_SKIN), args.get("compile", False)
     if precision not in PRECISIONS:
         raise ConfigError(f"precision: must be one of {', '.join(PRECISIONS)}, received {precision!r}")
     if implementation not in IMPLEMENTATIONS:
@@ -206,13 +216,23 @@ def _check_options(args: Mapping[str, Any]) -> dict[str, Any]:
         )
     if not isinstance(skin, (int, float)) or not 0 <= skin < float("inf"):
         raise ConfigError(f"skin: must be a length in Å, zero or more, received {skin!r}")
+    if not isinstance(compiled, bool):
+        raise ConfigError(f"compile: must be True or False, received {compiled!r}")
+    if compiled and implementation == "torchforce":
+        raise ConfigError("compile: must be False for implementation='torchforce', received True; use 'pythonforce'")
     try:
         device = str(torch.device(device))
     except (RuntimeError, TypeError):
         raise ConfigError(f"device: must be a PyTorch device such as 'cpu' or 'cuda', received {device!r}") from None
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigError(f"device: '{device}' needs a GPU that PyTorch can use, found none; use device='cpu'")
-    return {"device": device, "precision": precision, "implementation": implementation, "skin": float(skin)}
+    return {
+        "device": device,
+        "precision": precision,
+        "implementation": implementation,
+        "skin": float(skin),
+        "compile": compiled,
+    }
 
 
 def _check_atoms(atoms: Iterable[int] | None, n_atoms: int) -> list[int] | None:

@@ -1,0 +1,164 @@
+"""Dynamics of a small molecule compiled to native code by AOTInductor: fewer, larger operations.
+
+In vacuum all pairs of a small molecule are listed once, so that no shape ever changes and a step is one graph.
+Compiling takes about half a minute and a C++ compiler; the result is kept in the user's cache directory (``~/.cache`` or
+``XDG_CACHE_HOME``), named by a hash of the graph, the weights, PyTorch and the machine, and is compared with the
+scripted module before it is used.
+"""
+
+import hashlib
+import logging
+import os
+import platform
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from platformdirs import user_cache_path
+
+from lorem_openmm.inference.dynamics import Dynamics
+from lorem_openmm.inference.verlet import ALL_PAIRS_LIMIT, Neighborhood
+from lorem_openmm.potential import Prediction
+
+logger = logging.getLogger(__name__)
+# Largest difference of forces, relative to the largest force and to 1 eV/Å: several times that of two ways of rounding.
+TOLERANCES = {torch.float32: 5e-5, torch.float64: 1e-11}
+
+
+class StaticDynamics(torch.nn.Module):
+    """Dynamics whose list never changes: a function of the positions alone.
+
+    Args:
+        dynamics: of a molecule whose pairs are all listed.
+    """
+
+    def __init__(self, dynamics: Dynamics):
+        super().__init__()
+        places = torch.zeros((dynamics.order.shape[0], 3), dtype=torch.float64, device=dynamics.order.device)
+        near = dynamics.lists(places, torch.zeros_like(places[:1]).expand(3, 3))
+        self.model, self.table, self.offsets, self.dtype = dynamics.model, near.table, near.offsets, near.cell.dtype
+        self.predict: Callable[[Neighborhood, bool], Prediction] = dynamics._predict
+        self.register_buffer("order", dynamics.order)
+        self.register_buffer("cell", near.cell)
+
+    def forward(self, positions: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Returns the fields of a prediction for positions [n_atoms, 3] Å in float64."""
+        rows = positions.index_select(0, self.order)
+        rows = (rows - rows.mean(dim=0, keepdim=True)).to(self.dtype)
+        return tuple(self.predict(Neighborhood(rows, self.cell, self.table, self.offsets), False))
+
+
+class CompiledDynamics(torch.nn.Module):
+    """What :class:`~lorem_openmm.inference.dynamics.Dynamics` computes, by compiled code where that is possible.
+
+    The first call compiles, or loads what an earlier process compiled, and compares it with the scripted module. Where
+    the molecule is too large or periodic, the compiler fails or its numbers differ, a warning says so and the scripted
+    module runs.
+
+    Args:
+        dynamics: to compile.
+    """
+
+    def __init__(self, dynamics: Dynamics):
+        super().__init__()
+        self.scripted = torch.jit.script(dynamics)
+        self._source: Dynamics | None = dynamics
+        self._run: Callable[[torch.Tensor], Any] | None = None
+
+    @property
+    def lists(self) -> Any:
+        """The scripted module's neighbour lists."""
+        return self.scripted.lists
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether compiled code runs; decided by the first call."""
+        return self._run is not None
+
+    def forward(self, positions: torch.Tensor, cell: torch.Tensor, compute_stress: bool = False) -> Prediction:
+        """Computes energy and forces, arguments and errors as in ``Dynamics``."""
+        if self._source is not None:
+            source, self._source = self._source, None
+            return self._start(source, positions, cell, compute_stress)
+        if self._run is None:
+            return self.scripted(positions, cell, compute_stress)
+        return Prediction(*self._run(positions.to(torch.float64)))
+
+    def _start(self, source: Dynamics, positions: torch.Tensor, cell: torch.Tensor, stress: bool) -> Prediction:
+        expected = self.scripted(positions, cell, stress)
+        try:
+            _check_static(source)
+            run = load_or_compile(StaticDynamics(source), positions.to(torch.float64))
+            _compare(Prediction(*run(positions.to(torch.float64))), expected)
+            self._run = run
+        except Exception as error:
+            reason = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
+            warnings.warn(f"compile: running without it, because {reason}", stacklevel=2)
+        return expected
+
+
+def _check_static(dynamics: Dynamics) -> None:
+    if not dynamics.lists.all_pairs:
+        raise ValueError(f"only molecules of up to {ALL_PAIRS_LIMIT} atoms in vacuum keep their list of pairs")
+    if dynamics.model.features.rounds is not None:
+        raise ValueError("message passing is differentiated by autograd, which cannot be exported")
+    if not dynamics.model.features.edges.radial.bernstein:
+        raise ValueError("bases other than Bernstein's are differentiated by autograd, which cannot be exported")
+
+
+def load_or_compile(module: StaticDynamics, positions: torch.Tensor) -> Callable[[torch.Tensor], Any]:
+    """Returns the compiled module, from the cache if it is there.
+
+    Args:
+        module: to compile.
+        positions: [n_atoms, 3] Å, float64, any.
+    """
+    with torch.no_grad():
+        program = torch.export.export(module, (positions,), strict=False)
+    path = user_cache_path("lorem-openmm") / "compiled" / f"{_identity(program)}.pt2"
+    if not path.is_file():
+        logger.info("compiling the molecule, about half a minute; kept as %s", path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            # One thread for its own loops: a second pool of OpenMP threads would contend with PyTorch's.
+            settings = {"cpp.threads": 1}
+            made = torch._inductor.aoti_compile_and_package(
+                program, package_path=os.path.join(folder, "made.pt2"), inductor_configs=settings
+            )
+            os.replace(made, path)
+    loaded: Callable[[torch.Tensor], Any] = torch._inductor.aoti_load_package(str(path))
+    return loaded
+
+
+def _identity(program: Any) -> str:
+    """Returns a hash of all that the compiled code depends on."""
+    digest = hashlib.sha256()
+    for text in (str(program.graph), torch.__version__, torch.backends.cpu.get_cpu_capability(), _processor()):
+        digest.update(text.encode() + b"\0")
+    for name, value in sorted({**program.state_dict, **program.constants}.items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)} {value.device}\0".encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _processor() -> str:
+    """Returns what tells processors apart whose compiled code may not run on one another."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # not Linux
+        return f"{platform.machine()} {platform.processor()}"
+    return next((line for line in lines if line.startswith(("flags", "Features"))), "")
+
+
+def _compare(found: Prediction, expected: Prediction) -> None:
+    """Raises ValueError if two predictions differ by more than rounding."""
+    for name in ("energy", "forces", "charges"):
+        one, other = getattr(found, name).double(), getattr(expected, name).double()
+        if one.numel() == 0:
+            continue
+        error = float((one - other).abs().max()) / max(1.0, float(other.abs().max()))
+        if not error <= TOLERANCES[expected.forces.dtype]:
+            raise ValueError(f"compiled and scripted {name} differ by {error:.1e} of their size")
