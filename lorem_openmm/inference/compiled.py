@@ -1,8 +1,8 @@
 """Dynamics of a small molecule compiled to native code by AOTInductor: fewer, larger operations.
 
 In vacuum all pairs of a small molecule are listed once, so that no shape ever changes and a step is one graph.
-Compiling takes about half a minute and a C++ compiler; the result is kept in the user's cache directory (``~/.cache`` or
-``XDG_CACHE_HOME``), named by a hash of the graph, the weights, PyTorch and the machine, and is compared with the
+Compiling takes about half a minute and a C++ compiler; the result is kept in the user's cache directory, ``~/.cache``
+or ``XDG_CACHE_HOME``, named by a hash of the graph, the weights, PyTorch and the machine. It is compared with the
 scripted module before it is used.
 """
 
