@@ -19,7 +19,17 @@ from torch.profiler import ProfilerActivity, profile
 
 from lorem_openmm.config import Model
 from lorem_openmm.files import write_json
-from lorem_openmm.inference import basis, electrostatics, layers, long_range, products, reflections, short_range, verlet
+from lorem_openmm.inference import (
+    basis,
+    edge_maps,
+    electrostatics,
+    layers,
+    long_range,
+    products,
+    reflections,
+    short_range,
+    verlet,
+)
 from lorem_openmm.inference.dynamics import Dynamics
 from lorem_openmm.model import Lorem
 from lorem_openmm.potential import Potential
@@ -28,6 +38,7 @@ PARTS = [
     basis.RadialFunctions,
     basis.AngularFunctions,
     short_range.DensityFunctions,
+    edge_maps.EdgeMaps,
     products.ProductBlock,
     reflections.ReflectionProduct,
     layers.Perceptron,

@@ -26,6 +26,15 @@ from lorem_openmm.potential import Prediction
 logger = logging.getLogger(__name__)
 # Largest difference of forces, relative to the largest force and to 1 eV/Å: several times that of two ways of rounding.
 TOLERANCES = {torch.float32: 5e-5, torch.float64: 1e-11}
+SETTINGS: dict[str, Any] = {
+    "cpp.threads": 1,  # loops this short lose more by waiting for a second thread than they gain
+    # Values read more than once are stored, not computed again at each place: sorting the pairs of a tensor product
+    # reads each of its factors dozens of times.
+    "max_pointwise_cat_inputs": 0,
+    "realize_reads_threshold": 1,
+    "realize_acc_reads_threshold": 1,
+    "realize_opcount_threshold": 4,
+}
 
 
 class StaticDynamics(torch.nn.Module):
@@ -109,7 +118,7 @@ def _check_static(dynamics: Dynamics) -> None:
         raise ValueError("bases other than Bernstein's are differentiated by autograd, which cannot be exported")
 
 
-def load_or_compile(module: StaticDynamics, positions: torch.Tensor) -> Callable[[torch.Tensor], Any]:
+def load_or_compile(module: StaticDynamics, positions: torch.Tensor) -> Callable[[torch.Tensor], list[torch.Tensor]]:
     """Returns the compiled module, from the cache if it is there.
 
     Args:
@@ -123,21 +132,19 @@ def load_or_compile(module: StaticDynamics, positions: torch.Tensor) -> Callable
         logger.info("compiling the molecule, about half a minute; kept as %s", path)
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            # One thread for its own loops: a second pool of OpenMP threads would contend with PyTorch's.
-            settings = {"cpp.threads": 1}
-            made = torch._inductor.aoti_compile_and_package(
-                program, package_path=os.path.join(folder, "made.pt2"), inductor_configs=settings
-            )
+            target = os.path.join(folder, "made.pt2")
+            settings = dict(SETTINGS)  # PyTorch adds its own
+            made = torch._inductor.aoti_compile_and_package(program, package_path=target, inductor_configs=settings)
             os.replace(made, path)
-    loaded: Callable[[torch.Tensor], Any] = torch._inductor.aoti_load_package(str(path))
-    return loaded
+    # Calling the package itself would read the layout of arguments and results, as JSON, at every call.
+    loader = torch._inductor.aoti_load_package(str(path)).loader
+    return lambda positions: loader.boxed_run([positions])
 
 
 def _identity(program: Any) -> str:
     """Returns a hash of all that the compiled code depends on."""
-    digest = hashlib.sha256()
-    for text in (str(program.graph), torch.__version__, torch.backends.cpu.get_cpu_capability(), _processor()):
-        digest.update(text.encode() + b"\0")
+    machine = (torch.__version__, torch.backends.cpu.get_cpu_capability(), _processor(), SETTINGS)
+    digest = hashlib.sha256(f"{program.graph} {machine}".encode())
     for name, value in sorted({**program.state_dict, **program.constants}.items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)} {value.device}\0".encode())
         digest.update(value.detach().cpu().contiguous().numpy().tobytes())

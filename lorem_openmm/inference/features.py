@@ -7,7 +7,7 @@ import torch
 from lorem_openmm.inference.layers import Norms, Perceptron, ResidualUpdate, UpdateSaved
 from lorem_openmm.inference.neighbors import Block
 from lorem_openmm.inference.rounds import Rounds, RoundsState
-from lorem_openmm.inference.short_range import DensityFunctions, EdgeFunctions, Edges
+from lorem_openmm.inference.short_range import EdgeFunctions, Edges
 from lorem_openmm.model import Lorem
 
 
@@ -19,6 +19,7 @@ class Features(NamedTuple):
         x: scalar features [n, d].
         spherical: spherical features [s, (L+1)², n].
         edges: of the block.
+        saved: by the densities.
         factors: of the tensor product [2s, (L+1)², n].
         first: spherical features before message passing [s, (L+1)², n].
         slopes: of their norms.
@@ -31,6 +32,7 @@ class Features(NamedTuple):
     x: torch.Tensor
     spherical: torch.Tensor
     edges: Edges
+    saved: List[torch.Tensor]
     factors: torch.Tensor
     first: torch.Tensor
     slopes: torch.Tensor
@@ -45,15 +47,18 @@ class BlockFeatures(torch.nn.Module):
     Args:
         model: the network; in its final precision and on its device.
         species: atomic numbers in the order of the rows.
+        density: class of the neighbours' features.
         product: class of the tensor product.
     """
 
-    def __init__(self, model: Lorem, species: List[int], product: Type[torch.nn.Module]):
+    def __init__(
+        self, model: Lorem, species: List[int], density: Type[torch.nn.Module], product: Type[torch.nn.Module]
+    ):
         super().__init__()
         h = model.hyperparameters
         L = int(h["max_degree"])
         self.edges = EdgeFunctions(model).to(model.species_embedding.weight)
-        self.density = DensityFunctions(model, species)
+        self.density = density(model, species)
         self.channels = int(h["num_spherical_features"])
         self.product = product(model.short_range.spherical_product, (L, L, L))
         self.update_1 = ResidualUpdate(model.scalar_update)
@@ -71,7 +76,7 @@ class BlockFeatures(torch.nn.Module):
             block: rows and slots.
         """
         edges = self.edges(positions, offsets, block)
-        start, message, factors = self.density(edges, block)
+        start, message, factors, saved = self.density(edges, block)
         first = self.product(factors[: self.channels], factors[self.channels :])
         norms, slopes = self.norms(first)
         x, update_1 = self.update_1(start, message)
@@ -83,7 +88,7 @@ class BlockFeatures(torch.nn.Module):
             x, spherical, more, found = self.rounds(x, spherical, edges, block)
             energies, rounds = energies + more, found
         updates = [update_1, update_2]
-        return Features(energies, x, spherical, edges, factors, first, slopes, updates, hidden, rounds)
+        return Features(energies, x, spherical, edges, saved, factors, first, slopes, updates, hidden, rounds)
 
     def pullback(
         self, state: Features, block: Block, x: torch.Tensor, spherical: torch.Tensor, slope: torch.Tensor
@@ -107,7 +112,7 @@ class BlockFeatures(torch.nn.Module):
         _, message = self.update_1.pullback(state.updates[0], x)
         spherical = spherical + self.norms.pullback(state.first, state.slopes, norms)
         factors = self.product.pullback(state.factors[: self.channels], state.factors[self.channels :], spherical)
-        radial, angular = self.density.pullback(state.edges, block, message, torch.cat(factors))
+        radial, angular = self.density.pullback(state.edges, block, state.saved, message, torch.cat(factors))
         if len(of_rounds) > 0:
             radial, angular = radial + of_rounds[2], angular + of_rounds[3]
         return self.edges.pullback(state.edges, radial, angular, slope)

@@ -8,12 +8,15 @@ from typing import List, NamedTuple, Type
 
 import torch
 
+from lorem_openmm.inference.edge_maps import EdgeMaps
 from lorem_openmm.inference.electrostatics import Electrostatics
 from lorem_openmm.inference.features import BlockFeatures, Features
 from lorem_openmm.inference.long_range import Charges, ChargeState, PotentialMessages, RealSpace
 from lorem_openmm.inference.neighbors import Block, NeighborTable
 from lorem_openmm.inference.products import Product
 from lorem_openmm.inference.reflections import ReflectionProduct
+from lorem_openmm.inference.short_range import DensityFunctions
+from lorem_openmm.inference.verlet import ALL_PAIRS_LIMIT
 from lorem_openmm.model import Lorem
 from lorem_openmm.nn.long_range import LongRange
 
@@ -167,7 +170,8 @@ class InferenceModel(torch.nn.Module):
         super().__init__()
         h = model.hyperparameters
         product = ReflectionProduct if n_atoms <= FEW_ATOMS else Product
-        self.features = BlockFeatures(model, species, product)
+        density = EdgeMaps if not periodic and n_atoms <= ALL_PAIRS_LIMIT else DensityFunctions
+        self.features = BlockFeatures(model, species, density, product)
         self.long_range = (
             LongRangeMessages(model.long_range, int(h["max_degree"]), int(h["max_charge_degree"]), periodic, product)
             if model.long_range

@@ -74,6 +74,30 @@ class EdgeFunctions(torch.nn.Module):
         return ((slope - along) * edges.directions + turn).flatten(1)
 
 
+class SpeciesTable(NamedTuple):
+    """What the species of center and neighbour decide alone.
+
+    Attributes:
+        starts: scalar features of the centers before any message [n_species, d].
+        weights: folded table [n_species, n_species, K, d + (L+1)·2s], by center and neighbour.
+    """
+
+    starts: torch.Tensor
+    weights: torch.Tensor
+
+    @classmethod
+    def of(cls, model: Lorem, species: List[int]) -> "SpeciesTable":
+        """Returns the table of a network for atomic numbers in the order of the rows."""
+        numbers = torch.tensor(species, device=model.species_embedding.weight.device)
+        with torch.no_grad():
+            pairs = torch.cartesian_prod(numbers, numbers).view(-1, 2)
+            table = model.short_range.fold(model.species_embedding(pairs).flatten(1)).radial_table
+            starts = table.new_zeros((len(species), model.num_features))
+            if model.scalar_start is not None:
+                starts = model.scalar_start(model.species_embedding(numbers))
+        return cls(starts, table.view(len(species), len(species), table.shape[1], table.shape[2]))
+
+
 class CenterWeights(torch.nn.Module):
     """W for centers of one species.
 
@@ -111,20 +135,16 @@ class DensityFunctions(torch.nn.Module):
 
     def __init__(self, model: Lorem, species: List[int]):
         super().__init__()
-        numbers = torch.tensor(species, device=model.species_embedding.weight.device)
-        with torch.no_grad():
-            pairs = torch.cartesian_prod(numbers, numbers).view(-1, 2)
-            table = model.short_range.fold(model.species_embedding(pairs).flatten(1)).radial_table
-            table = table.view(len(species), len(species), table.shape[1], table.shape[2])
-            starts = table.new_zeros((len(species), model.num_features))
-            if model.scalar_start is not None:
-                starts = model.scalar_start(model.species_embedding(numbers))
-        counts = model.short_range.component_counts
-        self.centers = torch.nn.ModuleList([CenterWeights(starts[i], table[i], counts) for i in range(len(species))])
+        table, counts = SpeciesTable.of(model, species), model.short_range.component_counts
+        self.centers = torch.nn.ModuleList(
+            [CenterWeights(start, weights, counts) for start, weights in zip(table.starts, table.weights, strict=True)]
+        )
         self.num_radial = int(model.hyperparameters["num_radial"])
 
-    def forward(self, edges: Edges, block: Block) -> Tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Returns start and scalar message [n, d] each and factors F [2s, (L+1)², n].
+    def forward(
+        self, edges: Edges, block: Block
+    ) -> Tuple[torch.Tensor, torch.Tensor, torch.Tensor, List[torch.Tensor]]:
+        """Returns start and scalar message [n, d] each, factors F [2s, (L+1)², n], and what the way back needs.
 
         Args:
             edges: of the block.
@@ -143,16 +163,18 @@ class DensityFunctions(torch.nn.Module):
                 starts.append(center.start.expand(block.center_counts[i], -1))
                 messages.append(torch.mm(rows[i][:, 0], center.scalar))
                 factors.append(torch.bmm(center.spherical, rows[i].permute(1, 2, 0)))
-        return torch.cat(starts), torch.cat(messages), torch.cat(factors, dim=2).transpose(0, 1)
+        nothing: List[torch.Tensor] = []
+        return torch.cat(starts), torch.cat(messages), torch.cat(factors, dim=2).transpose(0, 1), nothing
 
     def pullback(
-        self, edges: Edges, block: Block, message: torch.Tensor, factors: torch.Tensor
+        self, edges: Edges, block: Block, saved: List[torch.Tensor], message: torch.Tensor, factors: torch.Tensor
     ) -> Tuple[torch.Tensor, torch.Tensor]:
         """Returns dE/dρ [n, K, S] and dE/dY [n, (L+1)², S].
 
         Args:
             edges: of the block.
             block: rows and slots.
+            saved: from :meth:`forward`.
             message: derivative with respect to the scalar message [n, d].
             factors: derivative with respect to the factors [2s, (L+1)², n].
         """
