@@ -9,8 +9,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from matplotlib import colormaps
+
 from lorem_openmm.files import read_json
 from lorem_openmm.plotting import label_axes, new_figure
+
+TEN_COLORS = colormaps["tab10"]  # more contestants than the usual colours
 
 
 def main() -> None:
@@ -36,7 +40,7 @@ def table(results: dict[str, Any], stem: Path) -> None:
             bars = [(j + 0.8 * (i / len(names) - 0.5), 1e3 * median(f)) for j, f in enumerate(found) if f]
             if bars:
                 places, heights = zip(*bars, strict=True)
-                axes.bar(places, heights, 0.8 / len(names), align="edge", label=name)
+                axes.bar(places, heights, 0.8 / len(names), align="edge", label=name, color=TEN_COLORS(i))
         label_axes(axes, "", "time per step (ms)")
         axes.grid(False, axis="x")
         axes.set(yscale="log", xticks=range(len(structures)), xticklabels=structures)

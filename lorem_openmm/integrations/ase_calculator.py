@@ -28,7 +28,7 @@ class LoremCalculator(Calculator):
         device: where the model runs.
         dtype: float32 or float64.
         compile: compiles molecules of up to 32 atoms in vacuum to native code at the first call, which then take about
-            half the time; needs a C++ compiler. Where it fails, a warning says why and it runs as without.
+            two thirds of the time; needs a C++ compiler. Where it fails, a warning says why and it runs as without.
         **kwargs: passed to :class:`ase.calculators.calculator.Calculator`.
 
     Raises:
