@@ -69,8 +69,8 @@ class LoremPotentialImpl(MLPotentialImpl):
       (default) takes torchforce on CUDA where it works, else pythonforce;
     - ``skin``: Å added to the cutoff of the neighbour lists so that they last for several steps;
     - ``compile``: True compiles molecules of up to 32 atoms in vacuum to native code at the first step, which then take
-      about two thirds of the time; needs 'pythonforce' and a C++ compiler. Where it fails, a warning says why and it runs as
-      without.
+      about two thirds of the time; needs 'pythonforce' and a C++ compiler. Where it fails, a warning says why and it
+      runs as without.
 
     The system is periodic (Ewald sum) if the topology has box vectors or the system uses periodic boundary
     conditions, else it is in vacuum (direct sum). A periodic System of this potential alone has no bonds: write
