@@ -30,7 +30,6 @@ class ForceModule(torch.nn.Module):
 
     Args:
         dynamics: of the atoms the model sees.
-        periodic: in all three directions, or in vacuum.
         atoms: indices of the atoms the model sees among the positions; None: all, in order.
     """
 
