@@ -11,32 +11,19 @@ from typing import List, Tuple
 import torch
 
 from lorem_openmm.inference.neighbors import Block
-from lorem_openmm.inference.short_range import Edges, SpeciesTable
+from lorem_openmm.inference.short_range import CenterWeights, Edges, SpeciesTable
 from lorem_openmm.model import Lorem
 
 
-class CenterMaps(torch.nn.Module):
-    """W for centers of one species.
+class CenterMaps(CenterWeights):
+    """W for centers of one species, with one matrix of all degrees for the edges."""
 
-    Args:
-        start: scalar features before any message [d].
-        table: rows of the folded table, one per species of the neighbour [n_species, K, d + (L+1)·2s].
-    """
-
-    start: torch.Tensor
-    scalar: torch.Tensor
-    scalar_transposed: torch.Tensor
     spherical: torch.Tensor
     spherical_transposed: torch.Tensor
 
     def __init__(self, start: torch.Tensor, table: torch.Tensor):
-        super().__init__()
-        d = start.shape[0]
-        scalar, spherical = table.flatten(0, 1).split([d, table.shape[2] - d], dim=1)
-        self.register_buffer("start", start, persistent=False)
-        self.register_buffer("scalar", scalar.contiguous(), persistent=False)
-        self.register_buffer("scalar_transposed", self.scalar.t(), persistent=False)
-        self.register_buffer("spherical", spherical.contiguous(), persistent=False)
+        super().__init__(start, table)
+        self.register_buffer("spherical", table.flatten(0, 1)[:, start.shape[0] :].contiguous(), persistent=False)
         self.register_buffer("spherical_transposed", self.spherical.t(), persistent=False)
 
 

@@ -99,28 +99,40 @@ class SpeciesTable(NamedTuple):
 
 
 class CenterWeights(torch.nn.Module):
-    """W for centers of one species.
+    """W for centers of one species, as far as it makes the scalar message.
 
     Args:
         start: scalar features before any message [d].
         table: rows of the folded table, one per species of the neighbour [n_species, K, d + (L+1)·2s].
-        component_counts: 2l+1 of each degree, in the model's order.
     """
 
     start: torch.Tensor
     scalar: torch.Tensor
     scalar_transposed: torch.Tensor
+
+    def __init__(self, start: torch.Tensor, table: torch.Tensor):
+        super().__init__()
+        self.register_buffer("start", start, persistent=False)
+        self.register_buffer("scalar", table.flatten(0, 1)[:, : start.shape[0]].contiguous(), persistent=False)
+        self.register_buffer("scalar_transposed", self.scalar.t(), persistent=False)
+
+
+class ComponentWeights(CenterWeights):
+    """W for centers of one species, with one matrix per component for the factors.
+
+    Args:
+        start: see :class:`CenterWeights`.
+        table: likewise.
+        component_counts: 2l+1 of each degree, in the model's order.
+    """
+
     spherical: torch.Tensor
 
     def __init__(self, start: torch.Tensor, table: torch.Tensor, component_counts: List[int]):
-        super().__init__()
-        d, n_degrees = start.shape[0], len(component_counts)
-        scalar, spherical = table.flatten(0, 1).split([d, table.shape[2] - d], dim=1)
-        by_degree = spherical.view(spherical.shape[0], n_degrees, -1).permute(1, 2, 0)
+        super().__init__(start, table)
+        spherical = table.flatten(0, 1)[:, start.shape[0] :]
+        by_degree = spherical.reshape(spherical.shape[0], len(component_counts), -1).permute(1, 2, 0)
         counts = torch.tensor(component_counts, device=table.device)
-        self.register_buffer("start", start, persistent=False)
-        self.register_buffer("scalar", scalar.contiguous(), persistent=False)
-        self.register_buffer("scalar_transposed", self.scalar.t(), persistent=False)
         # One matrix [2s, n_species·K] per component, equal for those of a degree.
         self.register_buffer("spherical", by_degree.repeat_interleave(counts, dim=0).contiguous(), persistent=False)
 
@@ -137,7 +149,10 @@ class DensityFunctions(torch.nn.Module):
         super().__init__()
         table, counts = SpeciesTable.of(model, species), model.short_range.component_counts
         self.centers = torch.nn.ModuleList(
-            [CenterWeights(start, weights, counts) for start, weights in zip(table.starts, table.weights, strict=True)]
+            [
+                ComponentWeights(start, weights, counts)
+                for start, weights in zip(table.starts, table.weights, strict=True)
+            ]
         )
         self.num_radial = int(model.hyperparameters["num_radial"])
 
