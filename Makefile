@@ -69,7 +69,7 @@ $(VENV)/run.stamp: pyproject.toml envs/run.txt
 	touch $@
 
 $(VENV)/test.stamp: $(VENV)/run.stamp
-	$(BIN)/python $(PIP) -c envs/run.txt -e ".[label,pyscf,torchforce,dev]"
+	$(BIN)/python $(PIP) -c envs/run.txt -e ".[label,pyscf,smiles,torchforce,dev]"
 	touch $@
 
 $(PARITY)/parity.stamp: envs/parity.txt

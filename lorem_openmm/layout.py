@@ -56,3 +56,15 @@ class Layout:
     def analysis(self, simulation: str) -> Path:
         """Folder of the analysis of a molecular-dynamics run."""
         return self.root / "analysis" / simulation
+
+    def umbrella(self, umbrella: str) -> Path:
+        """Folder of the windows of an umbrella sampling."""
+        return self.root / "umbrellas" / umbrella
+
+    def window(self, umbrella: str, index: int | str) -> Path:
+        """Folder of the simulation of one window."""
+        return self.umbrella(umbrella) / f"window-{index}"
+
+    def free_energy(self, umbrella: str) -> Path:
+        """Folder of the free-energy profile of an umbrella sampling."""
+        return self.root / "free_energy" / umbrella

@@ -1,0 +1,88 @@
+"""The configuration: one class per section, every key described, unknown keys refused.
+
+The same classes write ``config/schema.json`` (JSON Schema) and the ``--help`` texts, so that the documentation
+of a key and its check cannot disagree.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, model_validator
+
+from lorem_openmm.config.data import Acceptance, Dataset, DimersLabel, Engine, Sn2Label, Split
+from lorem_openmm.config.dynamics import Bias, Dynamics, Simulation, Solvent, Umbrella
+from lorem_openmm.config.learning import Model, Run, Training
+from lorem_openmm.config.section import Section, parse
+from lorem_openmm.errors import ConfigError, did_you_mean
+
+__all__ = [
+    "Acceptance",
+    "Bias",
+    "Config",
+    "Dataset",
+    "DimersLabel",
+    "Dynamics",
+    "Engine",
+    "Model",
+    "Run",
+    "Section",
+    "Simulation",
+    "Sn2Label",
+    "Solvent",
+    "Split",
+    "Training",
+    "Umbrella",
+    "load",
+    "parse",
+]
+
+
+class Config(Section):
+    """The whole configuration file."""
+
+    output: str = Field("results", description="folder of everything that is made")
+    seed: int = Field(1, description="seed of the structures that are made and labelled")
+    datasets: dict[str, Dataset] = Field(description="data sets by name")
+    models: dict[str, Model] = Field(description="hyper-parameter sets by name")
+    training: dict[str, Training] = Field(description="training settings by name")
+    runs: dict[str, Run] = Field(description="trained models by name")
+    simulations: dict[str, Simulation] = Field(default={}, description="molecular-dynamics runs by name")
+    umbrellas: dict[str, Umbrella] = Field(default={}, description="free-energy profiles by name")
+
+    @model_validator(mode="after")
+    def _references_exist(self) -> "Config":
+        for name, run in self.runs.items():
+            for dataset in run.datasets:
+                _require(dataset, self.datasets, f"runs.{name}.datasets")
+            _require(run.model, self.models, f"runs.{name}.model")
+            _require(run.training, self.training, f"runs.{name}.training")
+        for section in ("simulations", "umbrellas"):
+            for name, dynamics in getattr(self, section).items():
+                _require(dynamics.run, self.runs, f"{section}.{name}.run")
+        return self
+
+
+def load(path: str | Path) -> Config:
+    """Reads and checks a configuration file (YAML).
+
+    Raises:
+        ConfigError: If the file is missing, is not YAML, or breaks a rule.
+    """
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: must be a mapping of sections, received {type(values).__name__}")
+    return parse(Config, values, str(path))
+
+
+def _require(name: str, known: Mapping[str, Any], where: str) -> None:
+    if name not in known:
+        raise ValueError(
+            f"{where}: no entry named '{name}'.{did_you_mean(name, known)} Known: {', '.join(known) or 'none'}"
+        )

@@ -1,0 +1,154 @@
+"""Sections of the data: structures, their labels, and their division."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from lorem_openmm.config.section import Count, Fraction, Index, Positive, Section
+
+Halogen = Literal["F", "Cl", "Br", "I"]
+
+
+class Engine(Section):
+    """A quantum-chemistry engine and its method."""
+
+    name: Literal["tblite", "pyscf"] = Field(
+        "tblite", description="tblite: xTB, milliseconds per frame; pyscf: DFT, seconds per frame"
+    )
+    method: str = Field(
+        "GFN2-xTB",
+        description="tblite: GFN1-xTB, GFN2-xTB, IPEA1-xTB; pyscf: HF or a functional, for example PBE0",
+    )
+    basis: str = Field("def2-SVPD", description="basis set (pyscf only)")
+
+
+class Acceptance(Section):
+    """What a label has to satisfy to be kept; a frame that does not is tried again more safely, else rejected."""
+
+    charge_tolerance: Positive = Field(
+        0.01, description="largest charge in e that may leak between fragments that do not touch"
+    )
+    energy_tolerance: Positive = Field(
+        0.05,
+        description="largest mismatch in eV of the energy between neighbouring frames and the work of their forces",
+    )
+    max_force: Positive = Field(25.0, description="largest force in eV/Å on an atom")
+
+
+class Sn2Label(Section):
+    """Frames of X⁻ + CH₃Y at charge −1: approach, barrier, separated products, fragments."""
+
+    kind: Literal["sn2"]
+    engine: Engine = Field(default_factory=Engine, description="labelling engine")
+    acceptance: Acceptance = Field(default_factory=Acceptance, description="checks of the labels")
+    reactions: Annotated[list[tuple[Halogen, Halogen]], Field(min_length=1)] = Field(
+        default=[("Cl", "Cl"), ("Cl", "Br"), ("Br", "Br")],
+        description="pairs (X, Y) of halogens for X- + CH3Y; both directions are sampled",
+    )
+    num_frames: Count = Field(
+        2000, description="number of displaced frames over all reactions, fragments and trajectories included"
+    )
+    trajectory_fraction: Fraction = Field(
+        0.25, description="share of num_frames taken from short Langevin trajectories with the engine"
+    )
+    num_profile_frames: Annotated[int, Field(ge=21)] = Field(
+        61,
+        description="frames of the undisplaced collinear path of each reaction, flagged `profile`; neighbours check "
+        "one another, so with few frames a steep surface may pass for a broken one",
+    )
+    max_separation: Positive = Field(
+        15.0,
+        description="largest distance in Å between carbon and the halogen that is not bound; less where charge leaks",
+    )
+    temperature: Positive = Field(
+        500.0, description="temperature in K of displacements and trajectories, above that of a simulation"
+    )
+
+
+class DimersLabel(Section):
+    """Dimers of amino-acid side-chain analogues in vacuum, random orientations, contact to far apart."""
+
+    kind: Literal["dimers"]
+    engine: Engine = Field(default_factory=Engine, description="labelling engine")
+    acceptance: Acceptance = Field(default_factory=Acceptance, description="checks of the labels")
+    fragments: Annotated[list[str], Field(min_length=1)] = Field(
+        default=[
+            "acetate",
+            "methylsulfonate",
+            "methylammonium",
+            "tetramethylammonium",
+            "methylguanidinium",
+            "imidazole",
+            "methanol",
+            "acetamide",
+            "methanethiol",
+            "propane",
+            "toluene",
+        ],
+        description="fragments to pair; see lorem_openmm.data.label.fragments",
+    )
+    num_dimers: Count = Field(
+        200, description="number of random dimers (a pair of fragments in one relative orientation)"
+    )
+    num_separations: Annotated[int, Field(ge=2)] = Field(12, description="frames along the separation of each dimer")
+    max_separation: Positive = Field(15.0, description="largest growth in Å of the fragments' distance beyond contact")
+    contact_factor: Positive = Field(
+        0.8, description="distance of the nearest atoms at contact, relative to their van der Waals sum"
+    )
+    trajectory_frames: Index = Field(
+        4, description="frames of each dimer from a short Langevin trajectory with the engine, near contact"
+    )
+    temperature: Positive = Field(
+        500.0, description="temperature in K of displacements and trajectories, above that of a simulation"
+    )
+
+
+LabelSection = Annotated[Sn2Label | DimersLabel, Field(discriminator="kind")]
+
+
+class Split(Section):
+    """How the structures of a data set are divided into train, validation and test."""
+
+    validation_fraction: Fraction = Field(
+        0.1, description="share of the structures that are not test structures, for validation"
+    )
+    test_fraction: Fraction = Field(
+        0.1, description="share of the structures for the test set (when test_above is not given)"
+    )
+    group_by: str | None = Field(
+        None, description="info key whose equal values stay in one split, for example dimer_id"
+    )
+    test_above: dict[str, float] | None = Field(
+        None,
+        description="info key and threshold: structures above it are the test set (extrapolation), "
+        "for example {separation_growth: 4.0}",
+    )
+    seed: int = Field(0, description="seed of the random division")
+
+
+class Dataset(Section):
+    """Structures with energies and forces: labelled here, or read from extended XYZ files."""
+
+    label: LabelSection | None = Field(
+        None, description="make the structures and label them with a quantum-chemistry engine"
+    )
+    structures: str | list[str] | None = Field(None, description="extended XYZ file(s), divided by `split`")
+    train: str | list[str] | None = Field(None, description="extended XYZ file(s) of the training set")
+    validation: str | list[str] | None = Field(
+        None,
+        description="extended XYZ file(s) of the validation set; without it, `split` divides the training set",
+    )
+    test: str | list[str] | None = Field(None, description="extended XYZ file(s) of the test set")
+    energy_key: str = Field("energy", description="info key of the total energy in eV")
+    forces_key: str = Field("forces", description="array key of the forces in eV/Å")
+    stress_key: str | None = Field(None, description="info key of the stress in eV/Å^3, if it is to be read")
+    class_key: str | None = Field(None, description="info key by which errors are reported, for example label")
+    separation_key: str | None = Field(None, description="info key of a distance along which errors are reported")
+    split: Split = Field(default_factory=Split, description="division into train, validation, test")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "Dataset":
+        sources = [name for name in ("label", "structures", "train") if getattr(self, name) is not None]
+        if len(sources) != 1:
+            raise ValueError(f"give exactly one of `label`, `structures`, `train`; received {sources or 'none'}")
+        return self

@@ -1,0 +1,101 @@
+"""Sections of molecular dynamics: simulations and umbrella sampling."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from lorem_openmm.config.section import Count, Index, Positive, Section
+
+Coordinate = Literal["bond_difference", "center_distance"]
+
+
+class Solvent(Section):
+    """Water around the molecules: inside them LOREM acts, between them and the water, and in it, a force field."""
+
+    box_edge: Positive = Field(26.0, description="edge in Å of the cubic box that is filled with water")
+    force_field: Annotated[list[str], Field(min_length=1)] = Field(
+        default=["amber14/tip3p.xml", "fragments"],
+        description="OpenMM force-field files with the water and the molecules' charges and Lennard-Jones parameters; "
+        "`fragments`: those that are shipped for the fragments of the dimers and for S_N2 complexes",
+    )
+
+
+class Dynamics(Section):
+    """What every kind of molecular dynamics in OpenMM needs."""
+
+    run: str = Field(description="name of the run whose model drives the dynamics")
+    start: str = Field(
+        description="starting structure: `sn2:Cl,Br,3.2` (X- + CH3Y at a C-X distance in Å), "
+        "`dimer:acetate,methylammonium,4.0` (two fragments and the distance in Å of their centres beyond contact), "
+        "`smiles:CCO` (needs the extra `smiles`), or a file (extended XYZ, PDB, PDBx/mmCIF)"
+    )
+    steps: Count = Field(2000, description="number of steps")
+    timestep_fs: Positive = Field(0.5, description="time step in fs")
+    temperature: Positive = Field(300.0, description="temperature in K")
+    friction_per_ps: Annotated[float, Field(ge=0)] = Field(
+        1.0, description="friction in 1/ps of Langevin dynamics; 0: constant energy (NVE)"
+    )
+    pressure_bar: Positive | None = Field(
+        None, description="pressure in bar of a Monte Carlo barostat (periodic structures only); none: fixed box"
+    )
+    report_interval: Count = Field(10, description="steps between frames and lines of state data")
+    restraint: Annotated[float, Field(ge=0)] = Field(
+        0.0,
+        description="stiffness in eV/Å^2 of a wall that starts at `restraint_distance` between the two molecules' "
+        "centres; 0: none",
+    )
+    restraint_distance: Positive = Field(10.0, description="distance in Å at which the wall starts")
+    solvent: Solvent | None = Field(None, description="water of a force field around the molecules; none: vacuum")
+    implementation: Literal["auto", "torchforce", "pythonforce"] = Field(
+        "auto", description="how OpenMM calls the model"
+    )
+    precision: Literal["single", "double"] = Field("single", description="floating-point precision of the model")
+    seed: int = Field(0, description="seed of the velocities and of the thermostat")
+
+
+class Bias(Section):
+    """A harmonic potential on a coordinate, U = ½ · stiffness · (ξ − center)²."""
+
+    coordinate: Coordinate = Field(
+        description="bond_difference: r(C-X) - r(C-Y) of an S_N2 complex; center_distance: between the centres of "
+        "mass of the first two molecules"
+    )
+    center: float = Field(description="value of the coordinate in Å at which the potential is zero")
+    stiffness: Positive = Field(2.0, description="in eV/Å^2")
+
+
+class Simulation(Dynamics):
+    """One molecular-dynamics run in OpenMM."""
+
+    bias: Bias | None = Field(None, description="harmonic potential on a coordinate; none: unbiased")
+
+
+class Umbrella(Dynamics):
+    """Umbrella sampling: simulations held along a coordinate, whose free energy MBAR puts together."""
+
+    coordinate: Coordinate = Field(description="as in a simulation's `bias`")
+    first: float = Field(description="value of the coordinate in Å at the first window")
+    last: float = Field(description="value of the coordinate in Å at the last window")
+    num_windows: Annotated[int, Field(ge=2)] = Field(16, description="number of windows, evenly from first to last")
+    stiffness: Positive = Field(2.0, description="of the harmonic potentials, in eV/Å^2")
+    equilibration: Index = Field(1000, description="steps at the start of each window that are left out")
+
+    @model_validator(mode="after")
+    def _windows_differ(self) -> "Umbrella":
+        if self.first == self.last:
+            raise ValueError(f"first and last must differ, received {self.first} for both")
+        if self.equilibration >= self.steps:
+            raise ValueError(f"equilibration must be less than steps, received {self.equilibration} >= {self.steps}")
+        return self
+
+    def centers(self) -> list[float]:
+        """Returns the value of the coordinate in Å of each window."""
+        step = (self.last - self.first) / (self.num_windows - 1)
+        return [self.first + index * step for index in range(self.num_windows)]
+
+    def window(self, index: int) -> Simulation:
+        """Returns the simulation of a window; each has its own seed."""
+        own = {"coordinate", "first", "last", "num_windows", "stiffness", "equilibration"}
+        bias = Bias(coordinate=self.coordinate, center=self.centers()[index], stiffness=self.stiffness)
+        values = self.model_dump(exclude=own | {"seed"})
+        return Simulation(**values, seed=self.seed + index, bias=bias)

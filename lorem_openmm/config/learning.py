@@ -1,0 +1,92 @@
+"""Sections of a training: hyper-parameters, optimiser, and the run that joins them with data."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from lorem_openmm.config.section import Count, Index, Positive, Section
+
+
+class Model(Section):
+    """Hyper-parameters of LOREM; the defaults are the paper's."""
+
+    cutoff: Positive = Field(5.0, description="short-range cutoff in Å")
+    max_degree: Annotated[int, Field(ge=0, le=8)] = Field(6, description="maximum degree of the spherical features")
+    max_charge_degree: Annotated[int, Field(ge=0, le=8)] = Field(
+        2, description="maximum degree of the equivariant charges (l_lr)"
+    )
+    num_features: Count = Field(128, description="scalar features per atom")
+    num_radial: Count = Field(32, description="radial basis functions")
+    num_species: Count = Field(8, description="width of the species embedding")
+    num_spherical_features: Count = Field(8, description="channels of the spherical features")
+    cutoff_function: Literal["cosine_cutoff", "smooth_cutoff"] = Field(
+        "cosine_cutoff", description="cutoff function, e3x's name"
+    )
+    radial_basis: Literal["basic_bernstein", "basic_gaussian", "basic_fourier", "basic_chebyshev"] = Field(
+        "basic_bernstein", description="radial basis, e3x's name"
+    )
+    long_range: bool = Field(True, description="send equivariant charges through an Ewald or direct sum")
+    num_message_passing: Index = Field(0, description="rounds of short-range message passing")
+    equivariant_message_passing: bool = Field(True, description="update the spherical features in each round")
+    initialize_node_features: bool = Field(
+        True, description="start the scalar features from the species embedding rather than zero"
+    )
+    smearing: Positive | None = Field(
+        None, description="width in Å of the Gaussians of the Ewald sum; default cutoff / 4"
+    )
+    wavelength: Positive | None = Field(
+        None, description="shortest wavelength in Å of the Ewald sum; default cutoff / 8"
+    )
+    norm_smoothing: Annotated[float, Field(ge=0)] = Field(
+        0.0,
+        description="width below which the norms of spherical features are rounded off; 0: the published model, whose "
+        "forces jump where a degree-0 feature changes sign; 0.1 conserves energy in dynamics",
+    )
+
+    @model_validator(mode="after")
+    def _charges_fit_features(self) -> "Model":
+        if self.long_range and self.max_charge_degree > self.max_degree:
+            raise ValueError(
+                f"max_charge_degree must not exceed max_degree, received {self.max_charge_degree} > {self.max_degree}"
+            )
+        return self
+
+
+class Training(Section):
+    """Optimiser, schedule and losses; the defaults are the paper's."""
+
+    epochs: Count = Field(2000, description="passes over the training set")
+    batch_size: Count = Field(32, description="structures per step")
+    optimizer: Literal["adam"] = Field("adam", description="optimiser")
+    learning_rate: Positive = Field(1e-3, description="initial learning rate")
+    min_learning_rate: Positive = Field(1e-6, description="final learning rate")
+    schedule: Literal["linear", "exponential", "warmup_cosine"] = Field(
+        "linear", description="decay of the learning rate"
+    )
+    constant_epochs: Index = Field(10, description="epochs before the decay starts (linear, exponential)")
+    warmup_epochs: Index = Field(0, description="epochs of linear warm-up (warmup_cosine)")
+    energy_weight: Annotated[float, Field(ge=0)] = Field(
+        0.5, description="weight of the mean squared energy error per atom, (eV/atom)^2"
+    )
+    force_weight: Annotated[float, Field(ge=0)] = Field(
+        0.5, description="weight of the mean squared force error, (eV/Å)^2"
+    )
+    stress_weight: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="weight of the mean squared stress error, (eV/Å^3)^2"
+    )
+    gradient_clip: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="largest norm of the gradient; 0: no clipping"
+    )
+    validate_every: Count = Field(1, description="epochs between validations and checkpoints")
+    seed: int = Field(0, description="seed of the initial weights and of the order of the batches")
+
+
+class Run(Section):
+    """One trained model: data, hyper-parameters, training."""
+
+    datasets: Annotated[list[str], Field(min_length=1)] = Field(
+        description="names of the data sets, joined for training"
+    )
+    model: str = Field(description="name of an entry of `models`")
+    training: str = Field(description="name of an entry of `training`")
+    description: str = Field("", description="what the model is for and what its limits are; kept in the model file")

@@ -1,0 +1,67 @@
+"""What every section of the configuration shares: its types, its check, and errors that name the key."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lorem_openmm.errors import ConfigError, did_you_mean
+
+Positive = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+Index = Annotated[int, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """A section of the configuration: immutable, unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+SectionT = TypeVar("SectionT", bound=Section)
+
+
+def parse(section: type[SectionT], values: Mapping[str, Any], source: str) -> SectionT:
+    """Checks ``values`` against a section.
+
+    Args:
+        section: The class to build.
+        values: Plain data as read from YAML or JSON.
+        source: Name used in the error, usually the file.
+
+    Raises:
+        ConfigError: If a key is unknown or missing or a value breaks its rule; all faults are listed.
+    """
+    try:
+        return section.model_validate(dict(values))
+    except ValidationError as error:
+        lines = [_describe(section, fault) for fault in error.errors()]
+        raise ConfigError(f"{source}: {len(lines)} fault(s)\n" + "\n".join(f"  {line}" for line in lines)) from None
+
+
+def _describe(section: type[Section], fault: Any) -> str:
+    location = [str(part) for part in fault["loc"]]
+    where = ".".join(location) or "file"
+    if fault["type"] == "extra_forbidden":
+        return f"{where}: unknown key.{did_you_mean(location[-1], _all_keys(section))}"
+    if fault["type"] == "missing":
+        return f"{where}: required key is missing"
+    received = "" if isinstance(fault["input"], dict) else f" (received {fault['input']!r:.80})"
+    return f"{where}: {fault['msg'].removeprefix('Value error, ')}{received}"
+
+
+def _all_keys(section: type[Section]) -> set[str]:
+    keys: set[str] = set()
+
+    def collect(schema: Any) -> None:
+        if isinstance(schema, dict):
+            keys.update(schema.get("properties", {}))
+            for value in schema.values():
+                collect(value)
+        elif isinstance(schema, list):
+            for value in schema:
+                collect(value)
+
+    collect(section.model_json_schema())
+    return keys
