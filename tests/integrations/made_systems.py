@@ -1,5 +1,7 @@
 """OpenMM systems of small random models, and what they must give."""
 
+import importlib.util
+
 import numpy as np
 import openmm
 import openmm.app
@@ -12,6 +14,10 @@ from openmmml import MLPotential
 from lorem_openmm.export import load
 
 KJ_PER_MOL_PER_EV = 96.48533212331
+needs_openmmtorch = pytest.mark.skipif(
+    importlib.util.find_spec("openmmtorch") is None, reason="openmmtorch is not installed"
+)
+BOTH = ["pythonforce", pytest.param("torchforce", marks=needs_openmmtorch)]
 FOUND = [openmm.Platform.getPlatform(k).getName() for k in range(openmm.Platform.getNumPlatforms())]
 PLATFORMS = [
     "Reference",

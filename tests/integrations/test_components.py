@@ -7,9 +7,9 @@ import openmm
 import pandas as pd
 import pytest
 from helpers import graph_of, rattled_box, rattled_molecule, small_potential
-from made_systems import KJ_PER_MOL_PER_EV, context_of, results, system_of, topology_of
+from made_systems import BOTH, KJ_PER_MOL_PER_EV, context_of, results, system_of, topology_of
 from openmm import app, unit
-from test_mixed_systems import BOTH, SUBSET, force_field_system, mixed, topology_of_waters, waters
+from test_mixed_systems import SUBSET, force_field_system, mixed, topology_of_waters, waters
 
 import lorem_openmm
 from lorem_openmm.errors import ConfigError

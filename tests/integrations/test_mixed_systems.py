@@ -1,6 +1,5 @@
 """ML/MM: energies put together by hand, ends of the interpolation, link atoms, constraints, images."""
 
-import importlib.util
 import itertools
 import math
 
@@ -10,7 +9,7 @@ import pytest
 import torch
 from ase import Atoms
 from helpers import graph_of, small_potential
-from made_systems import PLATFORMS, assert_close, context_of, expected, results
+from made_systems import BOTH, PLATFORMS, assert_close, context_of, expected, needs_openmmtorch, results
 from openmm import app, unit
 from openmmml import MLPotential
 
@@ -19,10 +18,6 @@ from lorem_openmm.nn.long_range import CoulombPotentials
 COULOMB = 138.93545764  # kJ/mol nm/e², OpenMM's constant
 CUTOFF = 0.6  # nm, of the force field
 SUBSET = [3, 4, 5, 9, 10, 11]
-needs_openmmtorch = pytest.mark.skipif(
-    importlib.util.find_spec("openmmtorch") is None, reason="openmmtorch is not installed"
-)
-BOTH = ["pythonforce", pytest.param("torchforce", marks=needs_openmmtorch)]
 
 
 def waters(n: int = 6, edge: float = 14.0) -> Atoms:

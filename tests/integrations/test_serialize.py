@@ -6,8 +6,8 @@ import sys
 import openmm
 import pytest
 from helpers import rattled_box, rattled_molecule, small_potential
-from made_systems import context_of, results, system_of
-from test_mixed_systems import BOTH, force_field_system, mixed, needs_openmmtorch, topology_of_waters, waters
+from made_systems import BOTH, context_of, needs_openmmtorch, results, system_of
+from test_mixed_systems import force_field_system, mixed, topology_of_waters, waters
 
 import lorem_openmm
 from lorem_openmm.errors import ConfigError
