@@ -25,6 +25,10 @@ from lorem_openmm.potential import Potential
 from lorem_openmm.units import ANGSTROM_PER_NANOMETER, KJ_PER_MOL_NM_PER_EV_ANGSTROM, KJ_PER_MOL_PER_EV
 
 
+# Simulations resume bit-for-bit from checkpoints at multiples of this many steps, see PotentialFunction.
+STEPS_PER_LIST = 100
+
+
 class ForceModule(torch.nn.Module):
     """Scriptable: positions and box vectors in nm to energy in kJ/mol and forces in kJ/mol/nm.
 
@@ -73,6 +77,10 @@ class PotentialFunction:
     (not when unpickled: OpenMM crashes when unpickling raises, also where this package is not installed). Contexts
     of one System share the callable, its lists included; calls from several threads wait for each other.
 
+    The last digits of energies depend on when the list was made. It is made anew at every hundredth step, and where
+    the steps do not go on from the last call (another Context, a state that was loaded), so that simulations resume
+    bit-for-bit from checkpoints at those steps.
+
     Args:
         source: where the model is.
         atomic_numbers: of the atoms the force applies to, in order.
@@ -111,6 +119,7 @@ class PotentialFunction:
         self.options = state
         self._potential: Potential | None = state["source"].in_memory()  # held as long as the force
         self._module: Any = None
+        self._step = -1  # of the last call
         self._lock = threading.Lock()  # the lists change in a call, and PyTorch releases Python's own lock
 
     @property
@@ -146,8 +155,17 @@ class PotentialFunction:
         if self.options["periodic"]:
             box = torch.from_numpy(state.getPeriodicBoxVectors(asNumpy=True)._value)
         with self._lock, scripted_calls(len(self.options["atomic_numbers"])):
+            self._renew_list(state.getStepCount())
             energy, forces = self._module(positions, box)
         return float(energy), forces.numpy()
+
+
+    def _renew_list(self, step: int) -> None:
+        lists = self._module.dynamics.lists
+        begins = step % STEPS_PER_LIST == 0 and step != self._step
+        if (begins or step not in (self._step, self._step + 1)) and not lists.all_pairs:
+            lists.forget()
+        self._step = step
 
 
 def add_python_force(
