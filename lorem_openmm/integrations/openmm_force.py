@@ -117,7 +117,8 @@ class PotentialFunction:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.options = state
-        self._potential: Potential | None = state["source"].in_memory()  # held as long as the force
+        self._original: Potential | None = state["source"].in_memory()  # held as long as the force, for its copies
+        self._potential: Potential | None = None
         self._module: Any = None
         self._step = -1  # of the last call
         self._lock = threading.Lock()  # the lists change in a call, and PyTorch releases Python's own lock
