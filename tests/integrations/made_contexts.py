@@ -1,31 +1,12 @@
 """OpenMM's platforms as parameters, and Contexts compared with fresh ones."""
 
-import importlib.util
-
 import numpy as np
 import openmm
 import pytest
-import torch
 from ase import Atoms
-from made_systems import expected, topology_of
+from made_systems import PLATFORMS, expected, needs_cuda, needs_openmmtorch, topology_of
 from openmmml import MLPotential
 
-INSTALLED = [openmm.Platform.getPlatform(k).getName() for k in range(openmm.Platform.getNumPlatforms())]
-has_cuda = "CUDA" in INSTALLED and torch.cuda.is_available()
-needs_cuda = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not has_cuda, reason="OpenMM or PyTorch has no CUDA device"),
-]
-PLATFORMS = [
-    "Reference",
-    "CPU",
-    pytest.param("OpenCL", marks=pytest.mark.skipif("OpenCL" not in INSTALLED, reason="OpenMM has no OpenCL here")),
-    pytest.param("CUDA", marks=needs_cuda),
-]
-needs_openmmtorch = pytest.mark.skipif(
-    importlib.util.find_spec("openmmtorch") is None, reason="openmmtorch is not installed"
-)
-BOTH = ["pythonforce", pytest.param("torchforce", marks=needs_openmmtorch)]
 # What platforms do differently does not depend on the implementation: not every pair of them.
 PLATFORMS_AND_BOTH = [
     pytest.param("Reference", "pythonforce"),

@@ -19,16 +19,19 @@ needs_openmmtorch = pytest.mark.skipif(
 )
 BOTH = ["pythonforce", pytest.param("torchforce", marks=needs_openmmtorch)]
 FOUND = [openmm.Platform.getPlatform(k).getName() for k in range(openmm.Platform.getNumPlatforms())]
+needs_cuda = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(
+        "CUDA" not in FOUND or not torch.cuda.is_available(), reason="OpenMM or PyTorch has no CUDA device"
+    ),
+]
 PLATFORMS = [
     "Reference",
     "CPU",
     pytest.param(
         "OpenCL", marks=pytest.mark.skipif("OpenCL" not in FOUND, reason="no OpenCL runtime (make test-opencl)")
     ),
-    pytest.param(
-        "CUDA",
-        marks=[pytest.mark.gpu, pytest.mark.skipif("CUDA" not in FOUND, reason="OpenMM has no CUDA platform here")],
-    ),
+    pytest.param("CUDA", marks=needs_cuda),
 ]
 PRECISIONS = {"single": "float32", "double": "float64"}
 TOLERANCES = {"single": 1e-5, "double": 1e-10}

@@ -10,7 +10,6 @@ from ase import Atoms
 from ase.build import molecule
 from helpers import rattled_box
 from made_contexts import (
-    BOTH,
     PLATFORMS,
     PLATFORMS_AND_BOTH,
     add_tether,
@@ -23,7 +22,7 @@ from made_contexts import (
     needs_openmmtorch,
     present,
 )
-from made_systems import assert_close
+from made_systems import BOTH, assert_close
 
 from lorem_openmm.export import load
 

@@ -11,7 +11,6 @@ import torch
 from ase import Atoms
 from helpers import rattled_box, rattled_molecule, small_potential
 from made_contexts import (
-    BOTH,
     PLATFORMS,
     add_tether,
     lorem_results,
@@ -21,7 +20,7 @@ from made_contexts import (
     needs_openmmtorch,
     present,
 )
-from made_systems import assert_close, expected, topology_of
+from made_systems import BOTH, assert_close, expected, topology_of
 
 from lorem_openmm.integrations.model_source import ModelSource
 from lorem_openmm.integrations.openmm_force import PotentialFunction, add_python_force
@@ -173,8 +172,8 @@ def test_other_integrators_on_one_system(model_file):
         integrator = openmm.MTSIntegrator(0.0005, [(0, 1), (1, often)])
         several.append(walk(make_context(system, atoms, integrator=integrator), 10))
     assert np.abs(several[0] - several[1])[:-1].max() < 1e-5
-    for context in (context, make_context(system, atoms, integrator=langevin())):
-        assert_close(lorem_results(context), expected(model_file, present(context, atoms)), 1e-9)
+    for one in (context, make_context(system, atoms, integrator=langevin())):
+        assert_close(lorem_results(one), expected(model_file, present(one, atoms)), 1e-9)
 
 
 def simulation_of(atoms: Atoms, model, platform: str, **options) -> openmm.app.Simulation:
