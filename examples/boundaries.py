@@ -12,7 +12,7 @@ import lorem_openmm
 
 
 def evaluate(potential, start, edge):
-    """Returns energy in eV, forces [n_atoms, 3] in eV/Å and the components in vacuum, or in a cubic box (edge in nm)."""
+    """Returns energy in eV, forces in eV/Å and the components, in a cubic box (edge in nm) or in vacuum (None)."""
     start.topology.setUnitCellDimensions(None if edge is None else openmm.Vec3(edge, edge, edge) * unit.nanometer)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns, as it should, where the model was not trained
@@ -30,14 +30,16 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--structure", default="dimer:methanol,water,1.0", help="see lorem_openmm.read_structure")
     parser.add_argument("--model", help="model file; default: the one that is shipped, trained in vacuum")
-    parser.add_argument("--edges", type=float, nargs="+", default=[2.0, 4.0, 8.0], help="of the boxes in nm")
+    parser.add_argument("--edges", type=float, nargs="+", default=[2.0, 4.0, 6.0], help="of the boxes in nm")
     options = parser.parse_args()
 
     start = lorem_openmm.read_structure(options.structure)
     print(start.describe())
     potential = MLPotential("lorem", modelPath=options.model)
     vacuum, vacuum_forces, parts = evaluate(potential, start, None)
-    print(f"sum of the scalar latent charges: {parts.charges[:, 0].sum():.3f} e (not neutral, and not the total charge)")
+    print(
+        f"sum of the scalar latent charges: {parts.charges[:, 0].sum():.3f} e (not neutral, and not the total charge)"
+    )
     print("edge in nm   energy less vacuum's in eV   largest difference of a force in eV/Å")
     for edge in options.edges:
         energy, forces, _ = evaluate(potential, start, edge)

@@ -32,7 +32,9 @@ def measure(potential, start, steps, **choices):
 def main():
     """Runs the example."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--structure", default="dimer:acetate,methylammonium,2.0", help="see lorem_openmm.read_structure")
+    parser.add_argument(
+        "--structure", default="dimer:acetate,methylammonium,2.0", help="see lorem_openmm.read_structure"
+    )
     parser.add_argument("--model", help="model file; default: the one that is shipped")
     parser.add_argument("--steps", type=int, default=500, help="timed, of 0.5 fs")
     parser.add_argument("--compile", action="store_true", help="also compiled (molecules of up to 32 atoms; needs g++)")

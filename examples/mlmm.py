@@ -17,7 +17,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--molecule", default=str(MOLECULE), help="PDB of a molecule that amber14 knows")
     parser.add_argument("--model", help="model file; default: the one that is shipped, which was trained in vacuum")
-    parser.add_argument("--boundary", choices=["vacuum", "box"], default="vacuum", help="of the model, as it was trained")
+    parser.add_argument(
+        "--boundary", choices=["vacuum", "box"], default="vacuum", help="of the model, as it was trained"
+    )
     parser.add_argument("--edge", type=float, default=2.4, help="of the cubic box in nm")
     parser.add_argument("--steps", type=int, default=2000, help="of 0.5 fs")
     options = parser.parse_args()
@@ -26,7 +28,9 @@ def main():
     field = app.ForceField("amber14-all.xml", "amber14/tip3p.xml")
     modeller = app.Modeller(start.topology, start.openmm_positions)
     modeller.addSolvent(field, boxSize=openmm.Vec3(*[options.edge] * 3) * unit.nanometer)
-    print(f"{len(start.positions)} atoms of LOREM in {modeller.topology.getNumResidues()} residues of {modeller.topology}")
+    print(
+        f"{len(start.positions)} atoms of LOREM in {modeller.topology.getNumResidues()} residues of {modeller.topology}"
+    )
 
     # Water stays rigid; bonds inside the region of the model get their freedom back (removeConstraints).
     mm_system = field.createSystem(
@@ -56,7 +60,9 @@ def main():
     simulation.context.setVelocitiesToTemperature(300)
     simulation.reporters.append(app.DCDReporter("mlmm.dcd", max(1, options.steps // 50)))
     simulation.reporters.append(
-        app.StateDataReporter("mlmm.csv", max(1, options.steps // 50), step=True, potentialEnergy=True, temperature=True, speed=True)
+        app.StateDataReporter(
+            "mlmm.csv", max(1, options.steps // 50), step=True, potentialEnergy=True, temperature=True, speed=True
+        )
     )
     simulation.step(options.steps)
     state = simulation.context.getState(positions=True)

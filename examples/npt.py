@@ -1,14 +1,14 @@
-"""A periodic box at constant pressure, all of it LOREM, and what the barostat does to molecules.
+"""A periodic box at constant pressure, all of it LOREM, and what the barostat moves.
 
-The barostat scales the box and moves molecules with it. In a pure-ML System no force names bonds, so that every atom is
-a molecule: bonds are stretched with the box, and the barostat can take tiny steps only. With `--molecules`, bonds of zero
-stiffness tell OpenMM which atoms belong together; they add no energy.
+In a pure-ML System no force names bonds, so that every atom is a molecule for the barostat: it stretches bonds with the
+box. With `--molecules`, bonds of zero stiffness tell OpenMM which atoms belong together; they add no energy.
 """
 
 import argparse
 
 import numpy as np
 import openmm
+from ase import Atoms
 from ase.build import molecule
 from openmm import app, unit
 from openmmml import MLPotential
@@ -19,7 +19,7 @@ import lorem_openmm
 def water_box(count, spacing):
     """Writes count^3 waters on a grid, in random orientations, and returns the name of the file."""
     rng = np.random.default_rng(0)
-    atoms = molecule("H2O")[[0] * 0]
+    atoms = Atoms()
     for cell in np.ndindex(count, count, count):
         water = molecule("H2O")
         water.euler_rotate(*rng.uniform(0, 360, 3), center="COM")
@@ -44,7 +44,9 @@ def main():
     """Runs the example."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--structure", help="periodic structure; default: a box of water made here")
-    parser.add_argument("--model", help="model file trained on periodic structures; default: the shipped one, which was not")
+    parser.add_argument(
+        "--model", help="model file trained on periodic structures; default: the shipped one, which was not"
+    )
     parser.add_argument("--count", type=int, default=3, help="waters along each edge of the box made here")
     parser.add_argument("--molecules", action="store_true", help="scale molecules instead of atoms")
     parser.add_argument("--pressure", type=float, default=1.0, help="in bar")
@@ -70,10 +72,12 @@ def main():
     for _ in range(max(1, options.steps // every)):
         simulation.step(every)
         volumes.append(simulation.context.getState().getPeriodicBoxVolume().value_in_unit(unit.angstrom**3))
-    moved = np.abs(np.diff(volumes))
+    moves = np.abs(np.diff(volumes))
+    accepted = moves[moves > 0]
     density = mass / np.mean(volumes[len(volumes) // 2 :]) * 1.66054
     print(f"volume {volumes[0]:.1f} -> {volumes[-1]:.1f} Å^3; density of the second half {density:.3f} g/cm^3")
-    print(f"volume moves accepted: {np.count_nonzero(moved)} of {len(moved)}, mean size {moved.sum() / max(1, np.count_nonzero(moved)):.2f} Å^3")
+    size = accepted.sum() / max(1, len(accepted))
+    print(f"volume moves accepted: {len(accepted)} of {len(moves)}, mean size {size:.2f} Å^3")
     np.savetxt("volume.csv", volumes, header="volume_A3", comments="")
 
 

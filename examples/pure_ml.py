@@ -14,7 +14,9 @@ import lorem_openmm
 def main():
     """Runs the example."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--structure", default="dimer:methanol,water,0.5", help="file, `smiles:...`, `dimer:...`, `sn2:...`")
+    parser.add_argument(
+        "--structure", default="dimer:methanol,water,0.5", help="file, `smiles:...`, `dimer:...`, `sn2:...`"
+    )
     parser.add_argument("--model", help="model file; default: the one that is shipped")
     parser.add_argument("--steps", type=int, default=2000, help="of 0.5 fs")
     parser.add_argument("--temperature", type=float, default=300.0, help="in K")
@@ -43,7 +45,9 @@ def main():
     # Without bonds every atom is a molecule of its own for OpenMM: in a box, wrapping would tear the real ones apart.
     simulation.reporters.append(app.DCDReporter(trajectory, interval, enforcePeriodicBox=False))
     simulation.reporters.append(
-        app.StateDataReporter(str(options.output / "state.csv"), interval, step=True, potentialEnergy=True, temperature=True)
+        app.StateDataReporter(
+            str(options.output / "state.csv"), interval, step=True, potentialEnergy=True, temperature=True
+        )
     )
     simulation.context.setVelocitiesToTemperature(options.temperature)
     simulation.step(options.steps)

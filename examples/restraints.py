@@ -50,7 +50,7 @@ def main():
     system = MLPotential("lorem", modelPath=options.model).createSystem(start.topology)
     add_walls(system, options.reach)
     variable = app.BiasVariable(reaction_coordinate(), -0.2, 0.2, 0.01)
-    metadynamics = app.Metadynamics(system, [variable], 300, biasFactor=8, height=1.5, frequency=50)
+    metadynamics = app.Metadynamics(system, [variable], 300, biasFactor=15, height=3, frequency=50)
     integrator = openmm.LangevinMiddleIntegrator(300, 5 / unit.picosecond, 0.5 * unit.femtosecond)
     simulation = app.Simulation(start.topology, system, integrator)
     simulation.context.setPositions(start.openmm_positions)
@@ -61,13 +61,15 @@ def main():
     for _ in range(max(1, options.steps // 50)):
         metadynamics.step(simulation, 50)
         values.append(metadynamics.getCollectiveVariables(simulation)[0])
-    print(f"coordinate visited: {10 * min(values):.2f} to {10 * max(values):.2f} Å, crossings of 0: {np.count_nonzero(np.diff(np.sign(values)))}")
+    crossings = np.count_nonzero(np.diff(np.sign(values)))
+    print(f"coordinate visited: {10 * min(values):.2f} to {10 * max(values):.2f} Å; crossings of 0: {crossings}")
 
     free_energy = metadynamics.getFreeEnergy().value_in_unit(unit.kilojoule_per_mole)
     free_energy -= free_energy.min()
-    grid = 10 * np.linspace(-0.2, 0.2, len(free_energy))
-    np.savetxt("free_energy.csv", np.stack([grid, free_energy], 1), "%.4f", ",", header="coordinate_A,free_energy_kJ_per_mol", comments="")
-    print(f"free energy so far, 0 to {free_energy.max():.1f} kJ/mol, in free_energy.csv; it means something after many crossings")
+    table = np.stack([10 * np.linspace(-0.2, 0.2, len(free_energy)), free_energy], axis=1)
+    header = "coordinate_A,free_energy_kJ_per_mol"
+    np.savetxt("free_energy.csv", table, "%.4f", ",", header=header, comments="")
+    print(f"free energy so far: up to {free_energy.max():.1f} kJ/mol; trust free_energy.csv after many crossings only")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,9 @@ def main():
     """Runs the example."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("structures", nargs="*", default=DEFAULTS, help="files, `smiles:...`, `sn2:...`, `dimer:...`")
-    parser.add_argument("--seed", type=int, default=0, help="of the conformer of a SMILES and the orientation of a dimer")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the conformer of a SMILES and the orientation of a dimer"
+    )
     options = parser.parse_args()
 
     for number, structure in enumerate(options.structures):
