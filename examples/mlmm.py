@@ -36,16 +36,17 @@ def main():
     mm_system = field.createSystem(
         modeller.topology, nonbondedMethod=app.PME, nonbondedCutoff=0.9 * unit.nanometer, constraints=app.HBonds
     )
+    relaxed = app.Simulation(modeller.topology, mm_system, openmm.VerletIntegrator(0.001))
+    relaxed.context.setPositions(modeller.positions)
+    relaxed.minimizeEnergy(maxIterations=200)  # the force field alone is quick
+
     region = list(range(len(start.positions)))
     potential = MLPotential("lorem", modelPath=options.model, boundary=options.boundary)
     system = potential.createMixedSystem(modeller.topology, mm_system, region, interpolate=True)
     print("constraints:", mm_system.getNumConstraints(), "->", system.getNumConstraints())
-
     integrator = openmm.LangevinMiddleIntegrator(300, 1 / unit.picosecond, 0.5 * unit.femtosecond)
     simulation = app.Simulation(modeller.topology, system, integrator)
-    simulation.context.setPositions(modeller.positions)
-    simulation.context.setParameter("lambda_interpolate", 0.0)  # the force field alone is quick to minimise
-    simulation.minimizeEnergy(maxIterations=200)
+    simulation.context.setPositions(relaxed.context.getState(positions=True).getPositions())
 
     print("lambda, energy in kJ/mol less that of the force field (the zeros of the two differ):")
     energies = {}
@@ -56,7 +57,7 @@ def main():
         print(f"  {value:.1f}  {energies[value] - energies[0.0]:.3f}")
     print(f"middle less mean of the ends: {energies[0.5] - 0.5 * (energies[0.0] + energies[1.0]):.5f} kJ/mol")
 
-    simulation.minimizeEnergy(maxIterations=50)  # at lambda = 1
+    simulation.minimizeEnergy(maxIterations=30)  # lambda is 1 now
     simulation.context.setVelocitiesToTemperature(300)
     simulation.reporters.append(app.DCDReporter("mlmm.dcd", max(1, options.steps // 50)))
     simulation.reporters.append(
