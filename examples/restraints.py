@@ -10,6 +10,7 @@ from openmmml import MLPotential
 import lorem_openmm
 
 X, CARBON, Y = 0, 1, 2  # order of the atoms of `sn2:X,Y,distance`; three hydrogens follow
+RANGE = 0.25  # nm, of the coordinate; the walls must keep it within
 
 
 def add_walls(system, reach):
@@ -42,14 +43,14 @@ def main():
     parser.add_argument("--structure", default="sn2:Cl,Br,2.8", help="X, Y and the C-X distance in Å")
     parser.add_argument("--model", help="model file; default: the one that is shipped")
     parser.add_argument("--steps", type=int, default=20000, help="of 0.5 fs")
-    parser.add_argument("--reach", type=float, default=0.32, help="in nm, where the walls start")
+    parser.add_argument("--reach", type=float, default=0.3, help="in nm, where the walls start")
     options = parser.parse_args()
 
     start = lorem_openmm.read_structure(options.structure)
     print(start.describe())
     system = MLPotential("lorem", modelPath=options.model).createSystem(start.topology)
     add_walls(system, options.reach)
-    variable = app.BiasVariable(reaction_coordinate(), -0.2, 0.2, 0.01)
+    variable = app.BiasVariable(reaction_coordinate(), -RANGE, RANGE, 0.01)
     metadynamics = app.Metadynamics(system, [variable], 300, biasFactor=15, height=3, frequency=50)
     integrator = openmm.LangevinMiddleIntegrator(300, 5 / unit.picosecond, 0.5 * unit.femtosecond)
     simulation = app.Simulation(start.topology, system, integrator)
@@ -66,7 +67,7 @@ def main():
 
     free_energy = metadynamics.getFreeEnergy().value_in_unit(unit.kilojoule_per_mole)
     free_energy -= free_energy.min()
-    table = np.stack([10 * np.linspace(-0.2, 0.2, len(free_energy)), free_energy], axis=1)
+    table = np.stack([10 * np.linspace(-RANGE, RANGE, len(free_energy)), free_energy], axis=1)
     header = "coordinate_A,free_energy_kJ_per_mol"
     np.savetxt("free_energy.csv", table, "%.4f", ",", header=header, comments="")
     print(f"free energy so far: up to {free_energy.max():.1f} kJ/mol; trust free_energy.csv after many crossings only")

@@ -101,7 +101,7 @@ def test_restraints(tmp_path):
     low, high = numbers(line_of(said, "coordinate visited"))[:2]
     assert -2.0 < low < high < 2.0
     table = np.loadtxt(tmp_path / "free_energy.csv", delimiter=",", skiprows=1)
-    assert table[:, 0].min() == pytest.approx(-2.0)
+    assert table[:, 0].min() == pytest.approx(-2.5)
     assert table[:, 1].min() == pytest.approx(0.0)
     assert table[:, 1].max() > 1.0
     deepest = table[table[:, 1].argmin(), 0]
