@@ -1,8 +1,8 @@
 #!/bin/sh
 # Every check that is not a test.
 set -eu
-ruff check lorem_openmm tests benchmarks
-ruff format --check lorem_openmm tests benchmarks
+ruff check lorem_openmm tests benchmarks examples
+ruff format --check lorem_openmm tests benchmarks examples
 mypy
 lint-imports
 snakefmt --check Snakefile workflows

@@ -1,9 +1,10 @@
 """LOREM for OpenMM: train, export and run interatomic potentials with equivariant long-range messages.
 
 ``load(path)`` gives the PyTorch potential, ``LoremCalculator(path)`` the ASE calculator, and
-``openmmml.MLPotential("lorem", modelPath=path)`` the OpenMM potential. Of an OpenMM System,
-``components(system, state)`` gives the parts of LOREM's energy and the latent charges, ``ComponentReporter`` writes
-them during a simulation, and ``serialize(system)`` gives XML, also of a System with a TorchForce.
+``openmmml.MLPotential("lorem", modelPath=path)`` the OpenMM potential; ``read_structure(file_or_text)`` reads
+topology and positions for it. Of an OpenMM System, ``components(system, state)`` gives the parts of LOREM's energy and
+the latent charges, ``ComponentReporter`` writes them during a simulation, and ``serialize(system)`` gives XML, also of
+a System with a TorchForce.
 """
 
 from importlib import import_module
@@ -15,15 +16,17 @@ if TYPE_CHECKING:
     from lorem_openmm.integrations.ase_calculator import LoremCalculator
     from lorem_openmm.integrations.components import ComponentReporter, components
     from lorem_openmm.integrations.serialize import serialize
+    from lorem_openmm.simulate.systems import read_structure
 
 __version__ = version("lorem-openmm")
-__all__ = ["ComponentReporter", "LoremCalculator", "__version__", "components", "load", "serialize"]
+__all__ = ["ComponentReporter", "LoremCalculator", "__version__", "components", "load", "read_structure", "serialize"]
 
 _SOURCES = {
     "load": "lorem_openmm.export",
     "LoremCalculator": "lorem_openmm.integrations.ase_calculator",
     "ComponentReporter": "lorem_openmm.integrations.components",
     "components": "lorem_openmm.integrations.components",
+    "read_structure": "lorem_openmm.simulate.systems",
     "serialize": "lorem_openmm.integrations.serialize",
 }
 

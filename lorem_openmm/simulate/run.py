@@ -37,9 +37,9 @@ def simulate(
     ``state.csv``, ``checkpoint.chk`` and ``summary.json``. A run that was killed continues at its last checkpoint
     without missing or repeated frames; a finished one is returned as it is, or continued if only ``steps`` has grown.
 
-    Built structures (``sn2:``, ``dimer:``) are minimised for a moment, at the distance that was asked for, because
-    their bonds are idealised; so are structures from files, except at constant energy (no friction), where a file is
-    taken as equilibrated. Velocities are drawn at the temperature.
+    Built structures (``sn2:``, ``dimer:``, ``smiles:``) are minimised for a moment, at the distance that was asked
+    for, because their bonds are idealised; so are structures from files, except at constant energy (no friction),
+    where a file is taken as equilibrated. Velocities are drawn at the temperature.
 
     Args:
         simulation: Settings.
@@ -224,6 +224,9 @@ class _Run:
             "frames": len(table),
             "n_atoms": len(self.start.positions),
             "n_molecules": len(self.start.molecules),
+            "total_charge": self.start.total_charge,
+            "total_charge_source": self.start.charge_source,
+            "box_angstrom": None if self.start.box is None else self.start.box.tolist(),
             "degrees_of_freedom": dof,
             "ns_per_day": nanoseconds / self.seconds * 86400 if self.timed_steps else None,
             "temperature_mean": float(np.mean(second_half)),

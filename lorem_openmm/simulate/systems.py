@@ -1,14 +1,16 @@
-"""Starting structures: S_N2 complexes and dimers built from a short text, or structures read from files.
+"""Starting structures: molecules and complexes built from a short text, or structures read from files.
 
-A topology has one residue per molecule and no bonds: bonds are the model's business. A PDB or PDBx file keeps its own
-residues and bonds.
+A topology has one residue per molecule and no bonds: bonds are the model's business. A SMILES brings its bonds, and a
+PDB or PDBx file keeps its own residues and bonds.
 """
 
+import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import ase.cell
 import ase.io
 import numpy as np
 from ase import Atoms
@@ -19,11 +21,16 @@ from lorem_openmm.data.label.dimers import dimer_complex
 from lorem_openmm.data.label.fragments import fragment
 from lorem_openmm.data.label.sn2_path import BONDS, sn2_complex
 from lorem_openmm.errors import ConfigError, DataError, did_you_mean
+from lorem_openmm.simulate.charges import UNKNOWN, TotalCharge, charge_of_atoms, charge_of_info
 from lorem_openmm.simulate.molecules import bonded_groups, join_residues, split
+from lorem_openmm.simulate.smiles import molecules_from_smiles
 from lorem_openmm.units import ANGSTROM_PER_NANOMETER
 
+logger = logging.getLogger(__name__)
+
 FARTHEST = 500.0  # Å, beyond which a file would hold no useful digits
-KINDS = {"sn2": "sn2:Cl,Br,3.2", "dimer": "dimer:acetate,methylammonium,4.0"}
+DENSEST = 1.0  # Å³ per atom; diamond has 5.7
+KINDS = {"sn2": "sn2:Cl,Br,3.2", "dimer": "dimer:acetate,methylammonium,4.0", "smiles": "smiles:CCO"}
 READERS = {".pdb": app.PDBFile, ".cif": app.PDBxFile, ".pdbx": app.PDBxFile, ".mmcif": app.PDBxFile}
 
 
@@ -34,47 +41,106 @@ class Start(NamedTuple):
         topology: OpenMM topology, with box vectors if periodic.
         positions: [n_atoms, 3] Å.
         molecules: indices of the atoms of each molecule.
+        total_charge: in e, as far as the source states it; None: not stated. LOREM takes no charge as input.
+        charge_source: where the charge is from, in words.
     """
 
     topology: app.Topology
     positions: np.ndarray
     molecules: list[list[int]]
+    total_charge: int | None = None
+    charge_source: str = UNKNOWN
+
+    @property
+    def openmm_positions(self) -> unit.Quantity:
+        """The positions as OpenMM's quantity in nm, for ``setPositions`` and ``PDBFile.writeFile``."""
+        return unit.Quantity(self.positions / ANGSTROM_PER_NANOMETER, unit.nanometer)
+
+    @property
+    def box(self) -> np.ndarray | None:
+        """The box vectors [3, 3] in Å, one per row; None in vacuum."""
+        vectors = self.topology.getPeriodicBoxVectors()
+        return None if vectors is None else np.array(vectors.value_in_unit(unit.angstrom))
+
+    def describe(self) -> str:
+        """Returns atoms, molecules, box and charge in one line."""
+        box = "no box (vacuum)"
+        if self.box is not None:
+            lengths, angles = np.split(ase.cell.Cell(self.box).cellpar(), 2)
+            box = f"box {' x '.join(f'{x:.3f}' for x in lengths)} Å"
+            if not np.allclose(angles, 90.0):
+                box += f", angles {', '.join(f'{x:.2f}' for x in angles)} degrees"
+        charge = "unknown" if self.total_charge is None else f"{self.total_charge:+d}" if self.total_charge else "0"
+        counts = f"{len(self.positions)} atoms, molecules: {len(self.molecules)}"
+        return f"{counts}; {box}; total charge {charge} ({self.charge_source})"
+
+
+def read_structure(structure: str | Path, seed: int = 0) -> Start:
+    """Reads a structure file, or builds a structure from a short text: topology, positions, molecules, charge.
+
+    Args:
+        structure: PDB, PDBx/mmCIF or extended XYZ file, ``file@index`` for one of several structures;
+            ``smiles:CCO``, ``sn2:Cl,Br,3.2`` or ``dimer:acetate,methylammonium,4.0``.
+        seed: Conformer of a SMILES, relative orientation of a dimer.
+
+    Raises:
+        ConfigError: If the text is not one of these, or there is no such file.
+        DataError: If the file cannot be read, or what it holds cannot be simulated.
+        InstallationError: If a SMILES is given and RDKit is not installed.
+    """
+    return starting_structure(str(structure), seed)
 
 
 def starting_structure(start: str, seed: int = 0) -> Start:
-    """Builds or reads the structure that ``simulations.*.start`` names.
+    """Builds or reads the structure that ``simulations.*.start`` names; see :func:`read_structure`.
 
-    Built structures are those of the labels: X⁻ behind CH₃Y on the analytic path of the reaction, and relaxed fragments
-    in a random relative orientation.
+    Built complexes are those of the labels: X⁻ behind CH₃Y on the analytic path of the reaction, and relaxed fragments
+    in a random relative orientation. Files are read through OpenMM (PDB and PDBx; the first model) or ASE (all others;
+    the last structure). ``CRYST1`` or ``_cell`` with three lengths of 1 Å means, by convention, that there is no box.
 
     Args:
-        start: ``sn2:X,Y,distance``, ``dimer:first,second,distance``, or a file: PDB and PDBx through OpenMM, anything
-            else through ASE, which reads the last structure, or the one of ``file@index``.
-        seed: Relative orientation of a dimer.
+        start: ``sn2:X,Y,distance``, ``dimer:first,second,distance``, ``smiles:...``, a file, or ``file@index``.
+        seed: Conformer of a SMILES, relative orientation of a dimer.
 
     Raises:
-        ConfigError: If the text is not one of these, a halogen or a fragment is unknown, a distance is out of reach, or
-            the file does not exist.
-        DataError: If the file cannot be read, has atoms without element, or is periodic in some directions only.
+        ConfigError: If the text is not one of these, a halogen or a fragment is unknown, a distance is out of reach, a
+            SMILES cannot be read or built, or the file does not exist.
+        DataError: If the file cannot be read, has atoms without element, is periodic in some directions only, has a box
+            too small for its atoms, or a charge that is not a whole number.
+        InstallationError: If a SMILES is given and RDKit is not installed.
     """
-    kind, colon, rest = start.partition(":")
-    if is_built(start):
-        first, second, distance = _arguments(start, kind, rest)
-        if kind == "sn2":
-            if not {first, second} <= BONDS.keys():
-                raise ConfigError(f"start: X and Y must be halogens out of {', '.join(BONDS)}; received `{start}`")
-            atoms, n_first = sn2_complex(first, second, distance), 1
-        else:
-            atoms, n_first = dimer_complex(first, second, distance, seed), len(fragment(first).numbers)
-        return _from_molecules([atoms[:n_first], atoms[n_first:]])
+    result = _built(start, seed) if is_built(start) else _read(start)
+    logger.info("%s: %s", start, result.describe())
+    return result
+
+
+def _built(start: str, seed: int) -> Start:
+    kind, _, rest = start.partition(":")
+    if kind == "smiles":
+        built = molecules_from_smiles(rest.strip(), seed)
+        source = "formal charges of the SMILES"
+        return Start(built.topology, built.positions, _molecules_of(built.topology), built.total_charge, source)
+    first, second, distance = _arguments(start, kind, rest)
+    if kind == "sn2":
+        if not {first, second} <= BONDS.keys():
+            raise ConfigError(f"start: X and Y must be halogens out of {', '.join(BONDS)}; received `{start}`")
+        atoms = sn2_complex(first, second, distance)
+        return _from_molecules([atoms[:1], atoms[1:]], TotalCharge(-1, "X⁻ + CH₃Y"))
+    a, b = fragment(first), fragment(second)
+    atoms = dimer_complex(first, second, distance, seed)
+    charge = TotalCharge(a.charge + b.charge, "sum of the fragments'")
+    return _from_molecules([atoms[: len(a.numbers)], atoms[len(a.numbers) :]], charge)
+
+
+def _read(start: str) -> Start:
     path, index = file_of(start)
     if not path.is_file():
+        kind, colon, _ = start.partition(":")
         hint = did_you_mean(kind, KINDS) if colon else ""
-        raise ConfigError(
-            f"start: must be `{KINDS['sn2']}`, `{KINDS['dimer']}` or an existing file; received `{start}`.{hint}"
-        )
+        texts = ", ".join(f"`{example}`" for example in KINDS.values())
+        raise ConfigError(f"start: must be {texts} or an existing file; received `{start}`.{hint}")
     if path.suffix.lower() in READERS:
-        return _read_pdb(path)
+        return _read_pdb(path, "0" if path == Path(start) else index)
     return _read_ase(path, index)
 
 
@@ -112,7 +178,7 @@ def _arguments(start: str, kind: str, rest: str) -> tuple[str, str, float]:
 # -- from atoms to topologies --
 
 
-def _from_molecules(molecules: Sequence[Atoms], vectors: np.ndarray | None = None) -> Start:
+def _from_molecules(molecules: Sequence[Atoms], charge: TotalCharge, vectors: np.ndarray | None = None) -> Start:
     topology = app.Topology()
     chain = topology.addChain()
     for atoms in molecules:
@@ -125,34 +191,43 @@ def _from_molecules(molecules: Sequence[Atoms], vectors: np.ndarray | None = Non
     if vectors is not None:
         topology.setPeriodicBoxVectors(reducePeriodicBoxVectors(vectors / ANGSTROM_PER_NANOMETER * unit.nanometer))
     positions = np.concatenate([atoms.positions for atoms in molecules])
-    return Start(topology, positions, _molecules_of(topology))
+    return Start(topology, positions, _molecules_of(topology), *charge)
 
 
-def _read_pdb(path: Path) -> Start:
+def _read_pdb(path: Path, index: str) -> Start:
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             file = READERS[path.suffix.lower()](str(path))
+            charge = charge_of_atoms(file.topology, path)
+            frame = file.getPositions(asNumpy=True, frame=int(index))
+    except DataError:
+        raise
     except Exception as error:  # the parsers raise whatever they stumble over
-        raise DataError(f"{path}: cannot be read as {path.suffix} ({type(error).__name__}: {error!s:.200})") from None
+        model = "" if index == "0" else f"model {index} "
+        raise DataError(
+            f"{path}: {model}cannot be read as {path.suffix} ({type(error).__name__}: {error!s:.200})"
+        ) from None
     if any("duplicate atom" in str(warning.message) for warning in caught):
-        return _read_ase(path, "0")  # OpenMM leaves out atoms of equal names in a residue; some programs write such
+        return _read_ase(path, index)  # OpenMM leaves out atoms of equal names in a residue; some programs write such
     atoms = list(file.topology.atoms())
     unknown = [f"{atom.name} of residue {atom.residue.name}" for atom in atoms if atom.element is None]
     if unknown or not atoms:
         found = f"none for {', '.join(unknown[:3])}" if atoms else "no atoms at all"
         raise DataError(f"{path}: every atom needs an element (columns 77-78 of a PDB file); found {found}")
-    positions = np.array(file.getPositions(asNumpy=True).value_in_unit(unit.angstrom))
+    positions = np.array(frame.value_in_unit(unit.angstrom))
     structure = Atoms([atom.element.atomic_number for atom in atoms], positions=positions)
     vectors = file.topology.getPeriodicBoxVectors()
     if vectors is not None:
         structure.set_cell(np.array(vectors.value_in_unit(unit.angstrom)))
         structure.pbc = True
+    if not _has_box(structure, path):
+        file.topology.setPeriodicBoxVectors(None)
     molecule = bonded_groups(structure)
     for residue in file.topology.residues():
         if len({molecule[atom.index] for atom in residue.atoms()}) > 1:  # as ASE writes: one residue for everything
-            return _from_molecules(split(structure), structure.cell[:] if vectors is not None else None)
-    return Start(file.topology, positions, _molecules_of(file.topology))
+            return _from_molecules(split(structure), charge, structure.cell[:] if structure.pbc.all() else None)
+    return Start(file.topology, positions, _molecules_of(file.topology), *charge)
 
 
 def _read_ase(path: Path, index: str) -> Start:
@@ -169,12 +244,32 @@ def _read_ase(path: Path, index: str) -> Start:
         raise DataError(
             f"{path}: must be periodic in all three directions or in none; received pbc = {atoms.pbc.tolist()}"
         )
-    if not atoms.pbc.all():
-        return _from_molecules(split(atoms))
-    if abs(atoms.cell.volume) < 1e-6:
-        raise DataError(f"{path}: is periodic but its cell has no volume")
+    charge = charge_of_info(atoms.info, path)
+    if not _has_box(atoms, path):
+        return _from_molecules(split(atoms), charge)
     atoms = _upright(atoms)
-    return _from_molecules(split(atoms), atoms.cell[:])
+    return _from_molecules(split(atoms), charge, atoms.cell[:])
+
+
+def _has_box(atoms: Atoms, path: Path) -> bool:
+    """Returns whether there is a box, after taking away one that stands for none."""
+    if not atoms.pbc.all():
+        return False
+    if path.suffix.lower() in READERS and np.allclose(atoms.cell.lengths(), 1.0, atol=1e-3):
+        warnings.warn(
+            f"{path}: its box of 1 x 1 x 1 Å stands for no box (structures that are not crystals), so this is run in "
+            "vacuum. If it is to be periodic, write the box into the file",
+            stacklevel=2,
+        )
+        atoms.set_cell(None)
+        atoms.pbc = False
+        return False
+    if abs(atoms.cell.volume) < DENSEST * len(atoms):
+        raise DataError(
+            f"{path}: a periodic cell must have at least {DENSEST:g} Å^3 per atom; received {len(atoms)} atoms in "
+            f"{abs(atoms.cell.volume):.3g} Å^3 (no volume, or lengths in nm?)"
+        )
+    return True
 
 
 def _upright(atoms: Atoms) -> Atoms:
