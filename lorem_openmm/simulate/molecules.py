@@ -29,7 +29,7 @@ class Sn2Atoms(NamedTuple):
     leaving: int
 
 
-def find_sn2(symbols: Sequence[str], molecules: Iterable[Sequence[int]]) -> Sn2Atoms | None:
+def find_sn2(symbols: Sequence[str], molecules: Iterable[Iterable[int]]) -> Sn2Atoms | None:
     """Returns the reacting atoms of X⁻ + CH₃Y, or None where there is something else.
 
     The molecules that hold carbon or halogens must have exactly one carbon, two halogens, and hydrogens; others, such

@@ -1,0 +1,114 @@
+"""Reading the windows of an umbrella sampling."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import mdtraj
+import numpy as np
+
+from lorem_openmm import config
+from lorem_openmm.analysis import geometry
+from lorem_openmm.analysis.mbar import Samples, independent, inefficiency
+from lorem_openmm.analysis.trajectory import SimulationData, load_simulation
+from lorem_openmm.errors import DataError
+from lorem_openmm.units import ANGSTROM_PER_NANOMETER
+
+DEPENDS_ON = ("bias", "temperature", "timestep_fs", "report_interval")  # settings that all windows' analysis relies on
+
+
+class Window(NamedTuple):
+    """One window after its equilibration.
+
+    Attributes:
+        center: Of the bias, Å.
+        coordinate: [n_frames] Å.
+        inefficiency: Frames in a row that count as one independent sample.
+        lowest: [n_atoms, 3] Å, the frame of lowest energy without the bias.
+        topology: MDTraj's.
+    """
+
+    center: float
+    coordinate: np.ndarray
+    inefficiency: float
+    lowest: np.ndarray
+    topology: mdtraj.Topology
+
+    def samples(self, part: slice | None = None) -> np.ndarray:
+        """Returns independent values [n] in Å, of all frames or a part of them."""
+        values = self.coordinate if part is None else self.coordinate[part]
+        return independent(values, self.inefficiency)
+
+
+def read_windows(umbrella: config.Umbrella, folders: Sequence[Path]) -> list[Window]:
+    """Reads all windows.
+
+    Args:
+        umbrella: Settings.
+        folders: [num_windows], of the windows' simulations.
+
+    Raises:
+        DataError: If a window is missing, not finished, was run with other settings, or has no frames left.
+    """
+    return [_read(umbrella, index, Path(folder)) for index, folder in enumerate(folders)]
+
+
+def join(windows: Sequence[Window], umbrella: config.Umbrella, half: int | None = None) -> Samples:
+    """Returns the independent samples of all windows.
+
+    Args:
+        windows: All of them.
+        umbrella: Settings.
+        half: 0 or 1: only the first or the second half of each window; None: all.
+    """
+    coordinates = []
+    for window in windows:
+        middle = len(window.coordinate) // 2
+        coordinates.append(window.samples([None, slice(middle), slice(middle, None)][0 if half is None else half + 1]))
+    centers = np.array([window.center for window in windows])
+    return Samples(coordinates, centers, umbrella.stiffness, umbrella.temperature)
+
+
+def _read(umbrella: config.Umbrella, index: int, folder: Path) -> Window:
+    data, simulation = load_simulation(folder), umbrella.window(index)
+    if simulation.bias is None or not data.summary:
+        raise DataError(f"{folder}: window {index} must be finished, its summary is missing; run the window again")
+    settings, expected = data.summary["settings"], simulation.model_dump(mode="json")
+    changes = [
+        f"{key}: {settings.get(key)} instead of {expected[key]}"
+        for key in DEPENDS_ON
+        if settings.get(key) != expected[key]
+    ]
+    if changes:
+        raise DataError(f"{folder}: was run with other settings ({'; '.join(changes)}); run window {index} again")
+    kept = data.state["step"].to_numpy() > umbrella.equilibration
+    if not kept.any():
+        raise DataError(
+            f"{folder}: must hold frames after the {umbrella.equilibration} steps of equilibration, its last is of "
+            f"step {data.state['step'].max()}; run window {index} longer"
+        )
+    coordinate = coordinate_of(data, umbrella.coordinate)[kept]
+    bias = 0.5 * umbrella.stiffness * (coordinate - simulation.bias.center) ** 2
+    lowest = int(np.argmin(data.state["potential_energy"].to_numpy()[kept] - bias))
+    positions = ANGSTROM_PER_NANOMETER * data.trajectory.xyz[kept][lowest].astype(float)
+    return Window(simulation.bias.center, coordinate, inefficiency(coordinate), positions, data.trajectory.topology)
+
+
+def coordinate_of(data: SimulationData, coordinate: config.Coordinate) -> np.ndarray:
+    """Returns the coordinate of each frame in Å [n_frames], as the bias sees it.
+
+    Args:
+        data: A simulation.
+        coordinate: Which one.
+
+    Raises:
+        DataError: If the structure does not have it.
+    """
+    if coordinate == "bond_difference":
+        atoms = geometry.find_sn2(data.trajectory.topology)
+        if atoms is None:
+            raise DataError("coordinate: bond_difference needs X- + CH3Y, the trajectory holds something else")
+        return geometry.sn2_coordinates(data.trajectory, atoms)["reaction_coordinate"]
+    if len(data.molecules) < 2:
+        raise DataError(f"coordinate: center_distance needs two molecules, the trajectory holds {len(data.molecules)}")
+    return geometry.center_distance(data.trajectory, *data.molecules[:2])
