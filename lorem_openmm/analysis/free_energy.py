@@ -56,9 +56,7 @@ def free_energy(
     output = Path(output)
     windows = read_windows(umbrella, [Path(folder) for folder in folders])
     radial = umbrella.coordinate == "center_distance"
-    edges = _edges(umbrella)
-    profile = mbar_profile(join(windows, umbrella), edges, radial)
-    halves = [mbar_profile(join(windows, umbrella, half), edges, radial) for half in (0, 1)]
+    profile, halves = _profiles(umbrella, windows, radial)
     static = _static(umbrella, windows, model, device)
 
     points = _points(profile.coordinate, profile.values, radial)
@@ -89,11 +87,22 @@ def free_energy(
     return summary
 
 
-def _edges(umbrella: config.Umbrella) -> np.ndarray:
-    """Returns the edges of bins half as wide as a free coordinate fluctuates in a window: finer shows only noise."""
+def _profiles(
+    umbrella: config.Umbrella, windows: Sequence[Window], radial: bool
+) -> tuple[FreeEnergy, list[FreeEnergy]]:
+    """Returns the profile, with values from all frames and errors from independent ones, and those of both halves."""
     low, high = sorted((umbrella.first, umbrella.last))
-    width = 0.5 * np.sqrt(EV_PER_KELVIN * umbrella.temperature / umbrella.stiffness)
-    return np.linspace(low, high, max(10, int(np.ceil((high - low) / width))) + 1)
+    # Bins as wide as a free coordinate fluctuates in a window.
+    width = np.sqrt(EV_PER_KELVIN * umbrella.temperature / umbrella.stiffness)
+    edges = np.linspace(low, high, max(10, int(np.ceil((high - low) / width))) + 1)
+
+    def profile(coordinates: list[np.ndarray]) -> FreeEnergy:
+        return mbar_profile(join(windows, umbrella, coordinates), edges, radial)
+
+    whole = profile([window.coordinate for window in windows])
+    samples = profile([window.independent() for window in windows])
+    halves = [profile([np.array_split(window.coordinate, 2)[half] for window in windows]) for half in (0, 1)]
+    return whole._replace(errors=samples.errors, counts=samples.counts, overlap=samples.overlap), halves
 
 
 def _static(
@@ -186,11 +195,11 @@ def _describe(
                 "std": float(window.coordinate.std()),
                 "n_frames": len(window.coordinate),
                 "frames_per_sample": window.inefficiency,
-                "n_samples": len(window.samples()),
+                "n_samples": len(window.independent()),
             }
             for window in windows
         ],
-        "n_samples": int(sum(len(window.samples()) for window in windows)),
+        "n_samples": int(sum(len(window.independent()) for window in windows)),
         "smallest_overlap": {"value": smallest, "windows": [where, where + 1]},
         # Where both halves of every window sampled; their mean difference is the zero of the energy.
         "halves_differ_ev": float(np.nanstd(difference)) if np.isfinite(difference).any() else None,
@@ -212,7 +221,7 @@ def _warnings(
             f"windows {first} and {second} overlap by {overlap['value']:.2g}, less than {SMALLEST_OVERLAP}: the "
             "profile between them is not to be trusted; use more windows or a smaller stiffness"
         )
-    few = [k for k, window in enumerate(windows) if len(window.samples()) < FEWEST_SAMPLES]
+    few = [k for k, window in enumerate(windows) if len(window.independent()) < FEWEST_SAMPLES]
     if few:
         found.append(
             f"windows {', '.join(map(str, few))} have fewer than {FEWEST_SAMPLES} independent samples: the errors are "

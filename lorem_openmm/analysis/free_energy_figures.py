@@ -10,6 +10,7 @@ from ase.data import atomic_numbers, covalent_radii
 from ase.data.colors import jmol_colors
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle
+from matplotlib.ticker import MaxNLocator
 
 from lorem_openmm import config
 from lorem_openmm.analysis.windows import Window
@@ -65,7 +66,7 @@ def _title(energies: Mapping[str, Any]) -> str:
     for name, word in (("barrier", "barrier"), ("reaction", "reaction"), ("well_depth", "well depth")):
         if name in energies:
             parts.append(f"{word} {energies[name]['ev']:.3f} ± {energies[name]['error_ev']:.3f} eV")
-    return ", ".join(parts)
+    return ", ".join(parts).replace("-", "−")
 
 
 def _to_kj_per_mol(values: np.ndarray) -> np.ndarray:
@@ -104,7 +105,7 @@ def draw_overlap(stem: Path, overlap: np.ndarray) -> None:
         overlap: [n_windows, n_windows].
     """
     n = len(overlap)
-    size = float(np.clip(0.28 * n + 1.2, 3.4, 7.0))
+    size = float(np.clip(0.2 * n + 1.2, 3.0, 6.0))
     with new_figure(stem, width=size + 0.6, height=size) as (figure, axes):
         panel = axes[0, 0]
         image = panel.imshow(overlap, cmap="Blues", vmin=0.0, vmax=max(0.5, float(overlap.max())))
@@ -112,9 +113,11 @@ def draw_overlap(stem: Path, overlap: np.ndarray) -> None:
             for (i, j), value in np.ndenumerate(overlap):
                 if value >= 0.005:
                     color = "white" if value > 0.35 else INK
-                    panel.text(j, i, f"{value:.2f}"[1:], ha="center", va="center", fontsize=5.5, color=color)
+                    panel.text(j, i, f"{value:.2f}"[1:], ha="center", va="center", fontsize=4.8, color=color)
         label_axes(panel, "window", "window")
         panel.grid(False)
+        for axis in (panel.xaxis, panel.yaxis):
+            axis.set_major_locator(MaxNLocator(integer=True))
         figure.colorbar(image, ax=panel, label="overlap", shrink=0.8)
 
 
@@ -132,7 +135,7 @@ def draw_snapshots(stem: Path, symbols: Sequence[str], snapshots: Mapping[str, t
     spans = [np.ptp(points, axis=0) + 3.0 for points, _ in flat.values()]
     tall = max(span[1] for span in spans)
     wide = max(span[0] for span in spans)
-    with new_figure(stem, 1, len(flat), 2.6 * len(flat), max(1.6, 2.4 * tall / wide + 0.5)) as (_, axes):
+    with new_figure(stem, 1, len(flat), 2.6 * len(flat), 2.6 * tall / wide + 0.6) as (_, axes):
         for panel, (name, (points, depth)) in zip(axes[0], flat.items(), strict=True):
             coordinate, positions = snapshots[name]
             _draw_molecule(panel, symbols, positions, points, depth)
@@ -141,7 +144,8 @@ def draw_snapshots(stem: Path, symbols: Sequence[str], snapshots: Mapping[str, t
             panel.set_ylim(middle[1] - tall / 2, middle[1] + tall / 2)
             panel.set_aspect("equal")
             panel.set_axis_off()
-            panel.set_title(f"{TITLES.get(name, name)}\n{coordinate:.2f} Å", loc="center")
+            text = f"{TITLES.get(name, name)}, {coordinate:.2f} Å".replace("-", "−")
+            panel.set_title(text, loc="center", fontsize=9)
 
 
 def _side_view(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -94,7 +94,7 @@ def mbar_profile(samples: Samples, edges: np.ndarray, radial: bool = False) -> F
     values = np.concatenate(samples.coordinates)
     # The model's own energy is the same in every window and cancels.
     biases = 0.5 * beta * samples.stiffness * (values[None, :] - samples.centers[:, None]) ** 2
-    mbar = _pymbar().MBAR(biases, numbers, initialize="BAR" if len(numbers) > 1 else "zeros")
+    mbar = _pymbar().MBAR(biases, numbers)
     counts, _ = np.histogram(values, edges)
     filled = np.flatnonzero(counts)
     if len(filled) == 0:

@@ -34,10 +34,9 @@ class Window(NamedTuple):
     lowest: np.ndarray
     topology: mdtraj.Topology
 
-    def samples(self, part: slice | None = None) -> np.ndarray:
-        """Returns independent values [n] in Å, of all frames or a part of them."""
-        values = self.coordinate if part is None else self.coordinate[part]
-        return independent(values, self.inefficiency)
+    def independent(self) -> np.ndarray:
+        """Returns the independent values [n_samples] in Å."""
+        return independent(self.coordinate, self.inefficiency)
 
 
 def read_windows(umbrella: config.Umbrella, folders: Sequence[Path]) -> list[Window]:
@@ -53,20 +52,16 @@ def read_windows(umbrella: config.Umbrella, folders: Sequence[Path]) -> list[Win
     return [_read(umbrella, index, Path(folder)) for index, folder in enumerate(folders)]
 
 
-def join(windows: Sequence[Window], umbrella: config.Umbrella, half: int | None = None) -> Samples:
-    """Returns the independent samples of all windows.
+def join(windows: Sequence[Window], umbrella: config.Umbrella, coordinates: Sequence[np.ndarray]) -> Samples:
+    """Returns samples of all windows with their biases.
 
     Args:
         windows: All of them.
         umbrella: Settings.
-        half: 0 or 1: only the first or the second half of each window; None: all.
+        coordinates: What to take of each window, [n_k] Å.
     """
-    coordinates = []
-    for window in windows:
-        middle = len(window.coordinate) // 2
-        coordinates.append(window.samples([None, slice(middle), slice(middle, None)][0 if half is None else half + 1]))
     centers = np.array([window.center for window in windows])
-    return Samples(coordinates, centers, umbrella.stiffness, umbrella.temperature)
+    return Samples(list(coordinates), centers, umbrella.stiffness, umbrella.temperature)
 
 
 def _read(umbrella: config.Umbrella, index: int, folder: Path) -> Window:

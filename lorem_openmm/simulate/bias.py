@@ -22,6 +22,8 @@ PULL_STEP = 0.1  # Å
 PULL_ITERATIONS = 20
 PULL_TOLERANCE = 0.05 * KJ_PER_MOL_PER_EV * ANGSTROM_PER_NANOMETER  # 0.05 eV/Å
 REACHED = 0.5  # Å from the centre, above which it was not reached
+RELAX_ITERATIONS = 500  # of a structure of the static profile
+RELAX_TOLERANCE = PULL_TOLERANCE / 5
 
 
 def coordinate_force(start: Start, coordinate: config.Coordinate) -> openmm.Force:
@@ -137,7 +139,7 @@ def relax_at(
     """
     context.setParameter(CENTER, center / ANGSTROM_PER_NANOMETER)
     context.setParameter(STIFFNESS, stiffness * SPRING)
-    openmm.LocalEnergyMinimizer.minimize(context, PULL_TOLERANCE / 5, 0)
+    openmm.LocalEnergyMinimizer.minimize(context, RELAX_TOLERANCE, RELAX_ITERATIONS)
     context.setParameter(STIFFNESS, 0.0)
     energy = context.getState(energy=True).getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)
     return measure(context, force), energy / KJ_PER_MOL_PER_EV
