@@ -132,7 +132,7 @@ def draw_snapshots(stem: Path, symbols: Sequence[str], snapshots: Mapping[str, t
     if not snapshots:
         return
     flat = {name: _side_view(positions) for name, (_, positions) in snapshots.items()}
-    spans = [np.ptp(points, axis=0) + 3.0 for points, _ in flat.values()]
+    spans = [np.ptp(points, axis=0) + 2.0 for points, _ in flat.values()]
     tall = max(span[1] for span in spans)
     wide = max(span[0] for span in spans)
     with new_figure(stem, 1, len(flat), 2.6 * len(flat), 2.6 * tall / wide + 0.6) as (_, axes):
