@@ -5,8 +5,10 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from lorem_openmm.config.section import Count, Index, Positive, Section
+from lorem_openmm.errors import ConfigError
 
 Coordinate = Literal["bond_difference", "center_distance"]
+FEWEST_FRAMES = 10  # of a window, equilibration left out
 
 
 class Solvent(Section):
@@ -63,6 +65,11 @@ class Bias(Section):
     center: float = Field(description="value of the coordinate in Å at which the potential is zero")
     stiffness: Positive = Field(2.0, description="in eV/Å^2")
 
+    @model_validator(mode="after")
+    def _distance_is_positive(self) -> "Bias":
+        _check_centers(self.coordinate, center=self.center)
+        return self
+
 
 class Simulation(Dynamics):
     """One molecular-dynamics run in OpenMM."""
@@ -84,8 +91,20 @@ class Umbrella(Dynamics):
     def _windows_differ(self) -> "Umbrella":
         if self.first == self.last:
             raise ValueError(f"first and last must differ, received {self.first} for both")
-        if self.equilibration >= self.steps:
-            raise ValueError(f"equilibration must be less than steps, received {self.equilibration} >= {self.steps}")
+        _check_centers(self.coordinate, first=self.first, last=self.last)
+        frames = (self.steps - self.equilibration) // self.report_interval
+        if frames < FEWEST_FRAMES:
+            raise ValueError(
+                f"steps less equilibration must leave at least {FEWEST_FRAMES} frames of {self.report_interval} steps; "
+                f"received {self.steps} and {self.equilibration}, which leave {max(frames, 0)}"
+            )
+        if self.friction_per_ps == 0:
+            raise ValueError("friction_per_ps must be positive: MBAR needs the thermostat's temperature; received 0")
+        if self.restraint > 0:
+            raise ValueError(
+                f"restraint must be 0: the windows hold the molecules, and a wall would be part of the profile; "
+                f"received {self.restraint}"
+            )
         return self
 
     def centers(self) -> list[float]:
@@ -94,8 +113,20 @@ class Umbrella(Dynamics):
         return [self.first + index * step for index in range(self.num_windows)]
 
     def window(self, index: int) -> Simulation:
-        """Returns the simulation of a window; each has its own seed."""
+        """Returns the simulation of a window; each has its own seed.
+
+        Raises:
+            ConfigError: If there is no such window.
+        """
+        if not 0 <= index < self.num_windows:
+            raise ConfigError(f"window: must be from 0 to {self.num_windows - 1} (num_windows); received {index}")
         own = {"coordinate", "first", "last", "num_windows", "stiffness", "equilibration"}
         bias = Bias(coordinate=self.coordinate, center=self.centers()[index], stiffness=self.stiffness)
         values = self.model_dump(exclude=own | {"seed"})
         return Simulation(**values, seed=self.seed + index, bias=bias)
+
+
+def _check_centers(coordinate: Coordinate, **centers: float) -> None:
+    for key, value in centers.items():
+        if coordinate == "center_distance" and value <= 0:
+            raise ValueError(f"{key} must be positive, as a distance is; received {value}")

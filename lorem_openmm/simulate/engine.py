@@ -12,6 +12,7 @@ from openmmml import MLPotential
 
 from lorem_openmm import config
 from lorem_openmm.errors import ConfigError, InstallationError
+from lorem_openmm.simulate.bias import SPRING, add_bias, find_bias, pull
 from lorem_openmm.simulate.systems import Start
 from lorem_openmm.units import ANGSTROM_PER_NANOMETER, KJ_PER_MOL_PER_EV
 
@@ -19,7 +20,6 @@ from lorem_openmm.units import ANGSTROM_PER_NANOMETER, KJ_PER_MOL_PER_EV
 MAX_ITERATIONS = 200
 FORCE_TOLERANCE = 0.05 * KJ_PER_MOL_PER_EV * ANGSTROM_PER_NANOMETER
 HOLD = 10.0  # eV/Å², keeps the distance of two molecules while their geometry is minimised
-SPRING = KJ_PER_MOL_PER_EV * ANGSTROM_PER_NANOMETER**2  # kJ/mol/nm² in 1 eV/Å²
 
 
 class Device(NamedTuple):
@@ -72,9 +72,10 @@ def choose_device(device: str, precision: str) -> Device:
 
 
 def create_system(start: Start, simulation: config.Simulation, model: Path, device: Device) -> openmm.System:
-    """Returns the system with the model's force, and the wall between the two molecules if one is asked for.
+    """Returns the system with the model's force, and the wall and the bias that are asked for.
 
-    E_wall = ½·restraint·max(0, d − restraint_distance)², with d the distance of the two centres of mass.
+    E_wall = ½·restraint·max(0, d − restraint_distance)², with d the distance of the two molecules' centres of mass;
+    the bias: :func:`lorem_openmm.simulate.bias.add_bias`.
 
     Args:
         start: Topology and molecules.
@@ -83,7 +84,7 @@ def create_system(start: Start, simulation: config.Simulation, model: Path, devi
         device: Where the model runs.
 
     Raises:
-        ConfigError: If there is a wall but not exactly two molecules.
+        ConfigError: If there is a wall but not exactly two molecules, or the structure lacks the bias's coordinate.
         ModelFileError: If the model file is missing or damaged.
         UnknownElementError: If the model does not know an element.
     """
@@ -101,6 +102,8 @@ def create_system(start: Start, simulation: config.Simulation, model: Path, devi
             )
         wall = "0.5 * stiffness * step(excess) * excess^2; excess = distance(g1, g2) - reach"
         system.addForce(_between_centers(start, wall, simulation.restraint * SPRING, simulation.restraint_distance))
+    if simulation.bias is not None:
+        add_bias(system, start, simulation.bias)
     return system
 
 
@@ -128,9 +131,10 @@ def degrees_of_freedom(system: openmm.System) -> int:
 
 
 def minimize(system: openmm.System, start: Start, device: Device) -> np.ndarray:
-    """Relaxes the geometry shortly; where there are two molecules, at their distance.
+    """Relaxes the geometry shortly; where there are two molecules, at their distance, or at the centre of the bias.
 
-    Two molecules are held at the distance of their centres because it is what the starting structure was chosen for.
+    Two molecules are held at the distance of their centres because it is what the starting structure was chosen for;
+    with a bias in the system they are pulled to where it holds its coordinate.
 
     Args:
         system: As it will be simulated.
@@ -139,14 +143,20 @@ def minimize(system: openmm.System, start: Start, device: Device) -> np.ndarray:
 
     Returns:
         [n_atoms, 3] positions in Å.
+
+    Raises:
+        ConfigError: If the centre of the bias cannot be reached.
     """
-    held = len(start.molecules) == 2
+    bias = find_bias(system)
+    held = len(start.molecules) == 2 and bias is None
     if held:
         hold = "0.5 * stiffness * (distance(g1, g2) - reach)^2"
         index = system.addForce(_between_centers(start, hold, HOLD * SPRING, _center_distance(start)))
     context = openmm.Context(system, openmm.VerletIntegrator(1e-3), device.platform, device.properties)
     try:
         context.setPositions(start.positions / ANGSTROM_PER_NANOMETER)
+        if bias is not None:
+            pull(context, bias)
         openmm.LocalEnergyMinimizer.minimize(context, FORCE_TOLERANCE, MAX_ITERATIONS)
         return context.getState(positions=True).getPositions(asNumpy=True).value_in_unit(unit.angstrom)
     finally:

@@ -39,7 +39,8 @@ def simulate(
 
     Built structures (``sn2:``, ``dimer:``, ``smiles:``) are minimised for a moment, at the distance that was asked
     for, because their bonds are idealised; so are structures from files, except at constant energy (no friction),
-    where a file is taken as equilibrated. Velocities are drawn at the temperature.
+    where a file is taken as equilibrated. With a bias, any structure is pulled to its centre instead. Velocities are
+    drawn at the temperature.
 
     Args:
         simulation: Settings.
@@ -114,7 +115,8 @@ class _Run:
     def _begin(self) -> app.Simulation:
         self.records.remove()
         positions = self.start.positions
-        if self.simulation.friction_per_ps > 0 or is_built(self.simulation.start):
+        biased = self.simulation.bias is not None
+        if self.simulation.friction_per_ps > 0 or is_built(self.simulation.start) or biased:
             positions = engine.minimize(self.system, self.start, self.device)
         dynamics = engine.create_simulation(self.system, self.start, self.simulation, self.device)
         dynamics.context.setPositions(positions / ANGSTROM_PER_NANOMETER)
