@@ -12,6 +12,7 @@ from openmmml import MLPotential
 
 from lorem_openmm import config
 from lorem_openmm.errors import ConfigError, InstallationError
+from lorem_openmm.simulate.solvate import mixed_system
 from lorem_openmm.simulate.systems import Start
 from lorem_openmm.units import ANGSTROM_PER_NANOMETER, KJ_PER_MOL_PER_EV
 
@@ -36,16 +37,20 @@ class Device(NamedTuple):
     properties: dict[str, str]
 
 
-def choose_device(device: str, precision: str) -> Device:
+def choose_device(device: str, precision: str, solvent: bool = False) -> Device:
     """Chooses the platform that goes with a device.
 
     On the processor this is OpenMM's Reference platform: all the work is in the model, and Reference needs 30 µs per
-    step for the rest where CPU needs 200 µs (6 atoms; still half as much for 5,000 atoms), in double precision.
+    step for the rest where CPU needs 200 µs (6 atoms; still half as much for 5,000 atoms), in double precision. The
+    pairs of a force field are another matter: with water around the molecules it is the CPU platform, which needs
+    milliseconds per step where Reference needs seconds, with its forces summed in one order, so that a run that
+    continues is the run that was not interrupted.
 
     Args:
         device: ``auto`` (CUDA where PyTorch and OpenMM both have it, else the processor), ``cpu``, ``cuda``,
             ``cuda:1``, ...
         precision: ``single`` (the integrator sums in double) or ``double``.
+        solvent: Whether there is water of a force field.
 
     Raises:
         ConfigError: If there is no such device.
@@ -57,6 +62,8 @@ def choose_device(device: str, precision: str) -> Device:
     ]
     if device == "auto":
         device = "cpu" if missing else "cuda"
+    if device == "cpu" and solvent:
+        return Device("cpu", openmm.Platform.getPlatform("CPU"), {"DeterministicForces": "true"})
     if device == "cpu":
         return Device("cpu", openmm.Platform.getPlatform("Reference"), {})
     kind, _, index = device.partition(":")
@@ -74,6 +81,8 @@ def choose_device(device: str, precision: str) -> Device:
 def create_system(start: Start, simulation: config.Simulation, model: Path, device: Device) -> openmm.System:
     """Returns the system with the model's force, and the wall between the two molecules if one is asked for.
 
+    In water, the model's force acts in the molecules and the force field elsewhere.
+
     E_wall = ½·restraint·max(0, d − restraint_distance)², with d the distance of the two centres of mass.
 
     Args:
@@ -87,17 +96,20 @@ def create_system(start: Start, simulation: config.Simulation, model: Path, devi
         ModelFileError: If the model file is missing or damaged.
         UnknownElementError: If the model does not know an element.
     """
-    system = MLPotential("lorem", modelPath=str(model)).createSystem(
-        start.topology,
-        device=device.torch,
-        precision=simulation.precision,
-        implementation=simulation.implementation,
-    )
+    options = {
+        "device": device.torch,
+        "precision": simulation.precision,
+        "implementation": simulation.implementation,
+    }
+    if simulation.solvent is None:
+        system = MLPotential("lorem", modelPath=str(model)).createSystem(start.topology, **options)
+    else:
+        system = mixed_system(start, simulation.solvent, model, **options)
     if simulation.restraint > 0:
-        if len(start.molecules) != 2:
+        if len(start.solute) != 2:
             raise ConfigError(
                 f"restraint: a wall holds exactly two molecules together, `{simulation.start}` has "
-                f"{len(start.molecules)}; set restraint to 0"
+                f"{len(start.solute)}; set restraint to 0"
             )
         wall = "0.5 * stiffness * step(excess) * excess^2; excess = distance(g1, g2) - reach"
         system.addForce(_between_centers(start, wall, simulation.restraint * SPRING, simulation.restraint_distance))
@@ -108,7 +120,7 @@ def _between_centers(start: Start, energy: str, stiffness: float, reach: float) 
     force = openmm.CustomCentroidBondForce(2, energy)
     force.addPerBondParameter("stiffness")  # kJ/mol/nm²
     force.addPerBondParameter("reach")  # nm
-    for members in start.molecules:
+    for members in start.solute:
         force.addGroup(members)  # weights: masses
     force.addBond([0, 1], [stiffness, reach / ANGSTROM_PER_NANOMETER])
     force.setUsesPeriodicBoundaryConditions(start.topology.getPeriodicBoxVectors() is not None)
@@ -122,9 +134,11 @@ def implementation_of(system: openmm.System) -> str:
 
 
 def degrees_of_freedom(system: openmm.System) -> int:
-    """Returns 3 per atom, less 3 if the motion of the centre of mass is removed."""
+    """Returns 3 per particle with mass, less 1 per constraint, less 3 if the centre of mass is held."""
+    massive = [system.getParticleMass(index)._value > 0 for index in range(system.getNumParticles())]
+    constraints = [system.getConstraintParameters(index)[:2] for index in range(system.getNumConstraints())]
     removed = any(isinstance(force, openmm.CMMotionRemover) for force in system.getForces())
-    return 3 * system.getNumParticles() - 3 * removed
+    return 3 * sum(massive) - sum(massive[a] or massive[b] for a, b in constraints) - 3 * removed
 
 
 def minimize(system: openmm.System, start: Start, device: Device) -> np.ndarray:
@@ -140,7 +154,7 @@ def minimize(system: openmm.System, start: Start, device: Device) -> np.ndarray:
     Returns:
         [n_atoms, 3] positions in Å.
     """
-    held = len(start.molecules) == 2
+    held = len(start.solute) == 2
     if held:
         hold = "0.5 * stiffness * (distance(g1, g2) - reach)^2"
         index = system.addForce(_between_centers(start, hold, HOLD * SPRING, _center_distance(start)))
@@ -157,7 +171,7 @@ def minimize(system: openmm.System, start: Start, device: Device) -> np.ndarray:
 
 def _center_distance(start: Start) -> float:
     masses = np.array([atom.element.mass.value_in_unit(unit.dalton) for atom in start.topology.atoms()])
-    a, b = (np.average(start.positions[members], axis=0, weights=masses[members]) for members in start.molecules)
+    a, b = (np.average(start.positions[members], axis=0, weights=masses[members]) for members in start.solute)
     vectors = start.topology.getPeriodicBoxVectors()
     if vectors is None:
         return float(np.linalg.norm(b - a))

@@ -13,13 +13,14 @@ from lorem_openmm import config
 from lorem_openmm.errors import ConfigError, DataError, SimulationError
 from lorem_openmm.files import atomic_path, sha256_of_file
 from lorem_openmm.progress import progress
-from lorem_openmm.simulate import engine
+from lorem_openmm.simulate import engine, solvate
 from lorem_openmm.simulate.energy import nve_drift, read_state
 from lorem_openmm.simulate.records import Records
 from lorem_openmm.simulate.systems import file_of, is_built, starting_structure
 from lorem_openmm.units import ANGSTROM_PER_NANOMETER
 
 CHECKPOINT_SECONDS = 30.0
+ATMOSPHERE = 1.013  # bar, under which water is brought to equilibrium
 SHORTEST_FIT = 10  # lines of energies below which no drift is stated
 
 
@@ -39,7 +40,8 @@ def simulate(
 
     Built structures (``sn2:``, ``dimer:``) are minimised for a moment, at the distance that was asked for, because
     their bonds are idealised; so are structures from files, except at constant energy (no friction), where a file is
-    taken as equilibrated. Velocities are drawn at the temperature.
+    taken as equilibrated. Water around them is always minimised, and then moves for a moment while they are fixed.
+    Velocities are drawn at the temperature.
 
     Args:
         simulation: Settings.
@@ -94,8 +96,10 @@ class _Run:
     ):
         self.simulation, self.records, self.settings = simulation, records, settings
         self.checkpoint_seconds = checkpoint_seconds
-        self.device = engine.choose_device(device, simulation.precision)
+        self.device = engine.choose_device(device, simulation.precision, simulation.solvent is not None)
         self.start = starting_structure(simulation.start, simulation.seed)
+        if simulation.solvent is not None:
+            self.start = solvate.solvate(self.start, simulation.solvent, simulation.seed)
         self.system = engine.create_system(self.start, simulation, model, self.device)
         self.seconds, self.timed_steps = 0.0, 0
 
@@ -113,9 +117,11 @@ class _Run:
 
     def _begin(self) -> app.Simulation:
         self.records.remove()
-        positions = self.start.positions
-        if self.simulation.friction_per_ps > 0 or is_built(self.simulation.start):
+        positions, solvent = self.start.positions, self.simulation.solvent
+        if self.simulation.friction_per_ps > 0 or is_built(self.simulation.start) or solvent:
             positions = engine.minimize(self.system, self.start, self.device)
+        if solvent:
+            positions = self._equilibrate_water(solvent, positions)
         dynamics = engine.create_simulation(self.system, self.start, self.simulation, self.device)
         dynamics.context.setPositions(positions / ANGSTROM_PER_NANOMETER)
         dynamics.context.setVelocitiesToTemperature(
@@ -125,6 +131,15 @@ class _Run:
             app.PDBFile.writeFile(self.start.topology, positions * unit.angstrom, stream, keepIds=True)
         self._save(dynamics)
         return dynamics
+
+    def _equilibrate_water(self, solvent: config.Solvent, positions: np.ndarray) -> np.ndarray:
+        simulation, where = self.simulation, (self.device.platform, self.device.properties)
+        pressure = simulation.pressure_bar or ATMOSPHERE
+        conditions = solvate.Conditions(simulation.temperature, pressure, engine.openmm_seed(simulation.seed))
+        self.start = solvate.equilibrate(self.start, solvent, positions, conditions, where)
+        # The box has shrunk; a run that continues takes it from its checkpoint.
+        self.system.setDefaultPeriodicBoxVectors(*self.start.topology.getPeriodicBoxVectors())
+        return self.start.positions
 
     def _continue(self, before: dict[str, Any]) -> app.Simulation:
         platform = self.device.platform.getName()
@@ -225,6 +240,7 @@ class _Run:
             "n_atoms": len(self.start.positions),
             "n_molecules": len(self.start.molecules),
             "degrees_of_freedom": dof,
+            "solvent": solvate.describe(self.start, simulation.solvent) if simulation.solvent else None,
             "ns_per_day": nanoseconds / self.seconds * 86400 if self.timed_steps else None,
             "temperature_mean": float(np.mean(second_half)),
             "temperature_max": float(table["temperature"].max()),
@@ -239,6 +255,9 @@ def _settings(simulation: config.Simulation, model: Path) -> dict[str, Any]:
     settings["model_sha256"] = sha256_of_file(model) if model.is_file() else None
     file, _ = file_of(simulation.start)
     settings["start_sha256"] = sha256_of_file(file) if file.is_file() else None
+    if simulation.solvent:
+        own = [name for name in simulation.solvent.force_field if Path(name).is_file()]
+        settings["force_field_sha256"] = [sha256_of_file(Path(name)) for name in own]
     return settings
 
 

@@ -34,11 +34,18 @@ class Start(NamedTuple):
         topology: OpenMM topology, with box vectors if periodic.
         positions: [n_atoms, 3] Å.
         molecules: indices of the atoms of each molecule.
+        num_solute: number of molecules, the first ones, that LOREM acts in; None: all, there is no solvent.
     """
 
     topology: app.Topology
     positions: np.ndarray
     molecules: list[list[int]]
+    num_solute: int | None = None
+
+    @property
+    def solute(self) -> list[list[int]]:
+        """Indices of the atoms of each molecule that LOREM acts in."""
+        return self.molecules[: self.num_solute]
 
 
 def starting_structure(start: str, seed: int = 0) -> Start:
@@ -91,7 +98,8 @@ def file_of(start: str) -> tuple[Path, str]:
     return Path(start), "-1"
 
 
-def _molecules_of(topology: app.Topology) -> list[list[int]]:
+def molecules_of(topology: app.Topology) -> list[list[int]]:
+    """Returns the atoms of each molecule of a topology: residues, joined where a bond connects them."""
     residues = [atom.residue.index for atom in topology.atoms()]
     bonds = [(bond[0].residue.index, bond[1].residue.index) for bond in topology.bonds()]
     return [members.tolist() for members in join_residues(residues, bonds)]
@@ -125,7 +133,7 @@ def _from_molecules(molecules: Sequence[Atoms], vectors: np.ndarray | None = Non
     if vectors is not None:
         topology.setPeriodicBoxVectors(reducePeriodicBoxVectors(vectors / ANGSTROM_PER_NANOMETER * unit.nanometer))
     positions = np.concatenate([atoms.positions for atoms in molecules])
-    return Start(topology, positions, _molecules_of(topology))
+    return Start(topology, positions, molecules_of(topology))
 
 
 def _read_pdb(path: Path) -> Start:
@@ -152,7 +160,7 @@ def _read_pdb(path: Path) -> Start:
     for residue in file.topology.residues():
         if len({molecule[atom.index] for atom in residue.atoms()}) > 1:  # as ASE writes: one residue for everything
             return _from_molecules(split(structure), structure.cell[:] if vectors is not None else None)
-    return Start(file.topology, positions, _molecules_of(file.topology))
+    return Start(file.topology, positions, molecules_of(file.topology))
 
 
 def _read_ase(path: Path, index: str) -> Start:
