@@ -1,7 +1,9 @@
 """LOREM for OpenMM: train, export and run interatomic potentials with equivariant long-range messages.
 
 ``load(path)`` gives the PyTorch potential, ``LoremCalculator(path)`` the ASE calculator, and
-``openmmml.MLPotential("lorem", modelPath=path)`` the OpenMM potential.
+``openmmml.MLPotential("lorem", modelPath=path)`` the OpenMM potential. Of an OpenMM System,
+``components(system, state)`` gives the parts of LOREM's energy and the latent charges, ``ComponentReporter`` writes
+them during a simulation, and ``serialize(system)`` gives XML, also of a System with a TorchForce.
 """
 
 from importlib import import_module
@@ -11,11 +13,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lorem_openmm.export import load
     from lorem_openmm.integrations.ase_calculator import LoremCalculator
+    from lorem_openmm.integrations.components import ComponentReporter, components
+    from lorem_openmm.integrations.serialize import serialize
 
 __version__ = version("lorem-openmm")
-__all__ = ["LoremCalculator", "__version__", "load"]
+__all__ = ["ComponentReporter", "LoremCalculator", "__version__", "components", "load", "serialize"]
 
-_SOURCES = {"load": "lorem_openmm.export", "LoremCalculator": "lorem_openmm.integrations.ase_calculator"}
+_SOURCES = {
+    "load": "lorem_openmm.export",
+    "LoremCalculator": "lorem_openmm.integrations.ase_calculator",
+    "ComponentReporter": "lorem_openmm.integrations.components",
+    "components": "lorem_openmm.integrations.components",
+    "serialize": "lorem_openmm.integrations.serialize",
+}
 
 
 def __getattr__(name: str) -> Any:  # PyTorch is imported at the first use, so that --help answers at once

@@ -179,7 +179,7 @@ def info(options: argparse.Namespace) -> None:
             _say(f"{package} {version(package)}")
         except PackageNotFoundError:
             _say(f"{package} not installed")
-    from lorem_openmm.integrations.openmm_force import check_torchforce
+    from lorem_openmm.integrations.torchforce import check_torchforce
 
     try:
         check_torchforce()

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import List
+from typing import List, Optional
 
 import torch
 
@@ -27,8 +27,10 @@ class Dynamics(torch.nn.Module):
         periodic: in all three directions, or in vacuum.
         skin: Å, of the neighbour lists.
         block_size: largest number of rows of a block.
+        tolerance: relative error of the periodic sum's forces; None: the model's own smearing and wavelength.
 
     Raises:
+        ConfigError: If the tolerance is out of reach.
         UnknownElementError: If the model does not know an element.
     """
 
@@ -43,6 +45,7 @@ class Dynamics(torch.nn.Module):
         periodic: bool,
         skin: float = DEFAULT_SKIN,
         block_size: int = BLOCK_SIZE,
+        tolerance: Optional[float] = None,
     ):
         super().__init__()
         keep_freed_memory()
@@ -52,7 +55,7 @@ class Dynamics(torch.nn.Module):
         species, counts = torch.unique(numbers, return_counts=True)
         if len(potential.model.rounds) > 0:
             block_size = len(atomic_numbers)  # messages cross the borders of blocks
-        self.model = InferenceModel(potential.model, species.tolist(), periodic, len(atomic_numbers))
+        self.model = InferenceModel(potential.model, species.tolist(), periodic, len(atomic_numbers), tolerance)
         self.lists = VerletList(counts.tolist(), potential.cutoff, periodic, skin, block_size, weight.dtype)
         self.lists.to(weight.device)
         self.periodic = periodic

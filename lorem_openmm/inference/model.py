@@ -4,10 +4,11 @@ Features and charges come block by block of rows. Then all charges meet in the e
 block by block again.
 """
 
-from typing import List, NamedTuple, Type
+from typing import List, NamedTuple, Optional, Type
 
 import torch
 
+from lorem_openmm.inference.accuracy import ewald_settings
 from lorem_openmm.inference.edge_maps import EdgeMaps
 from lorem_openmm.inference.electrostatics import Electrostatics
 from lorem_openmm.inference.features import BlockFeatures, Features
@@ -73,6 +74,7 @@ class LongRangeMessages(torch.nn.Module):
         max_charge_degree: Lc.
         periodic: in all three directions, or in vacuum.
         product: class of the tensor product.
+        tolerance: of the periodic sum, see :func:`lorem_openmm.inference.accuracy.ewald_settings`.
     """
 
     def __init__(
@@ -82,14 +84,16 @@ class LongRangeMessages(torch.nn.Module):
         max_charge_degree: int,
         periodic: bool,
         product: Type[torch.nn.Module],
+        tolerance: Optional[float],
     ):
         super().__init__()
-        c = module.coulomb
+        smearing, wavelength, mesh_accuracy = ewald_settings(module.coulomb, tolerance)
         self.periodic = periodic
         self.charges = Charges(module, max_degree, max_charge_degree)
         self.messages = PotentialMessages(module, max_degree, max_charge_degree, product)
-        self.real_space = RealSpace(c.cutoff, c.smearing)
-        self.electrostatics = Electrostatics(c.smearing, c.wavelength, periodic, c.max_ewald_atoms, c.mesh_accuracy)
+        self.real_space = RealSpace(module.coulomb.cutoff, smearing)
+        largest = module.coulomb.max_ewald_atoms
+        self.electrostatics = Electrostatics(smearing, wavelength, periodic, largest, mesh_accuracy)
 
     def forward(
         self,
@@ -164,16 +168,21 @@ class InferenceModel(torch.nn.Module):
         species: atomic numbers in the order of the rows.
         periodic: in all three directions, or in vacuum.
         n_atoms: number of atoms.
+        tolerance: of the periodic sum; None: the model's own settings.
     """
 
-    def __init__(self, model: Lorem, species: List[int], periodic: bool, n_atoms: int):
+    def __init__(
+        self, model: Lorem, species: List[int], periodic: bool, n_atoms: int, tolerance: Optional[float] = None
+    ):
         super().__init__()
         h = model.hyperparameters
         product = ReflectionProduct if n_atoms <= FEW_ATOMS else Product
         density = EdgeMaps if not periodic and n_atoms <= ALL_PAIRS_LIMIT else DensityFunctions
         self.features = BlockFeatures(model, species, density, product)
         self.long_range = (
-            LongRangeMessages(model.long_range, int(h["max_degree"]), int(h["max_charge_degree"]), periodic, product)
+            LongRangeMessages(
+                model.long_range, int(h["max_degree"]), int(h["max_charge_degree"]), periodic, product, tolerance
+            )
             if model.long_range
             else None
         )

@@ -26,8 +26,10 @@ from made_systems import (
 
 from lorem_openmm.errors import InstallationError, ModelFileError
 from lorem_openmm.export import save
+from lorem_openmm.integrations.force_settings import ForceSettings
 from lorem_openmm.integrations.model_source import ModelSource
-from lorem_openmm.integrations.openmm_force import PotentialFunction, run_probe
+from lorem_openmm.integrations.openmm_force import PotentialFunction
+from lorem_openmm.integrations.torchforce import run_probe
 
 needs_openmmtorch = pytest.mark.skipif(
     importlib.util.find_spec("openmmtorch") is None, reason="openmmtorch is not installed"
@@ -223,7 +225,7 @@ def test_potentials_in_memory_live_as_long_as_the_force_and_do_not_leave_the_pro
         assert energy == pytest.approx(float(wanted.energy[0]) * KJ_PER_MOL_PER_EV, rel=1e-12)
     potential = small_potential()
     assert ModelSource.find(potential) == ModelSource.find(potential)
-    lost = PotentialFunction(ModelSource("in-memory:elsewhere", ""), [1], False, "double", "cpu", 0.3)
+    lost = PotentialFunction(ForceSettings(ModelSource("in-memory:elsewhere", ""), (1,), False))
     with pytest.raises(ModelFileError, match="potential in memory"):
         pickle.loads(pickle.dumps(lost)).load()  # noqa: S301
 
@@ -294,7 +296,7 @@ def test_cuda_gives_the_energies_and_forces_of_the_cpu(model_file, kind, impleme
 def test_torchforce_works_where_openmm_was_imported_before_pytorch():
     program = (
         "import openmm\n"
-        "from lorem_openmm.integrations.openmm_force import check_torchforce\n"
+        "from lorem_openmm.integrations.torchforce import check_torchforce\n"
         "check_torchforce()\n"
         "print('works')\n"
     )

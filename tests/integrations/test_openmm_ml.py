@@ -14,7 +14,7 @@ from openmmml import MLPotential
 
 from lorem_openmm.errors import ConfigError, InstallationError, ModelFileError, UnknownElementError
 from lorem_openmm.export import PRETRAINED, save
-from lorem_openmm.integrations import openmm_force, openmm_ml
+from lorem_openmm.integrations import force_options, torchforce
 from lorem_openmm.integrations.openmm_ml import LoremPotentialImplFactory
 
 
@@ -157,16 +157,16 @@ def test_auto_warns_about_an_openmmtorch_that_does_not_load(monkeypatch, tmp_pat
     (tmp_path / "openmmtorch.py").write_text("raise ImportError('libOpenMMTorch.so: undefined symbol: _ZN3c10')")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "openmmtorch", raising=False)
-    openmm_force.check_torchforce.cache_clear()
-    openmm_ml._torchforce_works.cache_clear()
+    torchforce.check_torchforce.cache_clear()
+    force_options._torchforce_works.cache_clear()
     with pytest.warns(UserWarning, match=r"undefined symbol.*pip install .*Continuing with PythonForce"):
-        assert not openmm_ml._torchforce_works()
+        assert not force_options._torchforce_works()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert not openmm_ml._torchforce_works()
+        assert not force_options._torchforce_works()
     with pytest.raises(InstallationError, match="undefined symbol"):
-        openmm_force.check_torchforce()
-    openmm_ml._torchforce_works.cache_clear()
+        torchforce.check_torchforce()
+    force_options._torchforce_works.cache_clear()
 
 
 def test_interpolation_through_torchforce_is_refused(model_file):

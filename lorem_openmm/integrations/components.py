@@ -1,0 +1,138 @@
+"""What the model's energy is made of: short-range and long-range parts and latent charges of a state."""
+
+import io
+import pickle
+import xml.etree.ElementTree as ET  # parses only what OpenMM has just written
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import openmm
+from openmm import app, unit
+
+from lorem_openmm.errors import ConfigError
+from lorem_openmm.integrations.force_settings import ForceSettings
+from lorem_openmm.integrations.openmm_force import NAME, PotentialFunction
+from lorem_openmm.integrations.serialize import torch_force
+from lorem_openmm.units import KJ_PER_MOL_PER_EV
+
+
+class Components(NamedTuple):
+    """E = E_short + E_long + E_0, in kJ/mol.
+
+    Attributes:
+        short_range_energy: Σ_i of the atoms' short-range energies.
+        long_range_energy: Σ_i of what the potentials of the charges add.
+        baseline: E_0, the sum of the elements' energies.
+        atomic_energies: [n_atoms] short and long range, without baseline.
+        charges: [n_atoms, n_channels] latent charges in e, the scalar one first; none without long range.
+        atoms: indices of the particles that the model sees.
+    """
+
+    short_range_energy: unit.Quantity
+    long_range_energy: unit.Quantity
+    baseline: unit.Quantity
+    atomic_energies: unit.Quantity
+    charges: np.ndarray
+    atoms: list[int]
+
+
+def components(system: openmm.System, state: openmm.State) -> Components:
+    """Computes the parts of LOREM's energy for a state of a System.
+
+    The model is run once more, with the settings of the System's force, whichever kind it is, also within the
+    interpolated force of a mixed system.
+
+    Args:
+        system: with one force of LOREM.
+        state: with positions, for example ``context.getState(positions=True)``.
+
+    Raises:
+        ConfigError: If the System has no force of LOREM, or several.
+        ModelFileError: If the model file is missing or another one than when the force was made.
+    """
+    found = list(_forces(system.getForces()))
+    if len(found) != 1:
+        raise ConfigError(f"system: must have exactly one force of LOREM, received one with {len(found)}")
+    settings, atoms = found[0]
+    prediction = _function(settings).predict(state, atoms)
+    energies = prediction.atomic_energies.double().cpu().numpy() * KJ_PER_MOL_PER_EV
+    total, long_range = (
+        float(part[0]) * KJ_PER_MOL_PER_EV for part in (prediction.energy, prediction.long_range_energy)
+    )
+    baseline = total - float(energies.sum())
+    energy = unit.kilojoule_per_mole
+    return Components(
+        (total - baseline - long_range) * energy,
+        long_range * energy,
+        baseline * energy,
+        energies * energy,
+        prediction.charges.double().cpu().numpy(),
+        list(range(len(energies))) if atoms is None else atoms,
+    )
+
+
+class ComponentReporter:
+    """Writes the parts of LOREM's energy during a simulation, as comma-separated values in kJ/mol.
+
+    Each line costs one more call of the model.
+
+    Args:
+        file: path, or an open text file.
+        reportInterval: steps between lines.
+    """
+
+    def __init__(self, file: str | Path | io.TextIOBase, reportInterval: int):  # OpenMM's name
+        self._interval = reportInterval
+        self._own = isinstance(file, (str, Path))
+        self._stream: Any = open(file, "w", encoding="utf-8") if isinstance(file, (str, Path)) else file  # noqa: SIM115
+        self._stream.write("step,time_ps,short_range_energy,long_range_energy,baseline\n")
+
+    def describeNextReport(self, simulation: app.Simulation) -> dict[str, Any]:  # noqa: N802 (OpenMM's name)
+        """Tells OpenMM when the next line is due and what it needs."""
+        steps = self._interval - simulation.currentStep % self._interval
+        return {"steps": steps, "periodic": None, "include": ["positions"]}
+
+    def report(self, simulation: app.Simulation, state: openmm.State) -> None:
+        """Writes a line."""
+        parts = components(simulation.system, state)
+        energies = [parts.short_range_energy, parts.long_range_energy, parts.baseline]
+        values = [f"{energy.value_in_unit(unit.kilojoule_per_mole):.10g}" for energy in energies]
+        time = state.getTime().value_in_unit(unit.picosecond)
+        self._stream.write(",".join([str(simulation.currentStep), f"{time:.10g}", *values]) + "\n")
+        self._stream.flush()
+
+    def __del__(self) -> None:
+        if getattr(self, "_own", False):
+            self._stream.close()
+
+
+def _forces(forces: list[openmm.Force]) -> Iterator[tuple[ForceSettings, list[int] | None]]:
+    for force in forces:
+        if isinstance(force, openmm.CustomCVForce):
+            yield from _forces([force.getCollectiveVariable(k) for k in range(force.getNumCollectiveVariables())])
+        elif isinstance(force, openmm.PythonForce) and force.getName() == NAME:
+            yield _settings(force), list(force.getParticles()) or None
+        elif (found := torch_force(force)) is not None:
+            yield found
+
+
+def _settings(force: openmm.PythonForce) -> ForceSettings:
+    function = ET.fromstring(openmm.XmlSerializer.serialize(force)).get("function", "")  # noqa: S314
+    return _Unpickler(io.BytesIO(bytes.fromhex(function))).load().settings
+
+
+class _Unpickler(pickle.Unpickler):
+    """Makes nothing but the function of this package's forces."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) != (PotentialFunction.__module__, PotentialFunction.__name__):
+            raise ConfigError(f"system: the function of its PythonForce is {module}.{name}, not one of this package")
+        return PotentialFunction
+
+
+@lru_cache(maxsize=8)
+def _function(settings: ForceSettings) -> PotentialFunction:
+    return PotentialFunction(settings)

@@ -1,0 +1,185 @@
+"""Options and arguments of ``createSystem`` and ``createMixedSystem``, checked; which kind of force to use."""
+
+import importlib.util
+import warnings
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any, NamedTuple
+
+import openmm
+import torch
+from openmm import app
+
+from lorem_openmm.errors import ConfigError, InstallationError, UnknownElementError, did_you_mean
+from lorem_openmm.inference.accuracy import LARGEST, SMALLEST
+from lorem_openmm.inference.verlet import DEFAULT_SKIN
+from lorem_openmm.integrations.model_source import PRECISIONS
+from lorem_openmm.integrations.torchforce import check_torchforce
+
+IMPLEMENTATIONS = ("auto", "torchforce", "pythonforce")
+# openmm-ml hands the options of its embeddings on to the potential as well.
+EMBEDDING_OPTIONS = ("linkAtomDistances", "mlLongRange")
+
+
+class ForceOptions(NamedTuple):
+    """Options of ``createSystem``, checked; see :class:`lorem_openmm.integrations.openmm_ml.LoremPotentialImpl`."""
+
+    device: str
+    precision: str
+    implementation: str
+    skin: float
+    compile: bool
+    ewaldErrorTolerance: float | None  # noqa: N815 (OpenMM's name)
+
+
+def refuse_unknown(args: Mapping[str, Any], known: Iterable[str], where: str) -> None:
+    """Raises ConfigError if there is an argument that is not known."""
+    known = tuple(known)
+    for name in args:
+        if name not in known:
+            raise ConfigError(
+                f"{name}: unknown argument of {where}.{did_you_mean(name, known)} Known: {', '.join(known)}"
+            )
+
+
+def check_options(args: Mapping[str, Any]) -> ForceOptions:
+    """Fills in defaults and checks every option.
+
+    Args:
+        args: as the user gave them.
+
+    Raises:
+        ConfigError: If an argument is unknown or breaks its rule.
+    """
+    refuse_unknown(args, (*ForceOptions._fields, *EMBEDDING_OPTIONS), "createSystem for the potential 'lorem'")
+    precision = args.get("precision") or "single"
+    implementation = args.get("implementation") or "auto"
+    skin, compiled = args.get("skin", DEFAULT_SKIN), args.get("compile", False)
+    if precision not in PRECISIONS:
+        raise ConfigError(f"precision: must be one of {', '.join(PRECISIONS)}, received {precision!r}")
+    if implementation not in IMPLEMENTATIONS:
+        raise ConfigError(
+            f"implementation: must be one of {', '.join(IMPLEMENTATIONS)}, received {implementation!r}."
+            f"{did_you_mean(str(implementation), IMPLEMENTATIONS)}"
+        )
+    if not isinstance(skin, (int, float)) or not 0 <= skin < float("inf"):
+        raise ConfigError(f"skin: must be a length in Å, zero or more, received {skin!r}")
+    if not isinstance(compiled, bool):
+        raise ConfigError(f"compile: must be True or False, received {compiled!r}")
+    if compiled and implementation == "torchforce":
+        raise ConfigError("compile: must be False for implementation='torchforce', received True; use 'pythonforce'")
+    if compiled:
+        implementation = "pythonforce"
+    tolerance = _check_tolerance(args.get("ewaldErrorTolerance"), precision)
+    return ForceOptions(_check_device(args), precision, implementation, float(skin), compiled, tolerance)
+
+
+def _check_device(args: Mapping[str, Any]) -> str:
+    device = args.get("device") or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = str(torch.device(device))
+    except (RuntimeError, TypeError):
+        raise ConfigError(f"device: must be a PyTorch device such as 'cpu' or 'cuda', received {device!r}") from None
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError(f"device: '{device}' needs a GPU that PyTorch can use, found none; use device='cpu'")
+    return device
+
+
+def _check_tolerance(tolerance: Any, precision: str) -> float | None:
+    if tolerance is None:
+        return None
+    # Finer ones than these would be lost in rounding, or are beyond the mesh.
+    smallest = SMALLEST if precision == "double" else 10.0 * SMALLEST
+    if isinstance(tolerance, bool) or not isinstance(tolerance, (int, float)) or not smallest <= tolerance <= LARGEST:
+        raise ConfigError(
+            f"ewaldErrorTolerance: must be from {smallest:g} to {LARGEST:g} in {precision} precision, or None for the "
+            f"settings the model was trained with; received {tolerance!r}"
+        )
+    return float(tolerance)
+
+
+def check_atoms(atoms: Iterable[int] | None, n_atoms: int) -> list[int] | None:
+    """Returns the indices of the atoms that the model sees, None for all.
+
+    Args:
+        atoms: indices as the user gave them.
+        n_atoms: of the topology.
+
+    Raises:
+        ConfigError: If there are none, or one is out of range or given twice.
+    """
+    if atoms is None:
+        return None
+    indices = [int(index) for index in atoms]
+    if not indices:
+        raise ConfigError("atoms: must name at least one atom, received none")
+    wrong = [index for index in indices if not 0 <= index < n_atoms]
+    if wrong or len(set(indices)) != len(indices):
+        raise ConfigError(
+            f"atoms: must be different indices from 0 to {n_atoms - 1}, "
+            + (f"received {wrong[0]}" if wrong else "received one of them twice")
+        )
+    return indices
+
+
+def atomic_numbers(topology: app.Topology, indices: list[int] | None) -> list[int]:
+    """Returns the atomic numbers of the atoms that the model sees.
+
+    Args:
+        topology: with elements.
+        indices: of the atoms; None: all.
+
+    Raises:
+        UnknownElementError: If an atom has no element.
+    """
+    chosen = list(topology.atoms())
+    if indices is not None:
+        chosen = [chosen[index] for index in indices]
+    without = [atom for atom in chosen if atom.element is None]
+    if without:
+        first = without[0]
+        raise UnknownElementError(
+            f"topology: every atom must have an element, but {len(without)} have none, first {first.name} "
+            f"(index {first.index}, residue {first.residue.name}): virtual sites and Drude particles are not atoms. "
+            "Remove them, for example use a water model without extra sites, or leave them out of `atoms`."
+        )
+    return [atom.element.atomic_number for atom in chosen]
+
+
+def choose_implementation(wanted: str, device: str, system: openmm.System, topology: app.Topology) -> str:
+    """Returns ``torchforce`` or ``pythonforce``.
+
+    Args:
+        wanted: ``auto``, ``torchforce`` or ``pythonforce``.
+        device: where the model runs.
+        system: the force will be added to.
+        topology: of the system.
+
+    Raises:
+        InstallationError: If TorchForce is wanted and does not work.
+    """
+    # openmm-ml interpolates by copying the forces of a scratch system without particles.
+    will_be_copied = system.getNumParticles() < topology.getNumAtoms()
+    if wanted == "torchforce":
+        if will_be_copied:
+            raise InstallationError(
+                "implementation: interpolate=True copies forces, and copying a TorchForce crashes with the present "
+                "openmmtorch; use implementation='pythonforce'"
+            )
+        check_torchforce()
+        return "torchforce"
+    if wanted == "auto" and torch.device(device).type == "cuda" and not will_be_copied and _torchforce_works():
+        return "torchforce"
+    return "pythonforce"
+
+
+@cache
+def _torchforce_works() -> bool:
+    if importlib.util.find_spec("openmmtorch") is None:
+        return False
+    try:
+        check_torchforce()
+    except InstallationError as error:
+        warnings.warn(f"{error} Continuing with PythonForce.", stacklevel=6)
+        return False
+    return True
