@@ -13,9 +13,9 @@ class Solvent(Section):
     """Water around the molecules: inside them LOREM acts, between them and the water, and in it, a force field."""
 
     box_edge: Positive = Field(
-        26.0,
-        description="edge in Å of the cubic box that is filled with water; at least the extent of the molecules plus "
-        "the cutoff, and twice the cutoff",
+        30.0,
+        description="edge in Å of the cubic box that is filled with water; molecules must stay within half of it, so "
+        "two of them need a wall (`restraint`) as well",
     )
     cutoff: Positive = Field(9.0, description="in Å, of Lennard-Jones and of the direct part of PME")
     force_field: Annotated[list[str], Field(min_length=1)] = Field(

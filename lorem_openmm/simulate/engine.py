@@ -1,5 +1,6 @@
 """From a starting structure and a model file to an OpenMM simulation: forces, platform, minimisation."""
 
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,13 +13,15 @@ from openmmml import MLPotential
 
 from lorem_openmm import config
 from lorem_openmm.errors import ConfigError, InstallationError
-from lorem_openmm.simulate.solvate import mixed_system
+from lorem_openmm.simulate.solvate import check_wall, mixed_system
 from lorem_openmm.simulate.systems import Start
 from lorem_openmm.units import ANGSTROM_PER_NANOMETER, KJ_PER_MOL_PER_EV
 
 # Minimisation removes what is wrong with idealised geometries, no more: it stops at forces of 0.05 eV/Å.
 MAX_ITERATIONS = 200
 FORCE_TOLERANCE = 0.05 * KJ_PER_MOL_PER_EV * ANGSTROM_PER_NANOMETER
+MAX_ITERATIONS_IN_WATER = 50  # the rest is done while water is brought to its temperature
+THREADS = "OPENMM_CPU_THREADS"
 HOLD = 10.0  # eV/Å², keeps the distance of two molecules while their geometry is minimised
 SPRING = KJ_PER_MOL_PER_EV * ANGSTROM_PER_NANOMETER**2  # kJ/mol/nm² in 1 eV/Å²
 
@@ -43,8 +46,8 @@ def choose_device(device: str, precision: str, solvent: bool = False) -> Device:
     On the processor this is OpenMM's Reference platform: all the work is in the model, and Reference needs 30 µs per
     step for the rest where CPU needs 200 µs (6 atoms; still half as much for 5,000 atoms), in double precision. The
     pairs of a force field are another matter: with water around the molecules it is the CPU platform, which needs
-    milliseconds per step where Reference needs seconds, with its forces summed in one order, so that a run that
-    continues is the run that was not interrupted.
+    milliseconds per step where Reference needs a second, on one thread: with more, sums and random numbers depend on
+    which thread is first, so that no run can be repeated. ``OPENMM_CPU_THREADS`` asks for more.
 
     Args:
         device: ``auto`` (CUDA where PyTorch and OpenMM both have it, else the processor), ``cpu``, ``cuda``,
@@ -63,7 +66,8 @@ def choose_device(device: str, precision: str, solvent: bool = False) -> Device:
     if device == "auto":
         device = "cpu" if missing else "cuda"
     if device == "cpu" and solvent:
-        return Device("cpu", openmm.Platform.getPlatform("CPU"), {"DeterministicForces": "true"})
+        properties = {"DeterministicForces": "true", "Threads": os.environ.get(THREADS, "1")}
+        return Device("cpu", openmm.Platform.getPlatform("CPU"), properties)
     if device == "cpu":
         return Device("cpu", openmm.Platform.getPlatform("Reference"), {})
     kind, _, index = device.partition(":")
@@ -104,6 +108,7 @@ def create_system(start: Start, simulation: config.Simulation, model: Path, devi
     if simulation.solvent is None:
         system = MLPotential("lorem", modelPath=str(model)).createSystem(start.topology, **options)
     else:
+        check_wall(start, simulation.solvent, simulation.restraint, simulation.restraint_distance)
         system = mixed_system(start, simulation.solvent, model, **options)
     if simulation.restraint > 0:
         if len(start.solute) != 2:
@@ -161,7 +166,8 @@ def minimize(system: openmm.System, start: Start, device: Device) -> np.ndarray:
     context = openmm.Context(system, openmm.VerletIntegrator(1e-3), device.platform, device.properties)
     try:
         context.setPositions(start.positions / ANGSTROM_PER_NANOMETER)
-        openmm.LocalEnergyMinimizer.minimize(context, FORCE_TOLERANCE, MAX_ITERATIONS)
+        iterations = MAX_ITERATIONS if start.num_solute is None else MAX_ITERATIONS_IN_WATER
+        openmm.LocalEnergyMinimizer.minimize(context, FORCE_TOLERANCE, iterations)
         return context.getState(positions=True).getPositions(asNumpy=True).value_in_unit(unit.angstrom)
     finally:
         del context

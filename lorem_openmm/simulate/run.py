@@ -133,10 +133,10 @@ class _Run:
         return dynamics
 
     def _equilibrate_water(self, solvent: config.Solvent, positions: np.ndarray) -> np.ndarray:
-        simulation, where = self.simulation, (self.device.platform, self.device.properties)
+        simulation, device = self.simulation, self.device
         pressure = simulation.pressure_bar or ATMOSPHERE
         conditions = solvate.Conditions(simulation.temperature, pressure, engine.openmm_seed(simulation.seed))
-        self.start = solvate.equilibrate(self.start, solvent, positions, conditions, where)
+        self.start = solvate.equilibrate(self.start, solvent, positions, conditions, device.platform, device.properties)
         # The box has shrunk; a run that continues takes it from its checkpoint.
         self.system.setDefaultPeriodicBoxVectors(*self.start.topology.getPeriodicBoxVectors())
         return self.start.positions

@@ -36,8 +36,9 @@ WATER = "HOH"
 # Water alone: rigid molecules take long steps, and strong friction brings them to their temperature within 0.1 ps.
 WATER_STEP = 0.002  # ps
 WATER_FRICTION = 10.0  # 1/ps
-BAROSTAT_INTERVAL = 5  # steps: a box that is 7 % too thin needs many small moves
+BAROSTAT_INTERVAL = 10  # steps: a box that is 7 % too thin needs many small moves
 SHRINKS = 1.05  # a filled box has gaps at its faces and around the molecules, which pressure closes
+SOFTNESS = 1.0  # Å by which molecules may press into their wall or grow
 CHUNK = 50  # steps between two marks of the progress bar
 
 
@@ -149,6 +150,40 @@ def mixed_system(start: Start, solvent: config.Solvent, model: Path, **options: 
     return system
 
 
+def check_wall(start: Start, solvent: config.Solvent, restraint: float, reach: float) -> None:
+    """Checks that a wall keeps two molecules within half of the box, beyond which nearest images are ambiguous.
+
+    Args:
+        start: From :func:`solvate`.
+        solvent: The same as there.
+        restraint: Stiffness of the wall; 0: none.
+        reach: Å, distance of the centres at which the wall starts.
+
+    Raises:
+        ConfigError: If the molecules can be farther apart.
+    """
+    if len(start.solute) < 2:
+        return
+    if restraint == 0:
+        warnings.warn(
+            "restraint: is 0, so nothing holds the molecules together; the run will stop with an error if they span "
+            "half of the box. Set `restraint` and `restraint_distance`, or take a large box.",
+            stacklevel=3,
+        )
+        return
+    sizes = []
+    for members in start.solute:
+        steps = start.positions[members] - start.positions[members].mean(axis=0)
+        sizes.append(float(np.linalg.norm(steps, axis=1).max()))
+    longest = solvent.box_edge / SHRINKS / 2 - sum(sizes) - SOFTNESS
+    if reach > longest:
+        raise ConfigError(
+            f"restraint_distance: must keep the molecules within half of the box, so be at most {longest:.1f} Å where "
+            f"solvent.box_edge is {solvent.box_edge:g} Å; received {reach:g} Å; take a nearer wall, or a box of at "
+            f"least {solvent.box_edge + 2 * SHRINKS * (reach - longest):.1f} Å"
+        )
+
+
 def total_charge(system: openmm.System) -> float:
     """Returns the sum in e of the charges of a force field's system."""
     force = next(force for force in system.getForces() if isinstance(force, openmm.NonbondedForce))
@@ -157,7 +192,7 @@ def total_charge(system: openmm.System) -> float:
 
 
 def equilibrate(
-    start: Start, solvent: config.Solvent, positions: np.ndarray, conditions: Conditions, platform: Any
+    start: Start, solvent: config.Solvent, positions: np.ndarray, conditions: Conditions, *platform: Any
 ) -> Start:
     """Lets the water move around the fixed molecules, by the force field alone, which costs little.
 
@@ -169,7 +204,7 @@ def equilibrate(
         solvent: The same as there.
         positions: [n_atoms, 3] Å, minimised.
         conditions: Temperature, pressure and seed.
-        platform: OpenMM's platform and its properties.
+        *platform: OpenMM's platform and its properties.
 
     Returns:
         The same molecules with their new positions and box.
@@ -249,12 +284,12 @@ def _check_known(field: app.ForceField, topology: app.Topology, start: Start, so
 
 def _check_box(positions: np.ndarray, solvent: config.Solvent) -> None:
     extent = float(np.ptp(positions, axis=0).max())
-    needed = SHRINKS * max(2 * solvent.cutoff, extent + solvent.cutoff)
+    needed = SHRINKS * max(2 * solvent.cutoff, extent + solvent.cutoff, 2 * extent)
     if solvent.box_edge < needed:
         raise ConfigError(
-            f"solvent.box_edge: must be at least {needed:.1f} Å: twice the cutoff ({solvent.cutoff:g} Å), and the "
-            f"molecules' extent ({extent:.1f} Å) plus the cutoff, and {SHRINKS - 1:.0%} for the box to shrink; "
-            f"received {solvent.box_edge:g} Å; take a larger box, or molecules that are closer together"
+            f"solvent.box_edge: must be at least {needed:.1f} Å: twice the cutoff ({solvent.cutoff:g} Å), the "
+            f"molecules' extent ({extent:.1f} Å) plus the cutoff, and twice the extent, with {SHRINKS - 1:.0%} for the "
+            f"box to shrink; received {solvent.box_edge:g} Å; take a larger box, or molecules that are closer together"
         )
 
 
