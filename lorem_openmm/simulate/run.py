@@ -21,6 +21,7 @@ from lorem_openmm.units import ANGSTROM_PER_NANOMETER
 
 CHECKPOINT_SECONDS = 30.0
 ATMOSPHERE = 1.013  # bar, under which water is brought to equilibrium
+SPAN = "span less than half"  # in what the force says of molecules that are too far apart in their box
 SHORTEST_FIT = 10  # lines of energies below which no drift is stated
 
 
@@ -197,6 +198,12 @@ class _Run:
         try:
             dynamics.step(steps)
         except Exception as error:
+            if SPAN in str(error):
+                raise SimulationError(
+                    f"{self.simulation.start}: between step {begun} and {begun + steps} the molecules came to span "
+                    "half of the box, beyond which nearest images are ambiguous; hold them together with `restraint` "
+                    "and `restraint_distance`, or take a larger `solvent.box_edge`"
+                ) from error
             # Reporters, OpenMM and the model's force each have their own exception for this.
             if not any(word in str(error).lower() for word in ("nan", "infinite", "finite")):
                 raise

@@ -23,7 +23,7 @@ from openmm import app, unit
 from openmmml import MLPotential
 
 from lorem_openmm import config
-from lorem_openmm.errors import ConfigError
+from lorem_openmm.errors import ConfigError, SimulationError
 from lorem_openmm.progress import progress
 from lorem_openmm.simulate.molecules import bonds
 from lorem_openmm.simulate.systems import Start, molecules_of
@@ -208,6 +208,9 @@ def equilibrate(
 
     Returns:
         The same molecules with their new positions and box.
+
+    Raises:
+        SimulationError: If the water becomes unstable.
     """
     steps = round(solvent.equilibration_ps / WATER_STEP)
     if steps == 0:
@@ -227,7 +230,13 @@ def equilibrate(
     context.setVelocitiesToTemperature(conditions.temperature, conditions.seed)
     chunks = [CHUNK] * (steps // CHUNK) + [steps % CHUNK] * (steps % CHUNK > 0)
     for chunk in progress(chunks, len(chunks), "equilibrate water"):
-        integrator.step(chunk)
+        try:
+            integrator.step(chunk)
+        except openmm.OpenMMException as error:
+            raise SimulationError(
+                f"solvent: the water became unstable before the first step ({error!s:.120}); start from molecules that "
+                "are farther apart, or at a lower temperature"
+            ) from error
     state = context.getState(positions=True)
     topology = copy.deepcopy(start.topology)
     topology.setPeriodicBoxVectors(state.getPeriodicBoxVectors())

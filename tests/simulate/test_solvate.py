@@ -1,6 +1,7 @@
 """Molecules in water: the mixed system's energy by hand, charges, refusals, equilibration, runs that continue."""
 
 import ase.io
+import mdtraj
 import numpy as np
 import openmm
 import pytest
@@ -10,7 +11,7 @@ from openmm import app, unit
 
 from lorem_openmm.config import Simulation, Solvent
 from lorem_openmm.data.label.fragments import all_fragments
-from lorem_openmm.errors import ConfigError
+from lorem_openmm.errors import ConfigError, SimulationError
 from lorem_openmm.export import PRETRAINED, load
 from lorem_openmm.simulate import engine, solvate
 from lorem_openmm.simulate.energy import read_state
@@ -185,15 +186,18 @@ def test_water_comes_to_its_density_around_fixed_molecules():
 
 
 def read(folder):
-    lines = (folder / "state.csv").read_text().splitlines()
-    return [line.rsplit(",", 2)[0] for line in lines], (folder / "trajectory.dcd").read_bytes()[276:]
+    trajectory = mdtraj.load_dcd(str(folder / "trajectory.dcd"), top=str(folder / "topology.pdb"))
+    return 10.0 * trajectory.xyz, read_state(folder / "state.csv").drop(columns="speed").to_numpy()
 
 
 def test_a_run_in_water_continues_as_if_it_had_not_stopped(tmp_path):
     summary = simulate(settings(), PRETRAINED, tmp_path / "straight")
     simulate(settings(steps=10), PRETRAINED, tmp_path / "twice")
     assert simulate(settings(), PRETRAINED, tmp_path / "twice")["steps"] == 20
-    assert read(tmp_path / "twice") == read(tmp_path / "straight")
+    # To rounding: the CPU platform makes its neighbour list anew, and sums single-precision numbers in its order.
+    for again, straight in zip(read(tmp_path / "twice"), read(tmp_path / "straight"), strict=True):
+        assert np.array_equal(again[:2], straight[:2])
+        assert again == pytest.approx(straight, rel=1e-6, abs=1e-4)
     assert summary["platform"] == "CPU"
     assert summary["solvent"]["n_solute_atoms"] == 15
     n_waters = summary["solvent"]["n_waters"]
@@ -202,7 +206,7 @@ def test_a_run_in_water_continues_as_if_it_had_not_stopped(tmp_path):
     kelvin = 2.0 * state["kinetic_energy"] / summary["degrees_of_freedom"] / 8.617333262e-5
     assert state["temperature"].to_numpy() == pytest.approx(kelvin.to_numpy(), rel=1e-6)
     assert 200.0 < summary["temperature_mean"] < 400.0
-    assert state["volume"].iloc[0] < 1.9**3  # nm³
+    assert abs(state["volume"] - 1.9**3).min() > 1e-3  # nm³: of the box that came to equilibrium
     topology = app.PDBFile(str(tmp_path / "straight" / "topology.pdb")).topology
     assert [residue.name for residue in topology.residues()][1:3] == ["MOL", "HOH"]
 
@@ -253,3 +257,10 @@ def test_a_box_of_its_own_is_refused(tmp_path):
     structure.write_text('3\nLattice="9 0 0 0 9 0 0 0 9" pbc="T T T"\nO 0 0 0\nH 0.76 0.59 0\nH -0.76 0.59 0\n')
     with pytest.raises(ConfigError, match="received a periodic structure"):
         in_water(str(structure))
+
+
+def test_molecules_that_leave_half_of_the_box_are_explained(tmp_path):
+    solvent = {"box_edge": 19.0, "equilibration_ps": 0.0}
+    far = settings(restraint=0.0, temperature=1e5, steps=400, solvent=solvent)
+    with pytest.warns(UserWarning, match="nothing holds"), pytest.raises(SimulationError, match="span half of the box"):
+        simulate(far, PRETRAINED, tmp_path / "run")
