@@ -14,11 +14,22 @@ FEWEST_FRAMES = 10  # of a window, equilibration left out
 class Solvent(Section):
     """Water around the molecules: inside them LOREM acts, between them and the water, and in it, a force field."""
 
-    box_edge: Positive = Field(26.0, description="edge in Å of the cubic box that is filled with water")
+    box_edge: Positive = Field(
+        30.0,
+        description="edge in Å of the cubic box that is filled with water; molecules must stay within half of it, so "
+        "two of them need a wall (`restraint`) as well",
+    )
+    cutoff: Positive = Field(9.0, description="in Å, of Lennard-Jones and of the direct part of PME")
     force_field: Annotated[list[str], Field(min_length=1)] = Field(
         default=["amber14/tip3p.xml", "fragments"],
-        description="OpenMM force-field files with the water and the molecules' charges and Lennard-Jones parameters; "
-        "`fragments`: those that are shipped for the fragments of the dimers and for S_N2 complexes",
+        description="OpenMM force-field files with water of three sites and the molecules' charges and Lennard-Jones "
+        "parameters; `fragments`: those that are shipped for the fragments of the dimers and for S_N2 complexes",
+    )
+    neutralize: bool = Field(
+        False, description="replace water by Na+ or Cl- until the charges of the force field sum to zero"
+    )
+    equilibration_ps: Annotated[float, Field(ge=0)] = Field(
+        2.0, description="ps in which water alone moves, around fixed molecules, before the first step"
     )
 
 

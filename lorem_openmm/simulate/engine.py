@@ -1,5 +1,6 @@
 """From a starting structure and a model file to an OpenMM simulation: forces, platform, minimisation."""
 
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,12 +14,15 @@ from openmmml import MLPotential
 from lorem_openmm import config
 from lorem_openmm.errors import ConfigError, InstallationError
 from lorem_openmm.simulate.bias import SPRING, add_bias, find_bias, pull
+from lorem_openmm.simulate.solvate import check_wall, mixed_system
 from lorem_openmm.simulate.systems import Start
 from lorem_openmm.units import ANGSTROM_PER_NANOMETER, KJ_PER_MOL_PER_EV
 
 # Minimisation removes what is wrong with idealised geometries, no more: it stops at forces of 0.05 eV/Å.
 MAX_ITERATIONS = 200
 FORCE_TOLERANCE = 0.05 * KJ_PER_MOL_PER_EV * ANGSTROM_PER_NANOMETER
+MAX_ITERATIONS_IN_WATER = 50  # the rest is done while water is brought to its temperature
+THREADS = "OPENMM_CPU_THREADS"
 HOLD = 10.0  # eV/Å², keeps the distance of two molecules while their geometry is minimised
 
 
@@ -36,16 +40,20 @@ class Device(NamedTuple):
     properties: dict[str, str]
 
 
-def choose_device(device: str, precision: str) -> Device:
+def choose_device(device: str, precision: str, solvent: bool = False) -> Device:
     """Chooses the platform that goes with a device.
 
     On the processor this is OpenMM's Reference platform: all the work is in the model, and Reference needs 30 µs per
-    step for the rest where CPU needs 200 µs (6 atoms; still half as much for 5,000 atoms), in double precision.
+    step for the rest where CPU needs 200 µs (6 atoms; still half as much for 5,000 atoms), in double precision. The
+    pairs of a force field are another matter: with water around the molecules it is the CPU platform, which needs
+    milliseconds per step where Reference needs a second, on one thread: with more, sums and random numbers depend on
+    which thread is first, so that no run can be repeated. ``OPENMM_CPU_THREADS`` asks for more.
 
     Args:
         device: ``auto`` (CUDA where PyTorch and OpenMM both have it, else the processor), ``cpu``, ``cuda``,
             ``cuda:1``, ...
         precision: ``single`` (the integrator sums in double) or ``double``.
+        solvent: Whether there is water of a force field.
 
     Raises:
         ConfigError: If there is no such device.
@@ -57,6 +65,9 @@ def choose_device(device: str, precision: str) -> Device:
     ]
     if device == "auto":
         device = "cpu" if missing else "cuda"
+    if device == "cpu" and solvent:
+        properties = {"DeterministicForces": "true", "Threads": os.environ.get(THREADS, "1")}
+        return Device("cpu", openmm.Platform.getPlatform("CPU"), properties)
     if device == "cpu":
         return Device("cpu", openmm.Platform.getPlatform("Reference"), {})
     kind, _, index = device.partition(":")
@@ -74,6 +85,8 @@ def choose_device(device: str, precision: str) -> Device:
 def create_system(start: Start, simulation: config.Simulation, model: Path, device: Device) -> openmm.System:
     """Returns the system with the model's force, and the wall and the bias that are asked for.
 
+    In water, the model's force acts in the molecules and the force field elsewhere.
+
     E_wall = ½·restraint·max(0, d − restraint_distance)², with d the distance of the two molecules' centres of mass;
     the bias: :func:`lorem_openmm.simulate.bias.add_bias`.
 
@@ -88,17 +101,21 @@ def create_system(start: Start, simulation: config.Simulation, model: Path, devi
         ModelFileError: If the model file is missing or damaged.
         UnknownElementError: If the model does not know an element.
     """
-    system = MLPotential("lorem", modelPath=str(model)).createSystem(
-        start.topology,
-        device=device.torch,
-        precision=simulation.precision,
-        implementation=simulation.implementation,
-    )
+    options = {
+        "device": device.torch,
+        "precision": simulation.precision,
+        "implementation": simulation.implementation,
+    }
+    if simulation.solvent is None:
+        system = MLPotential("lorem", modelPath=str(model)).createSystem(start.topology, **options)
+    else:
+        check_wall(start, simulation.solvent, simulation.restraint, simulation.restraint_distance)
+        system = mixed_system(start, simulation.solvent, model, **options)
     if simulation.restraint > 0:
-        if len(start.molecules) != 2:
+        if len(start.solute) != 2:
             raise ConfigError(
                 f"restraint: a wall holds exactly two molecules together, `{simulation.start}` has "
-                f"{len(start.molecules)}; set restraint to 0"
+                f"{len(start.solute)}; set restraint to 0"
             )
         wall = "0.5 * stiffness * step(excess) * excess^2; excess = distance(g1, g2) - reach"
         system.addForce(_between_centers(start, wall, simulation.restraint * SPRING, simulation.restraint_distance))
@@ -111,7 +128,7 @@ def _between_centers(start: Start, energy: str, stiffness: float, reach: float) 
     force = openmm.CustomCentroidBondForce(2, energy)
     force.addPerBondParameter("stiffness")  # kJ/mol/nm²
     force.addPerBondParameter("reach")  # nm
-    for members in start.molecules:
+    for members in start.solute:
         force.addGroup(members)  # weights: masses
     force.addBond([0, 1], [stiffness, reach / ANGSTROM_PER_NANOMETER])
     force.setUsesPeriodicBoundaryConditions(start.topology.getPeriodicBoxVectors() is not None)
@@ -125,9 +142,11 @@ def implementation_of(system: openmm.System) -> str:
 
 
 def degrees_of_freedom(system: openmm.System) -> int:
-    """Returns 3 per atom, less 3 if the motion of the centre of mass is removed."""
+    """Returns 3 per particle with mass, less 1 per constraint, less 3 if the centre of mass is held."""
+    massive = [system.getParticleMass(index)._value > 0 for index in range(system.getNumParticles())]
+    constraints = [system.getConstraintParameters(index)[:2] for index in range(system.getNumConstraints())]
     removed = any(isinstance(force, openmm.CMMotionRemover) for force in system.getForces())
-    return 3 * system.getNumParticles() - 3 * removed
+    return 3 * sum(massive) - sum(massive[a] or massive[b] for a, b in constraints) - 3 * removed
 
 
 def minimize(system: openmm.System, start: Start, device: Device) -> np.ndarray:
@@ -148,7 +167,7 @@ def minimize(system: openmm.System, start: Start, device: Device) -> np.ndarray:
         ConfigError: If the centre of the bias cannot be reached.
     """
     bias = find_bias(system)
-    held = len(start.molecules) == 2 and bias is None
+    held = len(start.solute) == 2 and bias is None
     if held:
         hold = "0.5 * stiffness * (distance(g1, g2) - reach)^2"
         index = system.addForce(_between_centers(start, hold, HOLD * SPRING, _center_distance(start)))
@@ -157,7 +176,8 @@ def minimize(system: openmm.System, start: Start, device: Device) -> np.ndarray:
         context.setPositions(start.positions / ANGSTROM_PER_NANOMETER)
         if bias is not None:
             pull(context, bias)
-        openmm.LocalEnergyMinimizer.minimize(context, FORCE_TOLERANCE, MAX_ITERATIONS)
+        iterations = MAX_ITERATIONS if start.num_solute is None else MAX_ITERATIONS_IN_WATER
+        openmm.LocalEnergyMinimizer.minimize(context, FORCE_TOLERANCE, iterations)
         return context.getState(positions=True).getPositions(asNumpy=True).value_in_unit(unit.angstrom)
     finally:
         del context
@@ -167,7 +187,7 @@ def minimize(system: openmm.System, start: Start, device: Device) -> np.ndarray:
 
 def _center_distance(start: Start) -> float:
     masses = np.array([atom.element.mass.value_in_unit(unit.dalton) for atom in start.topology.atoms()])
-    a, b = (np.average(start.positions[members], axis=0, weights=masses[members]) for members in start.molecules)
+    a, b = (np.average(start.positions[members], axis=0, weights=masses[members]) for members in start.solute)
     vectors = start.topology.getPeriodicBoxVectors()
     if vectors is None:
         return float(np.linalg.norm(b - a))

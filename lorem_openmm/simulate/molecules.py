@@ -64,8 +64,14 @@ def join_residues(residues: Sequence[int], bonds: Iterable[tuple[int, int]]) -> 
 
 def bonded_groups(atoms: Atoms) -> np.ndarray:
     """Returns the number of the molecule of each atom [n_atoms], joined by distances typical of bonds."""
+    return _components(len(atoms), bonds(atoms))
+
+
+def bonds(atoms: Atoms) -> np.ndarray:
+    """Returns the pairs of atoms [n_bonds, 2], each once, at distances typical of bonds."""
     cutoffs = [BOND_FACTOR * covalent_radii[number] for number in atoms.numbers]
-    return _components(len(atoms), np.stack(neighbor_list("ij", atoms, cutoffs), axis=1))
+    pairs = np.stack(neighbor_list("ij", atoms, cutoffs), axis=1)
+    return pairs[pairs[:, 0] < pairs[:, 1]]
 
 
 def split(atoms: Atoms) -> list[Atoms]:

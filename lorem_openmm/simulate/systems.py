@@ -43,6 +43,7 @@ class Start(NamedTuple):
         molecules: indices of the atoms of each molecule.
         total_charge: in e, as far as the source states it; None: not stated. LOREM takes no charge as input.
         charge_source: where the charge is from, in words.
+        num_solute: number of molecules, the first ones, that LOREM acts in; None: all, there is no solvent.
     """
 
     topology: app.Topology
@@ -50,6 +51,12 @@ class Start(NamedTuple):
     molecules: list[list[int]]
     total_charge: int | None = None
     charge_source: str = UNKNOWN
+    num_solute: int | None = None
+
+    @property
+    def solute(self) -> list[list[int]]:
+        """Indices of the atoms of each molecule that LOREM acts in."""
+        return self.molecules[: self.num_solute]
 
     @property
     def openmm_positions(self) -> unit.Quantity:
@@ -119,7 +126,7 @@ def _built(start: str, seed: int) -> Start:
     if kind == "smiles":
         built = molecules_from_smiles(rest.strip(), seed)
         source = "formal charges of the SMILES"
-        return Start(built.topology, built.positions, _molecules_of(built.topology), built.total_charge, source)
+        return Start(built.topology, built.positions, molecules_of(built.topology), built.total_charge, source)
     first, second, distance = _arguments(start, kind, rest)
     if kind == "sn2":
         if not {first, second} <= BONDS.keys():
@@ -157,7 +164,8 @@ def file_of(start: str) -> tuple[Path, str]:
     return Path(start), "-1"
 
 
-def _molecules_of(topology: app.Topology) -> list[list[int]]:
+def molecules_of(topology: app.Topology) -> list[list[int]]:
+    """Returns the atoms of each molecule of a topology: residues, joined where a bond connects them."""
     residues = [atom.residue.index for atom in topology.atoms()]
     bonds = [(bond[0].residue.index, bond[1].residue.index) for bond in topology.bonds()]
     return [members.tolist() for members in join_residues(residues, bonds)]
@@ -191,7 +199,7 @@ def _from_molecules(molecules: Sequence[Atoms], charge: TotalCharge, vectors: np
     if vectors is not None:
         topology.setPeriodicBoxVectors(reducePeriodicBoxVectors(vectors / ANGSTROM_PER_NANOMETER * unit.nanometer))
     positions = np.concatenate([atoms.positions for atoms in molecules])
-    return Start(topology, positions, _molecules_of(topology), *charge)
+    return Start(topology, positions, molecules_of(topology), *charge)
 
 
 def _read_pdb(path: Path, index: str) -> Start:
@@ -227,7 +235,7 @@ def _read_pdb(path: Path, index: str) -> Start:
     for residue in file.topology.residues():
         if len({molecule[atom.index] for atom in residue.atoms()}) > 1:  # as ASE writes: one residue for everything
             return _from_molecules(split(structure), charge, structure.cell[:] if structure.pbc.all() else None)
-    return Start(file.topology, positions, _molecules_of(file.topology), *charge)
+    return Start(file.topology, positions, molecules_of(file.topology), *charge)
 
 
 def _read_ase(path: Path, index: str) -> Start:
