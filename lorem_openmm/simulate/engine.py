@@ -19,6 +19,8 @@ from lorem_openmm.units import ANGSTROM_PER_NANOMETER, KJ_PER_MOL_PER_EV
 MAX_ITERATIONS = 200
 FORCE_TOLERANCE = 0.05 * KJ_PER_MOL_PER_EV * ANGSTROM_PER_NANOMETER
 HOLD = 10.0  # eV/Å², keeps the distance of two molecules while their geometry is minimised
+# Steps between attempts of the barostat, each of which costs about as much as a step.
+BAROSTAT_INTERVAL = 10
 SPRING = KJ_PER_MOL_PER_EV * ANGSTROM_PER_NANOMETER**2  # kJ/mol/nm² in 1 eV/Å²
 
 
@@ -72,7 +74,7 @@ def choose_device(device: str, precision: str) -> Device:
 
 
 def create_system(start: Start, simulation: config.Simulation, model: Path, device: Device) -> openmm.System:
-    """Returns the system with the model's force, and the wall between the two molecules if one is asked for.
+    """Returns the system with the model's force, and the wall and the barostat if they are asked for.
 
     E_wall = ½·restraint·max(0, d − restraint_distance)², with d the distance of the two centres of mass.
 
@@ -83,7 +85,7 @@ def create_system(start: Start, simulation: config.Simulation, model: Path, devi
         device: Where the model runs.
 
     Raises:
-        ConfigError: If there is a wall but not exactly two molecules.
+        ConfigError: If there is a wall but not exactly two molecules, or a pressure but no box.
         ModelFileError: If the model file is missing or damaged.
         UnknownElementError: If the model does not know an element.
     """
@@ -101,7 +103,50 @@ def create_system(start: Start, simulation: config.Simulation, model: Path, devi
             )
         wall = "0.5 * stiffness * step(excess) * excess^2; excess = distance(g1, g2) - reach"
         system.addForce(_between_centers(start, wall, simulation.restraint * SPRING, simulation.restraint_distance))
+    if simulation.pressure_bar is not None:
+        system.addForce(_barostat(start, simulation))
     return system
+
+
+def _barostat(start: Start, simulation: config.Simulation) -> openmm.MonteCarloBarostat:
+    """Returns an isotropic barostat: a random change of volume ΔV, accepted with probability min(1, exp(−ΔW/kT)).
+
+    ΔW = ΔE + p·ΔV − N·kT·ln(1 + ΔV/V)
+
+    N is the number of things whose centres are scaled. OpenMM takes them to be what bonds hold together, and a System
+    of a model alone has no bonds: every atom is scaled by itself, the bonds inside the molecules with it. The ensemble
+    is the same, because N and the moves belong together; but stretching all bonds costs energy, so only small changes
+    are accepted (OpenMM adapts their size), and the volume wanders more slowly than with whole molecules.
+
+    A checkpoint holds the box but neither the barostat's random numbers nor the size of its moves, so a run that was
+    interrupted samples the same ensemble as one that was not, but another trajectory.
+
+    References:
+        Chow, Ferguson, Comput. Phys. Commun. 91, 283 (1995); Åqvist et al., Chem. Phys. Lett. 384, 288 (2004).
+    """
+    if start.topology.getPeriodicBoxVectors() is None:
+        raise ConfigError(
+            f"pressure_bar: a barostat changes the volume of a periodic box, and `{simulation.start}` has none; "
+            "leave pressure_bar out, or start from a periodic structure such as `water:64`"
+        )
+    barostat = openmm.MonteCarloBarostat(
+        simulation.pressure_bar * unit.bar, simulation.temperature * unit.kelvin, BAROSTAT_INTERVAL
+    )
+    barostat.setRandomNumberSeed(openmm_seed(simulation.seed))
+    return barostat
+
+
+def reseed_barostat(system: openmm.System, seed: int, step: int) -> None:
+    """Gives the barostat, if there is one, other random numbers than those it has used up to a step.
+
+    Args:
+        system: Before a Context is made of it.
+        seed: Of the simulation.
+        step: At which the simulation goes on.
+    """
+    for force in system.getForces():
+        if isinstance(force, openmm.MonteCarloBarostat):
+            force.setRandomNumberSeed(int(np.random.default_rng([seed, step]).integers(1, 2**31)))
 
 
 def _between_centers(start: Start, energy: str, stiffness: float, reach: float) -> openmm.CustomCentroidBondForce:

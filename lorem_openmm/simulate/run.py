@@ -39,7 +39,7 @@ def simulate(
 
     Built structures (``sn2:``, ``dimer:``) are minimised for a moment, at the distance that was asked for, because
     their bonds are idealised; so are structures from files, except at constant energy (no friction), where a file is
-    taken as equilibrated. Velocities are drawn at the temperature.
+    taken as equilibrated. ``minimize: false`` takes every structure as it is. Velocities are drawn at the temperature.
 
     Args:
         simulation: Settings.
@@ -114,7 +114,8 @@ class _Run:
     def _begin(self) -> app.Simulation:
         self.records.remove()
         positions = self.start.positions
-        if self.simulation.friction_per_ps > 0 or is_built(self.simulation.start):
+        simulation = self.simulation
+        if simulation.minimize and (simulation.friction_per_ps > 0 or is_built(simulation.start)):
             positions = engine.minimize(self.system, self.start, self.device)
         dynamics = engine.create_simulation(self.system, self.start, self.simulation, self.device)
         dynamics.context.setPositions(positions / ANGSTROM_PER_NANOMETER)
@@ -134,6 +135,7 @@ class _Run:
                 f"{platform} cannot read; choose the device it was begun on, or start anew with --restart"
             )
         checkpoint = self.records.restore()
+        engine.reseed_barostat(self.system, self.simulation.seed, before["step"])
         dynamics = engine.create_simulation(self.system, self.start, self.simulation, self.device)
         try:
             dynamics.context.loadCheckpoint(checkpoint)

@@ -18,12 +18,15 @@ from openmm.app.internal.unitcell import reducePeriodicBoxVectors
 from lorem_openmm.data.label.dimers import dimer_complex
 from lorem_openmm.data.label.fragments import fragment
 from lorem_openmm.data.label.sn2_path import BONDS, sn2_complex
+from lorem_openmm.data.label.water_box import water_boxes
 from lorem_openmm.errors import ConfigError, DataError, did_you_mean
 from lorem_openmm.simulate.molecules import bonded_groups, join_residues, split
 from lorem_openmm.units import ANGSTROM_PER_NANOMETER
 
 FARTHEST = 500.0  # Å, beyond which a file would hold no useful digits
-KINDS = {"sn2": "sn2:Cl,Br,3.2", "dimer": "dimer:acetate,methylammonium,4.0"}
+KINDS = {"sn2": "sn2:Cl,Br,3.2", "dimer": "dimer:acetate,methylammonium,4.0", "water": "water:64"}
+FEWEST_WATERS, MOST_WATERS = 8, 4096
+WATER_DENSITY, WATER_TEMPERATURE = 1.0, 300.0  # g/cm³, K
 READERS = {".pdb": app.PDBFile, ".cif": app.PDBxFile, ".pdbx": app.PDBxFile, ".mmcif": app.PDBxFile}
 
 
@@ -44,13 +47,13 @@ class Start(NamedTuple):
 def starting_structure(start: str, seed: int = 0) -> Start:
     """Builds or reads the structure that ``simulations.*.start`` names.
 
-    Built structures are those of the labels: X⁻ behind CH₃Y on the analytic path of the reaction, and relaxed fragments
-    in a random relative orientation.
+    Built structures are those of the labels: X⁻ behind CH₃Y on the analytic path of the reaction, relaxed fragments in
+    a random relative orientation, and a box of classical liquid water at 1 g/cm³.
 
     Args:
-        start: ``sn2:X,Y,distance``, ``dimer:first,second,distance``, or a file: PDB and PDBx through OpenMM, anything
-            else through ASE, which reads the last structure, or the one of ``file@index``.
-        seed: Relative orientation of a dimer.
+        start: ``sn2:X,Y,distance``, ``dimer:first,second,distance``, ``water:number``, or a file: PDB and PDBx through
+            OpenMM, anything else through ASE, which reads the last structure, or the one of ``file@index``.
+        seed: Relative orientation of a dimer; everything about a box of water.
 
     Raises:
         ConfigError: If the text is not one of these, a halogen or a fragment is unknown, a distance is out of reach, or
@@ -58,6 +61,9 @@ def starting_structure(start: str, seed: int = 0) -> Start:
         DataError: If the file cannot be read, has atoms without element, or is periodic in some directions only.
     """
     kind, colon, rest = start.partition(":")
+    if kind == "water":
+        atoms = next(water_boxes(_number_of_waters(start, rest), WATER_DENSITY, WATER_TEMPERATURE, seed))
+        return _from_molecules(split(atoms), atoms.cell[:])
     if is_built(start):
         first, second, distance = _arguments(start, kind, rest)
         if kind == "sn2":
@@ -95,6 +101,15 @@ def _molecules_of(topology: app.Topology) -> list[list[int]]:
     residues = [atom.residue.index for atom in topology.atoms()]
     bonds = [(bond[0].residue.index, bond[1].residue.index) for bond in topology.bonds()]
     return [members.tolist() for members in join_residues(residues, bonds)]
+
+
+def _number_of_waters(start: str, text: str) -> int:
+    if not text.isdigit() or not FEWEST_WATERS <= int(text) <= MOST_WATERS:
+        raise ConfigError(
+            f"start: must look like `{KINDS['water']}`, with {FEWEST_WATERS} to {MOST_WATERS} molecules; "
+            f"received `{start}`"
+        )
+    return int(text)
 
 
 def _arguments(start: str, kind: str, rest: str) -> tuple[str, str, float]:
