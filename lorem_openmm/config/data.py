@@ -117,10 +117,15 @@ class WaterLabel(Section):
     )
     num_boxes: Count = Field(24, description="number of boxes, each a liquid of its own")
     classical_frames: Index = Field(
-        4, description="frames of each box from a classical simulation (flexible TIP3P), half a picosecond apart"
+        3, description="frames of each box from a classical simulation (flexible TIP3P), half a picosecond apart"
+    )
+    displaced_frames: Index = Field(
+        3,
+        description="frames of each box in which the classical molecules are shifted and turned at random: they keep "
+        "a model that is trained on few structures from inventing bonds at short distances",
     )
     trajectory_frames: Index = Field(
-        6, description="frames of each box from a short Langevin trajectory with the engine, after the classical one"
+        4, description="frames of each box from a short Langevin trajectory with the engine, after the classical one"
     )
     temperature: Positive = Field(350.0, description="temperature in K of both, above that of a simulation")
 

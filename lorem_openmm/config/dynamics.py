@@ -33,8 +33,8 @@ class Dynamics(Section):
     steps: Count = Field(2000, description="number of steps")
     minimize: bool = Field(
         True,
-        description="relax the starting structure for a moment; false: take it as equilibrated, as dynamics at constant "
-        "energy takes a file anyway",
+        description="relax the starting structure for a moment; false: take it as equilibrated, as dynamics at "
+        "constant energy takes a file anyway",
     )
     timestep_fs: Positive = Field(0.5, description="time step in fs")
     temperature: Positive = Field(300.0, description="temperature in K")

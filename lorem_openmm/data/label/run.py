@@ -204,7 +204,7 @@ def _requested(section: Section) -> int:
     if isinstance(section, Sn2Label):
         return section.num_frames + section.num_profile_frames * len(section.reactions)
     if isinstance(section, WaterLabel):
-        return section.num_boxes * (section.classical_frames + section.trajectory_frames)
+        return section.num_boxes * (section.classical_frames + section.displaced_frames + section.trajectory_frames)
     return section.num_dimers * (section.num_separations + section.trajectory_frames)
 
 

@@ -4,6 +4,7 @@ from itertools import islice
 
 import numpy as np
 from ase import Atoms
+from scipy.spatial.transform import Rotation
 
 from lorem_openmm.config import WaterLabel
 from lorem_openmm.data.label.acceptance import Frame, Labelled, Labeller
@@ -14,6 +15,9 @@ from lorem_openmm.errors import ConfigError
 
 STRIDE = 6  # steps of 1 fs between frames of a trajectory
 LONGEST_BOND = 1.4  # Å, beyond which a molecule has fallen apart
+# Standard deviations of the shift in Å and the turn in rad of each molecule, and of the shift in Å of each atom, in
+# displaced frames: molecules pushed into each other, which no simulation visits but a badly trained model.
+MOLECULE_SHIFT, MOLECULE_TURN, ATOM_SHIFT = 0.25, 0.3, 0.03
 
 
 class WaterPlan:
@@ -45,11 +49,14 @@ class WaterPlan:
         return []
 
     def make(self, unit: Unit, labeller: Labeller, rng: np.random.Generator) -> Part:
-        """Does one box: classical frames, then a trajectory of the engine from where they end."""
+        """Does one box: classical frames, the same displaced, and a trajectory of the engine from where they end."""
         section, density = self.section, unit.arguments["density"]
         boxes = water_boxes(section.num_waters, density, section.temperature, int(rng.integers(2**31)))
         *classical, start = islice(boxes, section.classical_frames + 1)
         kept = [labeller.label(_describe(atoms, "classical")) for atoms in classical]
+        for index in range(section.displaced_frames):
+            atoms = _displaced([*classical, start][index % (len(classical) + 1)], rng)
+            kept.append(labeller.label(_describe(atoms, "displaced")))
         kept += self._trajectory(labeller, rng, start)
         provenance = {"kind": "water", "box_id": unit.arguments["box_id"], "density": density}
         return Part(labeller.finish((item for item in kept if item is not None), provenance), {})
@@ -71,6 +78,19 @@ def _describe(atoms: Atoms, source: str) -> Frame:
     described = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=True)
     described.info = {"source": source}
     return Frame(described, 0)
+
+
+def _displaced(atoms: Atoms, rng: np.random.Generator) -> Atoms:
+    """Shifts and turns every molecule by itself, and shifts its atoms a little."""
+    molecules = atoms.positions.reshape(-1, 3, 3)  # O, H, H
+    turns = Rotation.from_rotvec(MOLECULE_TURN * rng.standard_normal((len(molecules), 3)))
+    centers = molecules[:, :1]
+    moved = centers + np.einsum("mij,maj->mai", turns.as_matrix(), molecules - centers)
+    moved += MOLECULE_SHIFT * rng.standard_normal((len(molecules), 1, 3))
+    moved += ATOM_SHIFT * rng.standard_normal(moved.shape)
+    displaced = atoms.copy()
+    displaced.positions = moved.reshape(-1, 3)
+    return displaced
 
 
 def _molecules_are_whole(atoms: Atoms) -> bool:
