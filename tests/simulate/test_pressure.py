@@ -36,7 +36,7 @@ def read(folder):
 def test_an_ideal_gas_has_its_volume():
     # ⟨V⟩ = (N + 1) kT / p, with a standard deviation of √(N + 1) kT / p.
     start = starting_structure("water:8", 1)
-    n_atoms, kt_over_p = len(start.positions), 1.380649e-23 * 300.0 / 1e8  # m³ at 1000 bar
+    n_atoms, kt_over_p = len(start.positions), 1.380649e-23 * 300.0 / 1e8 * 1e27  # nm³ at 1000 bar
     system = openmm.System()
     for _ in range(n_atoms):
         system.addParticle(18.0)
@@ -54,7 +54,7 @@ def test_an_ideal_gas_has_its_volume():
     volumes = []
     for _ in range(2000):
         dynamics.step(20)
-        volumes.append(dynamics.context.getState().getPeriodicBoxVolume().value_in_unit(unit.meter**3))
+        volumes.append(dynamics.context.getState().getPeriodicBoxVolume().value_in_unit(unit.nanometer**3))
     assert np.mean(volumes) == pytest.approx((n_atoms + 1) * kt_over_p, rel=0.05)
     assert np.std(volumes) == pytest.approx(np.sqrt(n_atoms + 1) * kt_over_p, rel=0.2)
 
@@ -71,7 +71,7 @@ def test_the_box_changes_and_every_file_says_so(tmp_path, model_file):
     assert read(tmp_path / "fixed")[1]["volume"].nunique() == 1
 
 
-def test_a_pause_keeps_the_box_and_draws_new_moves(tmp_path, model_file):
+def test_a_pause_keeps_the_box(tmp_path, model_file):
     simulate(settings(steps=50), model_file, tmp_path / "paused")
     before, _ = read(tmp_path / "paused")
     simulate(settings(steps=100), model_file, tmp_path / "paused")
@@ -84,7 +84,6 @@ def test_a_pause_keeps_the_box_and_draws_new_moves(tmp_path, model_file):
     assert abs(volumes[4] / 0.6208**3 - 1.0) > 1e-3
     steps = np.diff(np.log(volumes))
     assert abs(steps[4]) < 0.05
-    assert np.abs(steps[5:] - steps[:4]).max() > 1e-6  # not the random numbers of the beginning again
 
 
 def test_other_random_numbers_after_each_pause():
