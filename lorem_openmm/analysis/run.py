@@ -1,24 +1,20 @@
 """Analysis of one simulation: tables, figures and a summary."""
 
-from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Any
 
-import mdtraj
-import numpy as np
 import pandas as pd
 
 from lorem_openmm.analysis import figures, geometry
-from lorem_openmm.analysis.trajectory import WATER, SimulationData, load_simulation
+from lorem_openmm.analysis.liquid import analyze_liquid, write_csv
+from lorem_openmm.analysis.solvation import analyze_solvation
+from lorem_openmm.analysis.trajectory import SimulationData, load_simulation
 from lorem_openmm.errors import ConfigError
-from lorem_openmm.files import atomic_path, write_json
+from lorem_openmm.files import write_json
 from lorem_openmm.simulate.energy import EnergyConservation, nve_drift
-from lorem_openmm.units import ANGSTROM_PER_NANOMETER
 
 CONTACT_DISTANCE = 4.5  # Å
 SHORTEST_FIT = 10  # frames below which no drift is stated
-BIN_WIDTH = 0.05  # Å, of radial distribution functions
-SOLVATION_BIN_WIDTH = 0.1  # Å, around single molecules, which have fewer pairs
 
 
 def analyze(
@@ -28,9 +24,9 @@ def analyze(
 
     Always written: ``energies.csv``, ``energies.png/svg`` and ``summary.json``. Further, for X⁻ + CH₃Y
     ``reaction.png/svg`` (reaction coordinate, distances, angle of attack); for two other molecules
-    ``molecules.png/svg`` (distance, contacts, orientation); for both ``geometry.csv``, also where they are in water,
-    then with ``solvation.csv`` and ``solvation.png/svg`` (radial distributions of the water around them); for periodic
-    structures of more molecules ``radial.csv`` and ``radial.png/svg``.
+    ``molecules.png/svg`` (distance, contacts, orientation); for both ``geometry.csv``; in water what
+    :func:`lorem_openmm.analysis.solvation.analyze_solvation` writes; for periodic structures of more molecules what
+    :func:`lorem_openmm.analysis.liquid.analyze_liquid` writes.
 
     Args:
         simulation_folder: As :func:`lorem_openmm.simulate.run.simulate` writes it.
@@ -48,7 +44,7 @@ def analyze(
     conservation = _conservation(data)
     settings = data.summary.get("settings", {})
     thermostat = settings["temperature"] if settings.get("friction_per_ps", 0) > 0 else None
-    _write_csv(output / "energies.csv", data.state.drop(columns="speed", errors="ignore"))
+    write_csv(output / "energies.csv", data.state.drop(columns="speed", errors="ignore"))
     figures.draw_energies(output / "energies", data.state, thermostat, conservation)
 
     summary: dict[str, Any] = {
@@ -61,88 +57,21 @@ def analyze(
         "temperature": _statistics(data.state["temperature"]),
     }
     table = pd.DataFrame({"time": data.trajectory.time})
-    sn2 = geometry.find_sn2(data.trajectory.topology.subset(np.concatenate(data.solute)))
+    sn2 = geometry.find_sn2(data.trajectory.topology)
     if sn2 is not None:
         summary |= _analyze_reaction(data, sn2, table, output)
     if data.num_solute == 2:
         _analyze_molecules(data, contact_distance, table, output)
         summary["contact_distance"] = contact_distance
     if len(table.columns) > 1:
-        _write_csv(output / "geometry.csv", table)
+        write_csv(output / "geometry.csv", table)
         summary["geometry"] = {name: _statistics(table[name]) for name in table.columns.drop("time")}
     if data.num_solute < len(data.molecules):
-        if data.trajectory.unitcell_vectors is not None:
-            solvation = water_distributions(data)
-            _write_csv(output / "solvation.csv", solvation)
-            figures.draw_radial_distributions(output / "solvation", solvation)
+        analyze_solvation(data, output)
     elif data.trajectory.unitcell_vectors is not None and len(data.molecules) > 2:
-        radial = radial_distributions(data.trajectory)
-        _write_csv(output / "radial.csv", radial)
-        figures.draw_radial_distributions(output / "radial", radial)
+        summary["liquid"] = analyze_liquid(data, output)
     write_json(output / "summary.json", summary)
     return summary
-
-
-def radial_distributions(trajectory: mdtraj.Trajectory) -> pd.DataFrame:
-    """g(r) of each pair of elements, up to half the box; hydrogens only where there is nothing else.
-
-    Args:
-        trajectory: Periodic, [n_frames].
-
-    Returns:
-        ``distance`` in Å and one column per pair, for example ``O–O``.
-    """
-    symbols = _symbols(trajectory.topology)
-    elements = sorted(set(symbols) - {"H"}) or ["H"]
-    groups = {
-        f"{first}–{second}": (np.flatnonzero(symbols == first), np.flatnonzero(symbols == second))
-        for first, second in combinations_with_replacement(elements, 2)
-    }
-    return _distributions(trajectory, groups, BIN_WIDTH)
-
-
-def water_distributions(data: SimulationData) -> pd.DataFrame:
-    """g(r) of water's oxygen around the heavy atoms of each molecule in it, carbon only where there is nothing else.
-
-    Args:
-        data: A periodic simulation with water around the molecules.
-
-    Returns:
-        ``distance`` in Å and one column per element of each molecule, for example ``N of molecule 2``.
-    """
-    topology = data.trajectory.topology
-    symbols = _symbols(topology)
-    names = np.array([atom.residue.name for atom in topology.atoms])
-    oxygens = np.flatnonzero((symbols == "O") & (names == WATER))
-    oxygens = oxygens[oxygens > max(members.max() for members in data.solute)]
-    groups = {}
-    for number, members in enumerate(data.solute, 1):
-        found = set(symbols[members])
-        for element in sorted(found - {"H", "C"}) or sorted(found & {"C"}) or sorted(found):
-            groups[f"{element} of molecule {number}"] = (members[symbols[members] == element], oxygens)
-    return _distributions(data.trajectory, groups, SOLVATION_BIN_WIDTH)
-
-
-def _symbols(topology: mdtraj.Topology) -> np.ndarray:
-    return np.array([atom.element.symbol for atom in topology.atoms])
-
-
-def _distributions(
-    trajectory: mdtraj.Trajectory, groups: dict[str, tuple[np.ndarray, np.ndarray]], width: float
-) -> pd.DataFrame:
-    heights = 1.0 / np.linalg.norm(np.linalg.inv(trajectory.unitcell_vectors), axis=1)
-    reach = (0.0, float(heights.min() / 2))
-    columns: dict[str, np.ndarray] = {}
-    for name, (first, second) in groups.items():
-        pairs = trajectory.topology.select_pairs(first, second)
-        if len(pairs) == 0:
-            continue
-        distances, values = mdtraj.compute_rdf(
-            trajectory, pairs, r_range=reach, bin_width=width / ANGSTROM_PER_NANOMETER
-        )
-        columns.setdefault("distance", ANGSTROM_PER_NANOMETER * distances)
-        columns[name] = values
-    return pd.DataFrame(columns)
 
 
 def _conservation(data: SimulationData) -> EnergyConservation | None:
@@ -188,8 +117,3 @@ def _statistics(values: pd.Series) -> dict[str, float]:
         "first": float(values.iloc[0]),
         "last": float(values.iloc[-1]),
     }
-
-
-def _write_csv(path: Path, table: pd.DataFrame) -> None:
-    with atomic_path(path) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.9g")

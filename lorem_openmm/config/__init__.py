@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from pydantic import Field, model_validator
 
-from lorem_openmm.config.data import Acceptance, Dataset, DimersLabel, Engine, Sn2Label, Split
+from lorem_openmm.config.data import Acceptance, Dataset, DimersLabel, Engine, Sn2Label, Split, WaterLabel
 from lorem_openmm.config.dynamics import Bias, Coordinate, Dynamics, Simulation, Solvent, Umbrella
 from lorem_openmm.config.learning import Model, Run, Training
 from lorem_openmm.config.section import Section, parse
@@ -35,6 +35,7 @@ __all__ = [
     "Split",
     "Training",
     "Umbrella",
+    "WaterLabel",
     "load",
     "parse",
 ]

@@ -40,16 +40,24 @@ class Dynamics(Section):
     start: str = Field(
         description="starting structure: `sn2:Cl,Br,3.2` (X- + CH3Y at a C-X distance in Å), "
         "`dimer:acetate,methylammonium,4.0` (two fragments and the distance in Å of their centres beyond contact), "
+        "`water:64` (molecules in a periodic box at 1 g/cm^3), "
         "`smiles:CCO` (needs the extra `smiles`), or a file (extended XYZ, PDB, PDBx/mmCIF)"
     )
     steps: Count = Field(2000, description="number of steps")
+    minimize: bool = Field(
+        True,
+        description="relax the starting structure for a moment; false: take it as equilibrated, as dynamics at "
+        "constant energy takes a file anyway",
+    )
     timestep_fs: Positive = Field(0.5, description="time step in fs")
     temperature: Positive = Field(300.0, description="temperature in K")
     friction_per_ps: Annotated[float, Field(ge=0)] = Field(
         1.0, description="friction in 1/ps of Langevin dynamics; 0: constant energy (NVE)"
     )
     pressure_bar: Positive | None = Field(
-        None, description="pressure in bar of a Monte Carlo barostat (periodic structures only); none: fixed box"
+        None,
+        description="pressure in bar of a Monte Carlo barostat (periodic structures with a thermostat only); "
+        "none: fixed box",
     )
     report_interval: Count = Field(10, description="steps between frames and lines of state data")
     restraint: Annotated[float, Field(ge=0)] = Field(
@@ -63,7 +71,13 @@ class Dynamics(Section):
         "auto", description="how OpenMM calls the model"
     )
     precision: Literal["single", "double"] = Field("single", description="floating-point precision of the model")
-    seed: int = Field(0, description="seed of the velocities and of the thermostat")
+    seed: int = Field(0, description="seed of the velocities, of the thermostat and of the barostat")
+
+    @model_validator(mode="after")
+    def _pressure_needs_temperature(self) -> "Dynamics":
+        if self.pressure_bar is not None and self.friction_per_ps == 0:
+            raise ValueError("pressure_bar needs a thermostat, received friction_per_ps 0; raise it, 1 is usual")
+        return self
 
 
 class Bias(Section):

@@ -24,6 +24,8 @@ FORCE_TOLERANCE = 0.05 * KJ_PER_MOL_PER_EV * ANGSTROM_PER_NANOMETER
 MAX_ITERATIONS_IN_WATER = 50  # the rest is done while water is brought to its temperature
 THREADS = "OPENMM_CPU_THREADS"
 HOLD = 10.0  # eV/Å², keeps the distance of two molecules while their geometry is minimised
+# Steps between attempts of the barostat, each of which costs about as much as a step.
+BAROSTAT_INTERVAL = 10
 
 
 class Device(NamedTuple):
@@ -83,7 +85,7 @@ def choose_device(device: str, precision: str, solvent: bool = False) -> Device:
 
 
 def create_system(start: Start, simulation: config.Simulation, model: Path, device: Device) -> openmm.System:
-    """Returns the system with the model's force, and the wall and the bias that are asked for.
+    """Returns the system with the model's force, and the wall, the bias and the barostat that are asked for.
 
     In water, the model's force acts in the molecules and the force field elsewhere.
 
@@ -97,7 +99,8 @@ def create_system(start: Start, simulation: config.Simulation, model: Path, devi
         device: Where the model runs.
 
     Raises:
-        ConfigError: If there is a wall but not exactly two molecules, or the structure lacks the bias's coordinate.
+        ConfigError: If there is a wall but not exactly two molecules, the structure lacks the bias's coordinate, or
+            there is a pressure but no box.
         ModelFileError: If the model file is missing or damaged.
         UnknownElementError: If the model does not know an element.
     """
@@ -121,7 +124,50 @@ def create_system(start: Start, simulation: config.Simulation, model: Path, devi
         system.addForce(_between_centers(start, wall, simulation.restraint * SPRING, simulation.restraint_distance))
     if simulation.bias is not None:
         add_bias(system, start, simulation.bias)
+    if simulation.pressure_bar is not None:
+        system.addForce(_barostat(start, simulation))
     return system
+
+
+def _barostat(start: Start, simulation: config.Simulation) -> openmm.MonteCarloBarostat:
+    """Returns an isotropic barostat: a random change of volume ΔV, accepted with probability min(1, exp(−ΔW/kT)).
+
+    ΔW = ΔE + p·ΔV − N·kT·ln(1 + ΔV/V)
+
+    N is the number of things whose centres are scaled. OpenMM takes them to be what bonds hold together, and a System
+    of a model alone has no bonds: every atom is scaled by itself, the bonds inside the molecules with it. The ensemble
+    is the same, because N and the moves belong together; but stretching all bonds costs energy, so only small changes
+    are accepted (OpenMM adapts their size), and the volume wanders more slowly than with whole molecules.
+
+    A checkpoint holds the box but neither the barostat's random numbers nor the size of its moves, so a run that was
+    interrupted samples the same ensemble as one that was not, but another trajectory.
+
+    References:
+        Chow, Ferguson, Comput. Phys. Commun. 91, 283 (1995); Åqvist et al., Chem. Phys. Lett. 384, 288 (2004).
+    """
+    if start.topology.getPeriodicBoxVectors() is None:
+        raise ConfigError(
+            f"pressure_bar: a barostat changes the volume of a periodic box, and `{simulation.start}` has none; "
+            "leave pressure_bar out, or start from a periodic structure such as `water:64`"
+        )
+    barostat = openmm.MonteCarloBarostat(
+        simulation.pressure_bar * unit.bar, simulation.temperature * unit.kelvin, BAROSTAT_INTERVAL
+    )
+    barostat.setRandomNumberSeed(openmm_seed(simulation.seed))
+    return barostat
+
+
+def reseed_barostat(system: openmm.System, seed: int, step: int) -> None:
+    """Gives the barostat, if there is one, other random numbers than those it has used up to a step.
+
+    Args:
+        system: Before a Context is made of it.
+        seed: Of the simulation.
+        step: At which the simulation goes on.
+    """
+    for force in system.getForces():
+        if isinstance(force, openmm.MonteCarloBarostat):
+            force.setRandomNumberSeed(int(np.random.default_rng([seed, step]).integers(1, 2**31)))
 
 
 def _between_centers(start: Start, energy: str, stiffness: float, reach: float) -> openmm.CustomCentroidBondForce:

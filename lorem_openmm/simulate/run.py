@@ -39,11 +39,11 @@ def simulate(
     ``state.csv``, ``checkpoint.chk`` and ``summary.json``. A run that was killed continues at its last checkpoint
     without missing or repeated frames; a finished one is returned as it is, or continued if only ``steps`` has grown.
 
-    Built structures (``sn2:``, ``dimer:``, ``smiles:``) are minimised for a moment, at the distance that was asked
-    for, because their bonds are idealised; so are structures from files, except at constant energy (no friction),
-    where a file is taken as equilibrated. With a bias, any structure is pulled to its centre instead. Water around
-    molecules is always minimised, and then moves for a moment while they are fixed. Velocities are drawn at the
-    temperature.
+    Built structures (``sn2:``, ``dimer:``, ``smiles:``, ``water:``) are minimised for a moment, at the distance that
+    was asked for, because their bonds are idealised; so are structures from files, except at constant energy (no
+    friction), where a file is taken as equilibrated. With a bias, any structure is pulled to its centre instead. Water
+    around molecules is always minimised, and then moves for a moment while they are fixed. ``minimize: false`` takes
+    every other structure as it is. Velocities are drawn at the temperature.
 
     Args:
         simulation: Settings.
@@ -119,9 +119,10 @@ class _Run:
 
     def _begin(self) -> app.Simulation:
         self.records.remove()
-        positions, solvent = self.start.positions, self.simulation.solvent
-        biased = self.simulation.bias is not None
-        if self.simulation.friction_per_ps > 0 or is_built(self.simulation.start) or solvent or biased:
+        simulation, positions = self.simulation, self.start.positions
+        solvent = simulation.solvent
+        relaxed = simulation.minimize and (simulation.friction_per_ps > 0 or is_built(simulation.start))
+        if relaxed or solvent or simulation.bias is not None:
             positions = engine.minimize(self.system, self.start, self.device)
         if solvent:
             positions = self._equilibrate_water(solvent, positions)
@@ -152,6 +153,7 @@ class _Run:
                 f"{platform} cannot read; choose the device it was begun on, or start anew with --restart"
             )
         checkpoint = self.records.restore()
+        engine.reseed_barostat(self.system, self.simulation.seed, before["step"])
         dynamics = engine.create_simulation(self.system, self.start, self.simulation, self.device)
         try:
             dynamics.context.loadCheckpoint(checkpoint)
