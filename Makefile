@@ -7,13 +7,15 @@ VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 PARITY := .venv-parity
 MACE := .venv-mace
+OPENCL := .venv-opencl
 PIP := -m pip install --disable-pip-version-check --quiet
 
-.PHONY: demo test lint format setup setup-test parity-env parity mace-env bench bench-full schema clean help
+.PHONY: demo test test-opencl lint format setup setup-test parity-env parity mace-env bench bench-full schema clean help
 
 help:
 	@echo "make demo    label, train, simulate, analyze with config/config.yaml; results/report.html"
 	@echo "make test    the test suite"
+	@echo "make test-opencl  the tests on OpenMM's OpenCL platform alone, run by the processor"
 	@echo "make lint    ruff, mypy, import-linter, snakefmt, snakemake --lint"
 	@echo "make parity  the full comparison with lorem-jax, the default model included"
 	@echo "make bench   times against lorem-jax, time and memory by size, a long run; figures"
@@ -26,6 +28,23 @@ demo: setup
 
 test: setup-test parity-env
 	PATH="$(BIN):$$PATH" python -m pytest -n $(CORES) --dist loadgroup
+	$(MAKE) test-opencl OPENCL_TESTS="OpenCL and (calculator or by_hand or boxes_away)"
+
+# OpenMM's OpenCL platform on the processor, by Intel's runtime in an environment of its own: where it does not start
+# (another processor, no such package), the tests are left out and the reason is printed.
+OPENCL_TESTS ?= OpenCL
+OPENCL_LIB = $(CURDIR)/$(OPENCL)/lib
+WITH_OPENCL = LD_LIBRARY_PATH="$(OPENCL_LIB):$$LD_LIBRARY_PATH" OCL_ICD_FILENAMES="$(OPENCL_LIB)/libintelocl.so"
+test-opencl: setup-test
+	-$(MAKE) $(OPENCL)/opencl.stamp
+	if $(WITH_OPENCL) $(BIN)/python -c "import openmm; openmm.Platform.getPlatform('OpenCL')"; \
+	then $(WITH_OPENCL) $(BIN)/python -m pytest -n $(CORES) tests/integrations -k "$(OPENCL_TESTS)"; \
+	else echo "no OpenCL platform here: its tests were not run"; fi
+
+$(OPENCL)/opencl.stamp:
+	test -x $(OPENCL)/bin/python || $(PYTHON) -m venv $(OPENCL)
+	$(OPENCL)/bin/python $(PIP) intel-opencl-rt==2026.2.0 intel-cmplr-lib-rt==2026.2.0
+	touch $@
 
 lint: setup-test
 	PATH="$(BIN):$$PATH" sh envs/lint.sh
@@ -84,4 +103,4 @@ $(MACE)/mace.stamp: envs/bench.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(PARITY) $(MACE)
+	rm -rf $(VENV) $(PARITY) $(MACE) $(OPENCL)

@@ -10,6 +10,7 @@ include: "workflows/data.smk"
 include: "workflows/train.smk"
 include: "workflows/evaluate.smk"
 include: "workflows/simulate.smk"
+include: "workflows/free_energy.smk"
 include: "workflows/report.smk"
 
 
@@ -44,3 +45,8 @@ rule simulate_all:
 rule analyze_all:
     input:
         TARGETS.analyses,
+
+
+rule free_energy_all:
+    input:
+        TARGETS.free_energies,

@@ -36,7 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="store_true", help="print the versions of this package and its parts")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for add in (_pipeline_commands, _model_commands, _dynamics_commands):
+    for add in (_pipeline_commands, _model_commands, _dynamics_commands, _free_energy_commands):
         add(subparsers)
     return parser
 
@@ -200,6 +200,37 @@ def _dynamics_commands(subparsers) -> None:  # type: ignore[no-untyped-def]
     )
     analyze.add_argument("name", metavar="simulation", help="name of an entry of `simulations`")
     for parser in (simulate, analyze):
+        _with_config(parser)
+
+
+def _free_energy_commands(subparsers) -> None:  # type: ignore[no-untyped-def]
+    window = _command(
+        subparsers,
+        "window",
+        "one window of an umbrella sampling: a simulation held at a value of a coordinate",
+        "Pulls the start to the window's place and runs; continues an interrupted window, as `simulate` does.\n"
+        "An entry of `umbrellas` needs run, start, coordinate (bond_difference of an S_N2 complex, or\n"
+        "center_distance of two molecules), first and last (Å). All windows at once: snakemake free_energy_all\n\n"
+        "example: lorem-openmm window sn2_barrier 0",
+        commands.window,
+    )
+    window.add_argument("name", metavar="umbrella", help="name of an entry of `umbrellas`")
+    window.add_argument("index", type=int, metavar="INDEX", help="number of the window, from 0 to num_windows - 1")
+    window.add_argument("--restart", action="store_true", help="start anew instead of continuing")
+
+    free_energy = _command(
+        subparsers,
+        "free-energy",
+        "free-energy profile from all windows of an umbrella sampling",
+        "MBAR over the windows, with error bars, beside the energy of structures relaxed along the coordinate.\n"
+        "Writes profile.csv, summary.json (barriers, overlap of the windows, warnings), snapshots.xyz and figures.\n\n"
+        "example: lorem-openmm free-energy sn2_barrier",
+        commands.free_energy,
+    )
+    free_energy.add_argument("name", metavar="umbrella", help="name of an entry of `umbrellas`")
+    for parser in (window, free_energy):
+        parser.add_argument("--model", type=Path, help="model file (default: that of the umbrella's run)")
+        parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
         _with_config(parser)
 
 

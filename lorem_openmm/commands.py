@@ -166,6 +166,36 @@ def analyze(options: argparse.Namespace) -> None:
     _say(str(layout.analysis(options.name)))
 
 
+def window(options: argparse.Namespace) -> None:
+    """``lorem-openmm window``."""
+    from lorem_openmm.simulate.run import simulate as run_simulation
+
+    settings, layout = _read(options)
+    umbrella: config.Umbrella = _entry(settings, "umbrellas", options.name)  # type: ignore[assignment]
+    model = options.model or layout.model(umbrella.run)
+    output = layout.window(options.name, options.index)
+    run_simulation(umbrella.window(options.index), model, output, options.device, not options.restart)
+    _say(f"{output}: {umbrella.coordinate} held at {umbrella.centers()[options.index]:.2f} Å, {umbrella.steps} steps")
+
+
+def free_energy(options: argparse.Namespace) -> None:
+    """``lorem-openmm free-energy``."""
+    from lorem_openmm.analysis.free_energy import free_energy as run_analysis
+
+    settings, layout = _read(options)
+    umbrella: config.Umbrella = _entry(settings, "umbrellas", options.name)  # type: ignore[assignment]
+    folders = [layout.window(options.name, index) for index in range(umbrella.num_windows)]
+    model, output = options.model or layout.model(umbrella.run), layout.free_energy(options.name)
+    summary = run_analysis(umbrella, folders, model, output, options.device)
+    for name in ("barrier", "reverse_barrier", "reaction", "well_depth"):
+        if name in summary["free_energy"]:
+            found = summary["free_energy"][name]
+            _say(f"{name}: {found['ev']:.3f} ± {found['error_ev']:.3f} eV")
+    for text in summary["warnings"]:
+        _say(f"warning: {text}")
+    _say(str(output))
+
+
 def info(options: argparse.Namespace) -> None:
     """``lorem-openmm info``."""
     if options.model is not None:

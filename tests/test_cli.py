@@ -7,7 +7,7 @@ from lorem_openmm.cli import build_parser, main
 
 COMMANDS = (
     *("label", "prepare", "train", "evaluate", "compare", "export", "import-jax"),
-    *("info", "schema", "simulate", "nve", "analyze"),
+    *("info", "schema", "simulate", "nve", "analyze", "window", "free-energy"),
 )
 
 

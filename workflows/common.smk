@@ -26,9 +26,14 @@ TARGETS = SimpleNamespace(
         LAYOUT.simulation(name) / "summary.json" for name in CONFIG.simulations
     ],
     analyses=[LAYOUT.analysis(name) for name in CONFIG.simulations],
+    free_energies=[LAYOUT.free_energy(name) for name in CONFIG.umbrellas],
 )
 TARGETS.all = (
-    TARGETS.evaluations + [LAYOUT.comparison] + TARGETS.models + TARGETS.analyses
+    TARGETS.evaluations
+    + [LAYOUT.comparison]
+    + TARGETS.models
+    + TARGETS.analyses
+    + TARGETS.free_energies
 )
 
 
@@ -39,6 +44,8 @@ wildcard_constraints:
     dataset="[^/]+",
     run="[^/]+",
     simulation="[^/]+",
+    umbrella="[^/]+",
+    window=r"\d+",
 
 
 onstart:

@@ -32,7 +32,8 @@ rule analyze:
     output:
         report(
             directory(LAYOUT.analysis("{simulation}")),
-            patterns=["{figure}.png"],
+            # Only patterns with a wildcard are looked up.
+            patterns=["{figure}.png", "{figure,liquid}.csv"],
             caption="report/analysis.rst",
             category="Simulations",
             subcategory="{simulation}",

@@ -108,24 +108,6 @@ def draw_molecules(stem: Path, geometry: pd.DataFrame, contact_distance: float) 
             rows[2][0].set_ylabel("angle of axes (°)")
 
 
-def draw_radial_distributions(stem: Path, table: pd.DataFrame) -> None:
-    """g(r) of each pair of elements.
-
-    Args:
-        stem: Path without suffix.
-        table: ``distance`` in Å and one column per pair.
-    """
-    with new_figure(stem) as (_, axes):
-        panel = axes[0, 0]
-        panel.axhline(1.0, color=GREY, linewidth=0.8, linestyle="--")
-        for name in table.columns.drop("distance"):
-            panel.plot(table["distance"], table[name], label=name)
-        panel.set_ylim(bottom=0.0)
-        panel.set_xlim(0.0, table["distance"].iloc[-1])
-        panel.legend()
-        label_axes(panel, "distance (Å)", "g(r)")
-
-
 @contextmanager
 def _time_rows(stem: Path, time: np.ndarray, n_rows: int) -> Iterator[list[tuple[Axes, Axes]]]:
     """Yields rows of a wide panel over time and a narrow one for the distribution, sharing their ordinate."""

@@ -1,38 +1,17 @@
 """Quantities of single frames: distances in Å, angles in degrees, counts."""
 
-from typing import NamedTuple
-
 import mdtraj
 import numpy as np
 
+from lorem_openmm.analysis.trajectory import molecules_of
+from lorem_openmm.simulate import molecules
+from lorem_openmm.simulate.molecules import Sn2Atoms
 from lorem_openmm.units import ANGSTROM_PER_NANOMETER
-
-HALOGENS = ("F", "Cl", "Br", "I")
-
-
-class Sn2Atoms(NamedTuple):
-    """Indices of the atoms of X⁻ + CH₃Y that react.
-
-    Attributes:
-        attacker: X, at the start the halogen of the ion.
-        carbon: C.
-        leaving: Y, at the start bound to carbon.
-    """
-
-    attacker: int
-    carbon: int
-    leaving: int
 
 
 def find_sn2(topology: mdtraj.Topology) -> Sn2Atoms | None:
-    """Returns the reacting atoms, or None unless there are exactly two halogens, one carbon and hydrogens."""
-    symbols = [atom.element.symbol for atom in topology.atoms]
-    halogens = [k for k, symbol in enumerate(symbols) if symbol in HALOGENS]
-    carbons = [k for k, symbol in enumerate(symbols) if symbol == "C"]
-    if len(halogens) != 2 or len(carbons) != 1 or len(symbols) != 3 + symbols.count("H"):
-        return None
-    ion_first = sorted(halogens, key=lambda k: topology.atom(k).residue.n_atoms)
-    return Sn2Atoms(ion_first[0], carbons[0], ion_first[1])
+    """Returns the reacting atoms, see :func:`lorem_openmm.simulate.molecules.find_sn2`."""
+    return molecules.find_sn2([atom.element.symbol for atom in topology.atoms], molecules_of(topology))
 
 
 def sn2_coordinates(trajectory: mdtraj.Trajectory, atoms: Sn2Atoms) -> dict[str, np.ndarray]:

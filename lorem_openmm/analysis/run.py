@@ -1,23 +1,20 @@
 """Analysis of one simulation: tables, figures and a summary."""
 
-from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Any
 
-import mdtraj
-import numpy as np
 import pandas as pd
 
 from lorem_openmm.analysis import figures, geometry
+from lorem_openmm.analysis.liquid import analyze_liquid, write_csv
+from lorem_openmm.analysis.solvation import analyze_solvation
 from lorem_openmm.analysis.trajectory import SimulationData, load_simulation
 from lorem_openmm.errors import ConfigError
-from lorem_openmm.files import atomic_path, write_json
+from lorem_openmm.files import write_json
 from lorem_openmm.simulate.energy import EnergyConservation, nve_drift
-from lorem_openmm.units import ANGSTROM_PER_NANOMETER
 
 CONTACT_DISTANCE = 4.5  # Å
 SHORTEST_FIT = 10  # frames below which no drift is stated
-BIN_WIDTH = 0.05  # Å, of radial distribution functions
 
 
 def analyze(
@@ -27,8 +24,9 @@ def analyze(
 
     Always written: ``energies.csv``, ``energies.png/svg`` and ``summary.json``. Further, for X⁻ + CH₃Y
     ``reaction.png/svg`` (reaction coordinate, distances, angle of attack); for two other molecules
-    ``molecules.png/svg`` (distance, contacts, orientation); for both ``geometry.csv``; for periodic structures of more
-    molecules ``radial.csv`` and ``radial.png/svg``.
+    ``molecules.png/svg`` (distance, contacts, orientation); for both ``geometry.csv``; in water what
+    :func:`lorem_openmm.analysis.solvation.analyze_solvation` writes; for periodic structures of more molecules what
+    :func:`lorem_openmm.analysis.liquid.analyze_liquid` writes.
 
     Args:
         simulation_folder: As :func:`lorem_openmm.simulate.run.simulate` writes it.
@@ -46,13 +44,14 @@ def analyze(
     conservation = _conservation(data)
     settings = data.summary.get("settings", {})
     thermostat = settings["temperature"] if settings.get("friction_per_ps", 0) > 0 else None
-    _write_csv(output / "energies.csv", data.state.drop(columns="speed", errors="ignore"))
+    write_csv(output / "energies.csv", data.state.drop(columns="speed", errors="ignore"))
     figures.draw_energies(output / "energies", data.state, thermostat, conservation)
 
     summary: dict[str, Any] = {
         "n_frames": len(data.trajectory),
         "n_atoms": data.trajectory.n_atoms,
         "n_molecules": len(data.molecules),
+        "n_solute_molecules": data.num_solute,
         "time_ps": float(data.state["time"].iloc[-1]),
         "energy_conservation": conservation._asdict() if conservation else None,
         "temperature": _statistics(data.state["temperature"]),
@@ -61,43 +60,18 @@ def analyze(
     sn2 = geometry.find_sn2(data.trajectory.topology)
     if sn2 is not None:
         summary |= _analyze_reaction(data, sn2, table, output)
-    if len(data.molecules) == 2:
+    if data.num_solute == 2:
         _analyze_molecules(data, contact_distance, table, output)
         summary["contact_distance"] = contact_distance
     if len(table.columns) > 1:
-        _write_csv(output / "geometry.csv", table)
+        write_csv(output / "geometry.csv", table)
         summary["geometry"] = {name: _statistics(table[name]) for name in table.columns.drop("time")}
-    if data.trajectory.unitcell_vectors is not None and len(data.molecules) > 2:
-        radial = radial_distributions(data.trajectory)
-        _write_csv(output / "radial.csv", radial)
-        figures.draw_radial_distributions(output / "radial", radial)
+    if data.num_solute < len(data.molecules):
+        analyze_solvation(data, output)
+    elif data.trajectory.unitcell_vectors is not None and len(data.molecules) > 2:
+        summary["liquid"] = analyze_liquid(data, output)
     write_json(output / "summary.json", summary)
     return summary
-
-
-def radial_distributions(trajectory: mdtraj.Trajectory) -> pd.DataFrame:
-    """g(r) of each pair of elements, up to half the box; hydrogens only where there is nothing else.
-
-    Args:
-        trajectory: Periodic, [n_frames].
-
-    Returns:
-        ``distance`` in Å and one column per pair, for example ``O–O``.
-    """
-    symbols = np.array([atom.element.symbol for atom in trajectory.topology.atoms])
-    elements = sorted(set(symbols) - {"H"}) or ["H"]
-    heights = 1.0 / np.linalg.norm(np.linalg.inv(trajectory.unitcell_vectors), axis=1)
-    longest = float(heights.min() / 2)
-    columns: dict[str, np.ndarray] = {}
-    for first, second in combinations_with_replacement(elements, 2):
-        pairs = trajectory.topology.select_pairs(np.flatnonzero(symbols == first), np.flatnonzero(symbols == second))
-        if len(pairs) == 0:
-            continue
-        width = BIN_WIDTH / ANGSTROM_PER_NANOMETER
-        distances, values = mdtraj.compute_rdf(trajectory, pairs, r_range=(0.0, longest), bin_width=width)
-        columns.setdefault("distance", ANGSTROM_PER_NANOMETER * distances)
-        columns[f"{first}–{second}"] = values
-    return pd.DataFrame(columns)
 
 
 def _conservation(data: SimulationData) -> EnergyConservation | None:
@@ -124,7 +98,7 @@ def _analyze_reaction(
 
 
 def _analyze_molecules(data: SimulationData, contact_distance: float, table: pd.DataFrame, output: Path) -> None:
-    first, second = data.molecules
+    first, second = data.solute
     table["center_distance"] = geometry.center_distance(data.trajectory, first, second)
     closest, contacts = geometry.contacts(data.trajectory, first, second, contact_distance)
     table["closest_distance"], table["contacts"] = closest, contacts
@@ -143,8 +117,3 @@ def _statistics(values: pd.Series) -> dict[str, float]:
         "first": float(values.iloc[0]),
         "last": float(values.iloc[-1]),
     }
-
-
-def _write_csv(path: Path, table: pd.DataFrame) -> None:
-    with atomic_path(path) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.9g")

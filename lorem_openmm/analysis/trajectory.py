@@ -18,6 +18,8 @@ from lorem_openmm.simulate.energy import read_state
 from lorem_openmm.simulate.molecules import join_residues
 from lorem_openmm.simulate.records import STATE, SUMMARY, TOPOLOGY, TRAJECTORY
 
+WATER = "HOH"  # name of the residues of water that is not one of the molecules studied
+
 
 class SimulationData(NamedTuple):
     """A trajectory with its energies, frame by frame.
@@ -26,13 +28,21 @@ class SimulationData(NamedTuple):
         trajectory: MDTraj's, [n_frames] with the times of the frames in ps.
         state: [n_frames] energies in eV and temperatures in K, see :func:`lorem_openmm.simulate.energy.read_state`.
         molecules: Indices of the atoms of each molecule.
+        num_solute: Number of molecules, the first ones, that stand before the first water; all where there are only
+            two, no water, or nothing but water.
         summary: What the simulation says about itself; empty if it is not finished.
     """
 
     trajectory: mdtraj.Trajectory
     state: pd.DataFrame
     molecules: list[np.ndarray]
+    num_solute: int
     summary: dict[str, Any]
+
+    @property
+    def solute(self) -> list[np.ndarray]:
+        """Indices of the atoms of each molecule of the solute."""
+        return self.molecules[: self.num_solute]
 
 
 def load_simulation(folder: str | Path, stride: int = 1) -> SimulationData:
@@ -70,13 +80,19 @@ def load_simulation(folder: str | Path, stride: int = 1) -> SimulationData:
     trajectory, state = trajectory[frames], state.iloc[frames].reset_index(drop=True)
     trajectory.time = state["time"].to_numpy()
     summary = read_json(folder / SUMMARY) if (folder / SUMMARY).is_file() else {}
-    return SimulationData(trajectory, state, molecules_of(topology), summary)
+    molecules = molecules_of(topology)
+    return SimulationData(trajectory, state, molecules, _num_solute(topology, molecules), summary)
 
 
 def molecules_of(topology: mdtraj.Topology) -> list[np.ndarray]:
     """Returns the atoms of each molecule: residues, joined where a bond connects them."""
     residues = [atom.residue.index for atom in topology.atoms]
     return join_residues(residues, [(a.residue.index, b.residue.index) for a, b in topology.bonds])
+
+
+def _num_solute(topology: mdtraj.Topology, molecules: list[np.ndarray]) -> int:
+    waters = [topology.atom(int(members[0])).residue.name == WATER for members in molecules]
+    return waters.index(True) if len(waters) > 2 and any(waters) and not waters[0] else len(molecules)
 
 
 @contextmanager

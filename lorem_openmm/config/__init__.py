@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 from pydantic import Field, model_validator
 
-from lorem_openmm.config.data import Acceptance, Dataset, DimersLabel, Engine, Sn2Label, Split
-from lorem_openmm.config.dynamics import Bias, Dynamics, Simulation, Solvent, Umbrella
+from lorem_openmm.config.data import Acceptance, Dataset, DimersLabel, Engine, Sn2Label, Split, WaterLabel
+from lorem_openmm.config.dynamics import Bias, Coordinate, Dynamics, Simulation, Solvent, Umbrella
 from lorem_openmm.config.learning import Model, Run, Training
 from lorem_openmm.config.section import Section, parse
 from lorem_openmm.errors import ConfigError, did_you_mean
@@ -21,6 +21,7 @@ __all__ = [
     "Acceptance",
     "Bias",
     "Config",
+    "Coordinate",
     "Dataset",
     "DimersLabel",
     "Dynamics",
@@ -34,6 +35,7 @@ __all__ = [
     "Split",
     "Training",
     "Umbrella",
+    "WaterLabel",
     "load",
     "parse",
 ]

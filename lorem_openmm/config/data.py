@@ -103,7 +103,34 @@ class DimersLabel(Section):
     )
 
 
-LabelSection = Annotated[Sn2Label | DimersLabel, Field(discriminator="kind")]
+class WaterLabel(Section):
+    """Periodic boxes of water at several densities: classical liquids, and short trajectories that start from them."""
+
+    kind: Literal["water"]
+    engine: Engine = Field(
+        default_factory=lambda: Engine(method="GFN1-xTB"), description="labelling engine; tblite only (periodic cells)"
+    )
+    acceptance: Acceptance = Field(default_factory=Acceptance, description="checks of the labels")
+    num_waters: Annotated[int, Field(ge=8)] = Field(16, description="water molecules per box")
+    densities: Annotated[list[Positive], Field(min_length=1)] = Field(
+        default=[0.8, 0.9, 1.0, 1.1, 1.2, 1.3], description="densities in g/cm^3, each in turn"
+    )
+    num_boxes: Count = Field(24, description="number of boxes, each a liquid of its own")
+    classical_frames: Index = Field(
+        3, description="frames of each box from a classical simulation (flexible TIP3P), half a picosecond apart"
+    )
+    displaced_frames: Index = Field(
+        3,
+        description="frames of each box in which the classical molecules are shifted and turned at random: they keep "
+        "a model that is trained on few structures from inventing bonds at short distances",
+    )
+    trajectory_frames: Index = Field(
+        4, description="frames of each box from a short Langevin trajectory with the engine, after the classical one"
+    )
+    temperature: Positive = Field(350.0, description="temperature in K of both, above that of a simulation")
+
+
+LabelSection = Annotated[Sn2Label | DimersLabel | WaterLabel, Field(discriminator="kind")]
 
 
 class Split(Section):

@@ -5,18 +5,31 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from lorem_openmm.config.section import Count, Index, Positive, Section
+from lorem_openmm.errors import ConfigError
 
 Coordinate = Literal["bond_difference", "center_distance"]
+FEWEST_FRAMES = 10  # of a window, equilibration left out
 
 
 class Solvent(Section):
     """Water around the molecules: inside them LOREM acts, between them and the water, and in it, a force field."""
 
-    box_edge: Positive = Field(26.0, description="edge in Å of the cubic box that is filled with water")
+    box_edge: Positive = Field(
+        30.0,
+        description="edge in Å of the cubic box that is filled with water; molecules must stay within half of it, so "
+        "two of them need a wall (`restraint`) as well",
+    )
+    cutoff: Positive = Field(9.0, description="in Å, of Lennard-Jones and of the direct part of PME")
     force_field: Annotated[list[str], Field(min_length=1)] = Field(
         default=["amber14/tip3p.xml", "fragments"],
-        description="OpenMM force-field files with the water and the molecules' charges and Lennard-Jones parameters; "
-        "`fragments`: those that are shipped for the fragments of the dimers and for S_N2 complexes",
+        description="OpenMM force-field files with water of three sites and the molecules' charges and Lennard-Jones "
+        "parameters; `fragments`: those that are shipped for the fragments of the dimers and for S_N2 complexes",
+    )
+    neutralize: bool = Field(
+        False, description="replace water by Na+ or Cl- until the charges of the force field sum to zero"
+    )
+    equilibration_ps: Annotated[float, Field(ge=0)] = Field(
+        2.0, description="ps in which water alone moves, around fixed molecules, before the first step"
     )
 
 
@@ -27,16 +40,24 @@ class Dynamics(Section):
     start: str = Field(
         description="starting structure: `sn2:Cl,Br,3.2` (X- + CH3Y at a C-X distance in Å), "
         "`dimer:acetate,methylammonium,4.0` (two fragments and the distance in Å of their centres beyond contact), "
+        "`water:64` (molecules in a periodic box at 1 g/cm^3), "
         "`smiles:CCO` (needs the extra `smiles`), or a file (extended XYZ, PDB, PDBx/mmCIF)"
     )
     steps: Count = Field(2000, description="number of steps")
+    minimize: bool = Field(
+        True,
+        description="relax the starting structure for a moment; false: take it as equilibrated, as dynamics at "
+        "constant energy takes a file anyway",
+    )
     timestep_fs: Positive = Field(0.5, description="time step in fs")
     temperature: Positive = Field(300.0, description="temperature in K")
     friction_per_ps: Annotated[float, Field(ge=0)] = Field(
         1.0, description="friction in 1/ps of Langevin dynamics; 0: constant energy (NVE)"
     )
     pressure_bar: Positive | None = Field(
-        None, description="pressure in bar of a Monte Carlo barostat (periodic structures only); none: fixed box"
+        None,
+        description="pressure in bar of a Monte Carlo barostat (periodic structures with a thermostat only); "
+        "none: fixed box",
     )
     report_interval: Count = Field(10, description="steps between frames and lines of state data")
     restraint: Annotated[float, Field(ge=0)] = Field(
@@ -50,7 +71,13 @@ class Dynamics(Section):
         "auto", description="how OpenMM calls the model"
     )
     precision: Literal["single", "double"] = Field("single", description="floating-point precision of the model")
-    seed: int = Field(0, description="seed of the velocities and of the thermostat")
+    seed: int = Field(0, description="seed of the velocities, of the thermostat and of the barostat")
+
+    @model_validator(mode="after")
+    def _pressure_needs_temperature(self) -> "Dynamics":
+        if self.pressure_bar is not None and self.friction_per_ps == 0:
+            raise ValueError("pressure_bar needs a thermostat, received friction_per_ps 0; raise it, 1 is usual")
+        return self
 
 
 class Bias(Section):
@@ -62,6 +89,11 @@ class Bias(Section):
     )
     center: float = Field(description="value of the coordinate in Å at which the potential is zero")
     stiffness: Positive = Field(2.0, description="in eV/Å^2")
+
+    @model_validator(mode="after")
+    def _distance_is_positive(self) -> "Bias":
+        _check_centers(self.coordinate, center=self.center)
+        return self
 
 
 class Simulation(Dynamics):
@@ -84,8 +116,20 @@ class Umbrella(Dynamics):
     def _windows_differ(self) -> "Umbrella":
         if self.first == self.last:
             raise ValueError(f"first and last must differ, received {self.first} for both")
-        if self.equilibration >= self.steps:
-            raise ValueError(f"equilibration must be less than steps, received {self.equilibration} >= {self.steps}")
+        _check_centers(self.coordinate, first=self.first, last=self.last)
+        frames = (self.steps - self.equilibration) // self.report_interval
+        if frames < FEWEST_FRAMES:
+            raise ValueError(
+                f"steps less equilibration must leave at least {FEWEST_FRAMES} frames of {self.report_interval} steps; "
+                f"received {self.steps} and {self.equilibration}, which leave {max(frames, 0)}"
+            )
+        if self.friction_per_ps == 0:
+            raise ValueError("friction_per_ps must be positive: MBAR needs the thermostat's temperature; received 0")
+        if self.restraint > 0:
+            raise ValueError(
+                f"restraint must be 0: the windows hold the molecules, and a wall would be part of the profile; "
+                f"received {self.restraint}"
+            )
         return self
 
     def centers(self) -> list[float]:
@@ -94,8 +138,20 @@ class Umbrella(Dynamics):
         return [self.first + index * step for index in range(self.num_windows)]
 
     def window(self, index: int) -> Simulation:
-        """Returns the simulation of a window; each has its own seed."""
+        """Returns the simulation of a window; each has its own seed.
+
+        Raises:
+            ConfigError: If there is no such window.
+        """
+        if not 0 <= index < self.num_windows:
+            raise ConfigError(f"window: must be from 0 to {self.num_windows - 1} (num_windows); received {index}")
         own = {"coordinate", "first", "last", "num_windows", "stiffness", "equilibration"}
         bias = Bias(coordinate=self.coordinate, center=self.centers()[index], stiffness=self.stiffness)
         values = self.model_dump(exclude=own | {"seed"})
         return Simulation(**values, seed=self.seed + index, bias=bias)
+
+
+def _check_centers(coordinate: Coordinate, **centers: float) -> None:
+    for key, value in centers.items():
+        if coordinate == "center_distance" and value <= 0:
+            raise ValueError(f"{key} must be positive, as a distance is; received {value}")

@@ -109,6 +109,14 @@ class VerletList(torch.nn.Module):
             self._move_offsets(table, cell)
         return Neighborhood(local.to(self.dtype), cell.to(self.dtype), table, self._offsets)
 
+    @torch.jit.export
+    def forget(self) -> None:
+        """Makes the next call make the list anew, as the first call does, whatever came before.
+
+        The order of sums, and with it the last digits of energies and forces, depend on the list.
+        """
+        self._table = None
+
     def _near_origin(self, positions: torch.Tensor, cell: torch.Tensor) -> torch.Tensor:
         if self.periodic:
             return torch.addmm(positions, self._boxes, cell, alpha=-1)

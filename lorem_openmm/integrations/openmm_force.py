@@ -21,6 +21,8 @@ from lorem_openmm.integrations.torchforce import check_torchforce
 from lorem_openmm.potential import Potential, Prediction
 
 NAME = "LOREM"  # of the forces
+# Simulations resume bit-for-bit from checkpoints at multiples of this many steps, see PotentialFunction.
+STEPS_PER_LIST = 100
 
 
 class PotentialFunction:
@@ -30,14 +32,20 @@ class PotentialFunction:
     OpenMM crashes when unpickling raises, also where this package is not installed). Contexts of one System share the
     callable, its lists included; calls from several threads wait for each other.
 
+    The last digits of energies depend on when the list was made. It is made anew at every hundredth step, and where
+    the steps do not go on from the last call (another Context, a state that was loaded), so that simulations resume
+    bit-for-bit from checkpoints at those steps.
+
     Args:
         settings: of the force.
     """
 
     def __init__(self, settings: ForceSettings):
         self.settings = settings
-        self._potential: Potential | None = settings.source.in_memory()  # held as long as the force
+        self._original: Potential | None = settings.source.in_memory()  # held as long as the force, for its copies
+        self._potential: Potential | None = None
         self._module: Any = None
+        self._step = -1  # of the last call
         self._lock = threading.Lock()  # the lists change in a call, and PyTorch releases Python's own lock
 
     def __getstate__(self) -> dict[str, Any]:
@@ -68,6 +76,7 @@ class PotentialFunction:
     def __call__(self, state: openmm.State) -> tuple[float, np.ndarray]:
         """Computes the energy and the forces of a state."""
         with self._ready() as module:
+            self._renew_list(state.getStepCount())
             energy, forces = module(*self._geometry(state))
         return float(energy), forces.numpy()
 
@@ -89,6 +98,13 @@ class PotentialFunction:
                 self.load()
             with scripted_calls(len(self.settings.atomic_numbers)):
                 yield self._module
+
+    def _renew_list(self, step: int) -> None:
+        lists = self._module.dynamics.lists
+        begins = step % STEPS_PER_LIST == 0 and step != self._step
+        if (begins or step not in (self._step, self._step + 1)) and not lists.all_pairs:
+            lists.forget()
+        self._step = step
 
     def _geometry(self, state: openmm.State) -> tuple[torch.Tensor, torch.Tensor | None]:
         positions = torch.from_numpy(state.getPositions(asNumpy=True)._value)

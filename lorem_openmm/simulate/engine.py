@@ -1,5 +1,6 @@
 """From a starting structure and a model file to an OpenMM simulation: forces, platform, minimisation."""
 
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,14 +13,19 @@ from openmmml import MLPotential
 
 from lorem_openmm import config
 from lorem_openmm.errors import ConfigError, InstallationError
+from lorem_openmm.simulate.bias import SPRING, add_bias, find_bias, pull
+from lorem_openmm.simulate.solvate import check_wall, mixed_system
 from lorem_openmm.simulate.systems import Start
 from lorem_openmm.units import ANGSTROM_PER_NANOMETER, KJ_PER_MOL_PER_EV
 
 # Minimisation removes what is wrong with idealised geometries, no more: it stops at forces of 0.05 eV/Å.
 MAX_ITERATIONS = 200
 FORCE_TOLERANCE = 0.05 * KJ_PER_MOL_PER_EV * ANGSTROM_PER_NANOMETER
+MAX_ITERATIONS_IN_WATER = 50  # the rest is done while water is brought to its temperature
+THREADS = "OPENMM_CPU_THREADS"
 HOLD = 10.0  # eV/Å², keeps the distance of two molecules while their geometry is minimised
-SPRING = KJ_PER_MOL_PER_EV * ANGSTROM_PER_NANOMETER**2  # kJ/mol/nm² in 1 eV/Å²
+# Steps between attempts of the barostat, each of which costs about as much as a step.
+BAROSTAT_INTERVAL = 10
 
 
 class Device(NamedTuple):
@@ -36,16 +42,20 @@ class Device(NamedTuple):
     properties: dict[str, str]
 
 
-def choose_device(device: str, precision: str) -> Device:
+def choose_device(device: str, precision: str, solvent: bool = False) -> Device:
     """Chooses the platform that goes with a device.
 
     On the processor this is OpenMM's Reference platform: all the work is in the model, and Reference needs 30 µs per
-    step for the rest where CPU needs 200 µs (6 atoms; still half as much for 5,000 atoms), in double precision.
+    step for the rest where CPU needs 200 µs (6 atoms; still half as much for 5,000 atoms), in double precision. The
+    pairs of a force field are another matter: with water around the molecules it is the CPU platform, which needs
+    milliseconds per step where Reference needs a second, on one thread: with more, sums and random numbers depend on
+    which thread is first, so that no run can be repeated. ``OPENMM_CPU_THREADS`` asks for more.
 
     Args:
         device: ``auto`` (CUDA where PyTorch and OpenMM both have it, else the processor), ``cpu``, ``cuda``,
             ``cuda:1``, ...
         precision: ``single`` (the integrator sums in double) or ``double``.
+        solvent: Whether there is water of a force field.
 
     Raises:
         ConfigError: If there is no such device.
@@ -57,6 +67,9 @@ def choose_device(device: str, precision: str) -> Device:
     ]
     if device == "auto":
         device = "cpu" if missing else "cuda"
+    if device == "cpu" and solvent:
+        properties = {"DeterministicForces": "true", "Threads": os.environ.get(THREADS, "1")}
+        return Device("cpu", openmm.Platform.getPlatform("CPU"), properties)
     if device == "cpu":
         return Device("cpu", openmm.Platform.getPlatform("Reference"), {})
     kind, _, index = device.partition(":")
@@ -72,9 +85,12 @@ def choose_device(device: str, precision: str) -> Device:
 
 
 def create_system(start: Start, simulation: config.Simulation, model: Path, device: Device) -> openmm.System:
-    """Returns the system with the model's force, and the wall between the two molecules if one is asked for.
+    """Returns the system with the model's force, and the wall, the bias and the barostat that are asked for.
 
-    E_wall = ½·restraint·max(0, d − restraint_distance)², with d the distance of the two centres of mass.
+    In water, the model's force acts in the molecules and the force field elsewhere.
+
+    E_wall = ½·restraint·max(0, d − restraint_distance)², with d the distance of the two molecules' centres of mass;
+    the bias: :func:`lorem_openmm.simulate.bias.add_bias`.
 
     Args:
         start: Topology and molecules.
@@ -83,32 +99,82 @@ def create_system(start: Start, simulation: config.Simulation, model: Path, devi
         device: Where the model runs.
 
     Raises:
-        ConfigError: If there is a wall but not exactly two molecules.
+        ConfigError: If there is a wall but not exactly two molecules, the structure lacks the bias's coordinate, or
+            there is a pressure but no box.
         ModelFileError: If the model file is missing or damaged.
         UnknownElementError: If the model does not know an element.
     """
-    system = MLPotential("lorem", modelPath=str(model)).createSystem(
-        start.topology,
-        device=device.torch,
-        precision=simulation.precision,
-        implementation=simulation.implementation,
-    )
+    options = {
+        "device": device.torch,
+        "precision": simulation.precision,
+        "implementation": simulation.implementation,
+    }
+    if simulation.solvent is None:
+        system = MLPotential("lorem", modelPath=str(model)).createSystem(start.topology, **options)
+    else:
+        check_wall(start, simulation.solvent, simulation.restraint, simulation.restraint_distance)
+        system = mixed_system(start, simulation.solvent, model, **options)
     if simulation.restraint > 0:
-        if len(start.molecules) != 2:
+        if len(start.solute) != 2:
             raise ConfigError(
                 f"restraint: a wall holds exactly two molecules together, `{simulation.start}` has "
-                f"{len(start.molecules)}; set restraint to 0"
+                f"{len(start.solute)}; set restraint to 0"
             )
         wall = "0.5 * stiffness * step(excess) * excess^2; excess = distance(g1, g2) - reach"
         system.addForce(_between_centers(start, wall, simulation.restraint * SPRING, simulation.restraint_distance))
+    if simulation.bias is not None:
+        add_bias(system, start, simulation.bias)
+    if simulation.pressure_bar is not None:
+        system.addForce(_barostat(start, simulation))
     return system
+
+
+def _barostat(start: Start, simulation: config.Simulation) -> openmm.MonteCarloBarostat:
+    """Returns an isotropic barostat: a random change of volume ΔV, accepted with probability min(1, exp(−ΔW/kT)).
+
+    ΔW = ΔE + p·ΔV − N·kT·ln(1 + ΔV/V)
+
+    N is the number of things whose centres are scaled. OpenMM takes them to be what bonds hold together, and a System
+    of a model alone has no bonds: every atom is scaled by itself, the bonds inside the molecules with it. The ensemble
+    is the same, because N and the moves belong together; but stretching all bonds costs energy, so only small changes
+    are accepted (OpenMM adapts their size), and the volume wanders more slowly than with whole molecules.
+
+    A checkpoint holds the box but neither the barostat's random numbers nor the size of its moves, so a run that was
+    interrupted samples the same ensemble as one that was not, but another trajectory.
+
+    References:
+        Chow, Ferguson, Comput. Phys. Commun. 91, 283 (1995); Åqvist et al., Chem. Phys. Lett. 384, 288 (2004).
+    """
+    if start.topology.getPeriodicBoxVectors() is None:
+        raise ConfigError(
+            f"pressure_bar: a barostat changes the volume of a periodic box, and `{simulation.start}` has none; "
+            "leave pressure_bar out, or start from a periodic structure such as `water:64`"
+        )
+    barostat = openmm.MonteCarloBarostat(
+        simulation.pressure_bar * unit.bar, simulation.temperature * unit.kelvin, BAROSTAT_INTERVAL
+    )
+    barostat.setRandomNumberSeed(openmm_seed(simulation.seed))
+    return barostat
+
+
+def reseed_barostat(system: openmm.System, seed: int, step: int) -> None:
+    """Gives the barostat, if there is one, other random numbers than those it has used up to a step.
+
+    Args:
+        system: Before a Context is made of it.
+        seed: Of the simulation.
+        step: At which the simulation goes on.
+    """
+    for force in system.getForces():
+        if isinstance(force, openmm.MonteCarloBarostat):
+            force.setRandomNumberSeed(int(np.random.default_rng([seed, step]).integers(1, 2**31)))
 
 
 def _between_centers(start: Start, energy: str, stiffness: float, reach: float) -> openmm.CustomCentroidBondForce:
     force = openmm.CustomCentroidBondForce(2, energy)
     force.addPerBondParameter("stiffness")  # kJ/mol/nm²
     force.addPerBondParameter("reach")  # nm
-    for members in start.molecules:
+    for members in start.solute:
         force.addGroup(members)  # weights: masses
     force.addBond([0, 1], [stiffness, reach / ANGSTROM_PER_NANOMETER])
     force.setUsesPeriodicBoundaryConditions(start.topology.getPeriodicBoxVectors() is not None)
@@ -122,15 +188,18 @@ def implementation_of(system: openmm.System) -> str:
 
 
 def degrees_of_freedom(system: openmm.System) -> int:
-    """Returns 3 per atom, less 3 if the motion of the centre of mass is removed."""
+    """Returns 3 per particle with mass, less 1 per constraint, less 3 if the centre of mass is held."""
+    massive = [system.getParticleMass(index)._value > 0 for index in range(system.getNumParticles())]
+    constraints = [system.getConstraintParameters(index)[:2] for index in range(system.getNumConstraints())]
     removed = any(isinstance(force, openmm.CMMotionRemover) for force in system.getForces())
-    return 3 * system.getNumParticles() - 3 * removed
+    return 3 * sum(massive) - sum(massive[a] or massive[b] for a, b in constraints) - 3 * removed
 
 
 def minimize(system: openmm.System, start: Start, device: Device) -> np.ndarray:
-    """Relaxes the geometry shortly; where there are two molecules, at their distance.
+    """Relaxes the geometry shortly; where there are two molecules, at their distance, or at the centre of the bias.
 
-    Two molecules are held at the distance of their centres because it is what the starting structure was chosen for.
+    Two molecules are held at the distance of their centres because it is what the starting structure was chosen for;
+    with a bias in the system they are pulled to where it holds its coordinate.
 
     Args:
         system: As it will be simulated.
@@ -139,15 +208,22 @@ def minimize(system: openmm.System, start: Start, device: Device) -> np.ndarray:
 
     Returns:
         [n_atoms, 3] positions in Å.
+
+    Raises:
+        ConfigError: If the centre of the bias cannot be reached.
     """
-    held = len(start.molecules) == 2
+    bias = find_bias(system)
+    held = len(start.solute) == 2 and bias is None
     if held:
         hold = "0.5 * stiffness * (distance(g1, g2) - reach)^2"
         index = system.addForce(_between_centers(start, hold, HOLD * SPRING, _center_distance(start)))
     context = openmm.Context(system, openmm.VerletIntegrator(1e-3), device.platform, device.properties)
     try:
         context.setPositions(start.positions / ANGSTROM_PER_NANOMETER)
-        openmm.LocalEnergyMinimizer.minimize(context, FORCE_TOLERANCE, MAX_ITERATIONS)
+        if bias is not None:
+            pull(context, bias)
+        iterations = MAX_ITERATIONS if start.num_solute is None else MAX_ITERATIONS_IN_WATER
+        openmm.LocalEnergyMinimizer.minimize(context, FORCE_TOLERANCE, iterations)
         return context.getState(positions=True).getPositions(asNumpy=True).value_in_unit(unit.angstrom)
     finally:
         del context
@@ -157,7 +233,7 @@ def minimize(system: openmm.System, start: Start, device: Device) -> np.ndarray:
 
 def _center_distance(start: Start) -> float:
     masses = np.array([atom.element.mass.value_in_unit(unit.dalton) for atom in start.topology.atoms()])
-    a, b = (np.average(start.positions[members], axis=0, weights=masses[members]) for members in start.molecules)
+    a, b = (np.average(start.positions[members], axis=0, weights=masses[members]) for members in start.solute)
     vectors = start.topology.getPeriodicBoxVectors()
     if vectors is None:
         return float(np.linalg.norm(b - a))

@@ -13,13 +13,15 @@ from lorem_openmm import config
 from lorem_openmm.errors import ConfigError, DataError, SimulationError
 from lorem_openmm.files import atomic_path, sha256_of_file
 from lorem_openmm.progress import progress
-from lorem_openmm.simulate import engine
+from lorem_openmm.simulate import engine, solvate
 from lorem_openmm.simulate.energy import nve_drift, read_state
 from lorem_openmm.simulate.records import Records
 from lorem_openmm.simulate.systems import file_of, is_built, starting_structure
 from lorem_openmm.units import ANGSTROM_PER_NANOMETER
 
 CHECKPOINT_SECONDS = 30.0
+ATMOSPHERE = 1.013  # bar, under which water is brought to equilibrium
+SPAN = "span less than half"  # in what the force says of molecules that are too far apart in their box
 SHORTEST_FIT = 10  # lines of energies below which no drift is stated
 
 
@@ -37,9 +39,11 @@ def simulate(
     ``state.csv``, ``checkpoint.chk`` and ``summary.json``. A run that was killed continues at its last checkpoint
     without missing or repeated frames; a finished one is returned as it is, or continued if only ``steps`` has grown.
 
-    Built structures (``sn2:``, ``dimer:``, ``smiles:``) are minimised for a moment, at the distance that was asked
-    for, because their bonds are idealised; so are structures from files, except at constant energy (no friction),
-    where a file is taken as equilibrated. Velocities are drawn at the temperature.
+    Built structures (``sn2:``, ``dimer:``, ``smiles:``, ``water:``) are minimised for a moment, at the distance that
+    was asked for, because their bonds are idealised; so are structures from files, except at constant energy (no
+    friction), where a file is taken as equilibrated. With a bias, any structure is pulled to its centre instead. Water
+    around molecules is always minimised, and then moves for a moment while they are fixed. ``minimize: false`` takes
+    every other structure as it is. Velocities are drawn at the temperature.
 
     Args:
         simulation: Settings.
@@ -94,8 +98,10 @@ class _Run:
     ):
         self.simulation, self.records, self.settings = simulation, records, settings
         self.checkpoint_seconds = checkpoint_seconds
-        self.device = engine.choose_device(device, simulation.precision)
+        self.device = engine.choose_device(device, simulation.precision, simulation.solvent is not None)
         self.start = starting_structure(simulation.start, simulation.seed)
+        if simulation.solvent is not None:
+            self.start = solvate.solvate(self.start, simulation.solvent, simulation.seed)
         self.system = engine.create_system(self.start, simulation, model, self.device)
         self.seconds, self.timed_steps = 0.0, 0
 
@@ -113,9 +119,13 @@ class _Run:
 
     def _begin(self) -> app.Simulation:
         self.records.remove()
-        positions = self.start.positions
-        if self.simulation.friction_per_ps > 0 or is_built(self.simulation.start):
+        simulation, positions = self.simulation, self.start.positions
+        solvent = simulation.solvent
+        relaxed = simulation.minimize and (simulation.friction_per_ps > 0 or is_built(simulation.start))
+        if relaxed or solvent or simulation.bias is not None:
             positions = engine.minimize(self.system, self.start, self.device)
+        if solvent:
+            positions = self._equilibrate_water(solvent, positions)
         dynamics = engine.create_simulation(self.system, self.start, self.simulation, self.device)
         dynamics.context.setPositions(positions / ANGSTROM_PER_NANOMETER)
         dynamics.context.setVelocitiesToTemperature(
@@ -126,6 +136,15 @@ class _Run:
         self._save(dynamics)
         return dynamics
 
+    def _equilibrate_water(self, solvent: config.Solvent, positions: np.ndarray) -> np.ndarray:
+        simulation, device = self.simulation, self.device
+        pressure = simulation.pressure_bar or ATMOSPHERE
+        conditions = solvate.Conditions(simulation.temperature, pressure, engine.openmm_seed(simulation.seed))
+        self.start = solvate.equilibrate(self.start, solvent, positions, conditions, device.platform, device.properties)
+        # The box has shrunk; a run that continues takes it from its checkpoint.
+        self.system.setDefaultPeriodicBoxVectors(*self.start.topology.getPeriodicBoxVectors())
+        return self.start.positions
+
     def _continue(self, before: dict[str, Any]) -> app.Simulation:
         platform = self.device.platform.getName()
         if before["platform"] != platform:
@@ -134,6 +153,7 @@ class _Run:
                 f"{platform} cannot read; choose the device it was begun on, or start anew with --restart"
             )
         checkpoint = self.records.restore()
+        engine.reseed_barostat(self.system, self.simulation.seed, before["step"])
         dynamics = engine.create_simulation(self.system, self.start, self.simulation, self.device)
         try:
             dynamics.context.loadCheckpoint(checkpoint)
@@ -182,6 +202,12 @@ class _Run:
         try:
             dynamics.step(steps)
         except Exception as error:
+            if SPAN in str(error):
+                raise SimulationError(
+                    f"{self.simulation.start}: between step {begun} and {begun + steps} the molecules came to span "
+                    "half of the box, beyond which nearest images are ambiguous; hold them together with `restraint` "
+                    "and `restraint_distance`, or take a larger `solvent.box_edge`"
+                ) from error
             # Reporters, OpenMM and the model's force each have their own exception for this.
             if not any(word in str(error).lower() for word in ("nan", "infinite", "finite")):
                 raise
@@ -228,6 +254,7 @@ class _Run:
             "total_charge_source": self.start.charge_source,
             "box_angstrom": None if self.start.box is None else self.start.box.tolist(),
             "degrees_of_freedom": dof,
+            "solvent": solvate.describe(self.start, simulation.solvent) if simulation.solvent else None,
             "ns_per_day": nanoseconds / self.seconds * 86400 if self.timed_steps else None,
             "temperature_mean": float(np.mean(second_half)),
             "temperature_max": float(table["temperature"].max()),
@@ -242,6 +269,9 @@ def _settings(simulation: config.Simulation, model: Path) -> dict[str, Any]:
     settings["model_sha256"] = sha256_of_file(model) if model.is_file() else None
     file, _ = file_of(simulation.start)
     settings["start_sha256"] = sha256_of_file(file) if file.is_file() else None
+    if simulation.solvent:
+        own = [name for name in simulation.solvent.force_field if Path(name).is_file()]
+        settings["force_field_sha256"] = [sha256_of_file(Path(name)) for name in own]
     return settings
 
 

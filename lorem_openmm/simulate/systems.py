@@ -20,6 +20,7 @@ from openmm.app.internal.unitcell import reducePeriodicBoxVectors
 from lorem_openmm.data.label.dimers import dimer_complex
 from lorem_openmm.data.label.fragments import fragment
 from lorem_openmm.data.label.sn2_path import BONDS, sn2_complex
+from lorem_openmm.data.label.water_box import water_boxes
 from lorem_openmm.errors import ConfigError, DataError, did_you_mean
 from lorem_openmm.simulate.charges import UNKNOWN, TotalCharge, charge_of_atoms, charge_of_info
 from lorem_openmm.simulate.molecules import bonded_groups, join_residues, split
@@ -30,7 +31,14 @@ logger = logging.getLogger(__name__)
 
 FARTHEST = 500.0  # Å, beyond which a file would hold no useful digits
 DENSEST = 1.0  # Å³ per atom; diamond has 5.7
-KINDS = {"sn2": "sn2:Cl,Br,3.2", "dimer": "dimer:acetate,methylammonium,4.0", "smiles": "smiles:CCO"}
+KINDS = {
+    "sn2": "sn2:Cl,Br,3.2",
+    "dimer": "dimer:acetate,methylammonium,4.0",
+    "smiles": "smiles:CCO",
+    "water": "water:64",
+}
+FEWEST_WATERS, MOST_WATERS = 8, 4096
+WATER_DENSITY, WATER_TEMPERATURE = 1.0, 300.0  # g/cm³, K
 READERS = {".pdb": app.PDBFile, ".cif": app.PDBxFile, ".pdbx": app.PDBxFile, ".mmcif": app.PDBxFile}
 
 
@@ -43,6 +51,7 @@ class Start(NamedTuple):
         molecules: indices of the atoms of each molecule.
         total_charge: in e, as far as the source states it; None: not stated. LOREM takes no charge as input.
         charge_source: where the charge is from, in words.
+        num_solute: number of molecules, the first ones, that LOREM acts in; None: all, there is no solvent.
     """
 
     topology: app.Topology
@@ -50,6 +59,12 @@ class Start(NamedTuple):
     molecules: list[list[int]]
     total_charge: int | None = None
     charge_source: str = UNKNOWN
+    num_solute: int | None = None
+
+    @property
+    def solute(self) -> list[list[int]]:
+        """Indices of the atoms of each molecule that LOREM acts in."""
+        return self.molecules[: self.num_solute]
 
     @property
     def openmm_positions(self) -> unit.Quantity:
@@ -94,13 +109,15 @@ def read_structure(structure: str | Path, seed: int = 0) -> Start:
 def starting_structure(start: str, seed: int = 0) -> Start:
     """Builds or reads the structure that ``simulations.*.start`` names; see :func:`read_structure`.
 
-    Built complexes are those of the labels: X⁻ behind CH₃Y on the analytic path of the reaction, and relaxed fragments
-    in a random relative orientation. Files are read through OpenMM (PDB and PDBx; the first model) or ASE (all others;
-    the last structure). ``CRYST1`` or ``_cell`` with three lengths of 1 Å means, by convention, that there is no box.
+    Built structures are those of the labels: X⁻ behind CH₃Y on the analytic path of the reaction, relaxed fragments in
+    a random relative orientation, a box of classical liquid water at 1 g/cm³. Files are read through OpenMM (PDB and
+    PDBx; the first model) or ASE (all others; the last structure). ``CRYST1`` or ``_cell`` with three lengths of 1 Å
+    means, by convention, that there is no box.
 
     Args:
-        start: ``sn2:X,Y,distance``, ``dimer:first,second,distance``, ``smiles:...``, a file, or ``file@index``.
-        seed: Conformer of a SMILES, relative orientation of a dimer.
+        start: ``sn2:X,Y,distance``, ``dimer:first,second,distance``, ``smiles:...``, ``water:number``, a file, or
+            ``file@index``.
+        seed: Conformer of a SMILES, relative orientation of a dimer, everything about a box of water.
 
     Raises:
         ConfigError: If the text is not one of these, a halogen or a fragment is unknown, a distance is out of reach, a
@@ -119,7 +136,10 @@ def _built(start: str, seed: int) -> Start:
     if kind == "smiles":
         built = molecules_from_smiles(rest.strip(), seed)
         source = "formal charges of the SMILES"
-        return Start(built.topology, built.positions, _molecules_of(built.topology), built.total_charge, source)
+        return Start(built.topology, built.positions, molecules_of(built.topology), built.total_charge, source)
+    if kind == "water":
+        atoms = next(water_boxes(_number_of_waters(start, rest), WATER_DENSITY, WATER_TEMPERATURE, seed))
+        return _from_molecules(split(atoms), TotalCharge(0, "water"), atoms.cell[:])
     first, second, distance = _arguments(start, kind, rest)
     if kind == "sn2":
         if not {first, second} <= BONDS.keys():
@@ -157,10 +177,20 @@ def file_of(start: str) -> tuple[Path, str]:
     return Path(start), "-1"
 
 
-def _molecules_of(topology: app.Topology) -> list[list[int]]:
+def molecules_of(topology: app.Topology) -> list[list[int]]:
+    """Returns the atoms of each molecule of a topology: residues, joined where a bond connects them."""
     residues = [atom.residue.index for atom in topology.atoms()]
     bonds = [(bond[0].residue.index, bond[1].residue.index) for bond in topology.bonds()]
     return [members.tolist() for members in join_residues(residues, bonds)]
+
+
+def _number_of_waters(start: str, text: str) -> int:
+    if not text.isdigit() or not FEWEST_WATERS <= int(text) <= MOST_WATERS:
+        raise ConfigError(
+            f"start: must look like `{KINDS['water']}`, with {FEWEST_WATERS} to {MOST_WATERS} molecules; "
+            f"received `{start}`"
+        )
+    return int(text)
 
 
 def _arguments(start: str, kind: str, rest: str) -> tuple[str, str, float]:
@@ -191,7 +221,7 @@ def _from_molecules(molecules: Sequence[Atoms], charge: TotalCharge, vectors: np
     if vectors is not None:
         topology.setPeriodicBoxVectors(reducePeriodicBoxVectors(vectors / ANGSTROM_PER_NANOMETER * unit.nanometer))
     positions = np.concatenate([atoms.positions for atoms in molecules])
-    return Start(topology, positions, _molecules_of(topology), *charge)
+    return Start(topology, positions, molecules_of(topology), *charge)
 
 
 def _read_pdb(path: Path, index: str) -> Start:
@@ -227,7 +257,7 @@ def _read_pdb(path: Path, index: str) -> Start:
     for residue in file.topology.residues():
         if len({molecule[atom.index] for atom in residue.atoms()}) > 1:  # as ASE writes: one residue for everything
             return _from_molecules(split(structure), charge, structure.cell[:] if structure.pbc.all() else None)
-    return Start(file.topology, positions, _molecules_of(file.topology), *charge)
+    return Start(file.topology, positions, molecules_of(file.topology), *charge)
 
 
 def _read_ase(path: Path, index: str) -> Start:

@@ -1,5 +1,7 @@
 """OpenMM systems of small random models, and what they must give."""
 
+import importlib.util
+
 import numpy as np
 import openmm
 import openmm.app
@@ -12,6 +14,25 @@ from openmmml import MLPotential
 from lorem_openmm.export import load
 
 KJ_PER_MOL_PER_EV = 96.48533212331
+needs_openmmtorch = pytest.mark.skipif(
+    importlib.util.find_spec("openmmtorch") is None, reason="openmmtorch is not installed"
+)
+BOTH = ["pythonforce", pytest.param("torchforce", marks=needs_openmmtorch)]
+FOUND = [openmm.Platform.getPlatform(k).getName() for k in range(openmm.Platform.getNumPlatforms())]
+needs_cuda = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(
+        "CUDA" not in FOUND or not torch.cuda.is_available(), reason="OpenMM or PyTorch has no CUDA device"
+    ),
+]
+PLATFORMS = [
+    "Reference",
+    "CPU",
+    pytest.param(
+        "OpenCL", marks=pytest.mark.skipif("OpenCL" not in FOUND, reason="no OpenCL runtime (make test-opencl)")
+    ),
+    pytest.param("CUDA", marks=needs_cuda),
+]
 PRECISIONS = {"single": "float32", "double": "float64"}
 TOLERANCES = {"single": 1e-5, "double": 1e-10}
 
@@ -31,7 +52,9 @@ def system_of(atoms: Atoms, model, **options) -> openmm.System:
 
 
 def context_of(system: openmm.System, atoms: Atoms, platform: str = "Reference", step: float = 0.0005):
-    context = openmm.Context(system, openmm.VerletIntegrator(step), openmm.Platform.getPlatform(platform))
+    properties = {"Precision": "double"} if platform in ("OpenCL", "CUDA") else {}
+    integrator = openmm.VerletIntegrator(step)
+    context = openmm.Context(system, integrator, openmm.Platform.getPlatform(platform), properties)
     context.setPositions(atoms.positions / 10.0)
     return context
 

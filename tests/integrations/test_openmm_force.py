@@ -1,7 +1,6 @@
 """Energies, forces and dynamics in OpenMM, through TorchForce and PythonForce."""
 
 import copy
-import importlib.util
 import itertools
 import pickle
 import subprocess
@@ -14,11 +13,14 @@ import torch
 from ase import Atoms
 from helpers import graph_of, rattled_box, rattled_molecule, small_potential
 from made_systems import (
+    BOTH,
     KJ_PER_MOL_PER_EV,
+    PLATFORMS,
     TOLERANCES,
     assert_close,
     context_of,
     expected,
+    needs_openmmtorch,
     results,
     system_of,
     topology_of,
@@ -30,11 +32,6 @@ from lorem_openmm.integrations.force_settings import ForceSettings
 from lorem_openmm.integrations.model_source import ModelSource
 from lorem_openmm.integrations.openmm_force import PotentialFunction
 from lorem_openmm.integrations.torchforce import run_probe
-
-needs_openmmtorch = pytest.mark.skipif(
-    importlib.util.find_spec("openmmtorch") is None, reason="openmmtorch is not installed"
-)
-BOTH = ["pythonforce", pytest.param("torchforce", marks=needs_openmmtorch)]
 
 
 def far_apart() -> Atoms:
@@ -50,7 +47,7 @@ def far_apart() -> Atoms:
 STRUCTURES = {"vacuum": rattled_molecule, "skewed box": rattled_box, "vacuum, with lists": far_apart}
 
 
-@pytest.mark.parametrize("platform", ["Reference", "CPU"])
+@pytest.mark.parametrize("platform", PLATFORMS)
 @pytest.mark.parametrize("implementation", BOTH)
 @pytest.mark.parametrize("precision", ["single", "double"])
 @pytest.mark.parametrize("kind", list(STRUCTURES))

@@ -9,12 +9,23 @@ import openmm.app
 import pytest
 from ase import Atoms
 from helpers import rattled_box, rattled_molecule, small_potential
-from made_systems import assert_close, context_of, expected, results, system_of, topology_of
+from made_systems import (
+    BOTH,
+    KJ_PER_MOL_PER_EV,
+    PLATFORMS,
+    assert_close,
+    context_of,
+    expected,
+    results,
+    system_of,
+    topology_of,
+)
 from openmmml import MLPotential
 
 from lorem_openmm.errors import ConfigError, InstallationError, ModelFileError, UnknownElementError
 from lorem_openmm.export import PRETRAINED, save
 from lorem_openmm.integrations import force_options, torchforce
+from lorem_openmm.integrations.ase_calculator import LoremCalculator
 from lorem_openmm.integrations.openmm_ml import LoremPotentialImplFactory
 
 
@@ -49,6 +60,10 @@ def test_without_a_path_the_shipped_model_is_used():
         ({"precision": "mixed"}, "precision: must be one of single, double, received 'mixed'"),
         ({"implementation": "torch"}, r"implementation: must be one of auto, .* Did you mean 'torchforce'\?"),
         ({"skin": -0.1}, "skin: must be a length in Å"),
+        ({"ewaldErrorTolerance": 0.5}, r"ewaldErrorTolerance: must be from 2e-05 to 0\.01 in single precision"),
+        ({"ewaldErrorTolerance": 5e-6}, r"ewaldErrorTolerance: must be from 2e-05 to 0\.01 in single precision"),
+        ({"ewaldErrorTolerance": 1e-6, "precision": "double"}, "ewaldErrorTolerance: must be from 2e-06"),
+        ({"ewaldErrorTolerance": "fine"}, "ewaldErrorTolerance: .* received 'fine'"),
         ({"device": "gpu0"}, "device: must be a PyTorch device"),
         ({"device": "cuda:77"}, "device: 'cuda:77' needs a GPU"),
     ],
@@ -58,9 +73,48 @@ def test_wrong_options(model_file, options, message):
         MLPotential("lorem", modelPath=model_file).createSystem(topology_of(rattled_molecule()), **options)
 
 
+@pytest.mark.parametrize("implementation", BOTH)
+@pytest.mark.parametrize("precision", ["single", "double"])
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_the_shipped_model_has_the_energy_of_the_calculator(platform, precision, implementation):
+    atoms = rattled_molecule("CH3Cl")
+    system = MLPotential("lorem").createSystem(
+        topology_of(atoms), device="cpu", precision=precision, implementation=implementation
+    )
+    found = results(context_of(system, atoms, platform))
+    atoms.calc = LoremCalculator(PRETRAINED, dtype={"single": "float32", "double": "float64"}[precision])
+    wanted = atoms.get_potential_energy() * KJ_PER_MOL_PER_EV, atoms.get_forces() * KJ_PER_MOL_PER_EV * 10.0
+    assert_close(found, wanted, 1e-6 if precision == "double" else 5e-6)
+    assert found[0] == pytest.approx(wanted[0], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"boundary": "vacuum"}, {"ewaldErrorTolerance": 1e-4}, {"boundary": "box", "skin": 0.0}]
+)
+def test_what_does_not_matter_for_a_molecule(model_file, arguments):
+    atoms = rattled_molecule()
+    constructor = {"boundary": arguments.pop("boundary")} if "boundary" in arguments else {}
+    potential = MLPotential("lorem", modelPath=model_file, **constructor)
+    system = potential.createSystem(topology_of(atoms), device="cpu", precision="double", **arguments)
+    assert_close(results(context_of(system, atoms)), expected(model_file, atoms), 1e-10)
+
+
+@pytest.mark.parametrize("implementation", BOTH)
+def test_the_accuracy_of_the_ewald_sum_can_be_chosen(model_file, implementation):
+    atoms, energies = rattled_box(), {}
+    for tolerance in (None, 1e-3, 1e-5, 2e-6):
+        options = {"precision": "double", "implementation": implementation, "ewaldErrorTolerance": tolerance}
+        energies[tolerance] = results(context_of(system_of(atoms, model_file, **options), atoms))[0]
+    errors = {tolerance: abs(energy - energies[2e-6]) for tolerance, energy in energies.items()}
+    assert 0.0 < errors[1e-5] < errors[1e-3]
+    assert 0.0 < errors[None] < 1.0  # kJ/mol: of the settings of training, parity with lorem-jax
+
+
 def test_wrong_arguments_of_the_constructor(tmp_path, model_file):
     with pytest.raises(ConfigError, match=r"modelpath: unknown argument of MLPotential\. Did you mean 'modelPath'\?"):
         MLPotential("lorem", modelpath=model_file)
+    with pytest.raises(ConfigError, match=r"boundary: must be one of box, vacuum, received 'vacum'\. Did you mean"):
+        MLPotential("lorem", modelPath=model_file, boundary="vacum")
     with pytest.raises(ModelFileError, match=r"absent\.pt: no such model file"):
         MLPotential("lorem", modelPath=tmp_path / "absent.pt")
     damaged = tmp_path / "damaged.safetensors"
@@ -116,37 +170,6 @@ def test_a_molecule_whose_file_holds_a_box_is_periodic(model_file):
     system = system_of(atoms, model_file, precision="double")
     assert system.usesPeriodicBoundaryConditions()
     assert_close(results(context_of(system, atoms)), expected(model_file, atoms), 1e-10)
-
-
-def water_box() -> openmm.app.Modeller:
-    modeller = openmm.app.Modeller(openmm.app.Topology(), [])
-    modeller.addSolvent(openmm.app.ForceField("tip3pfb.xml"), boxSize=openmm.Vec3(1.9, 1.9, 1.9), neutralize=False)
-    return modeller
-
-
-@pytest.mark.parametrize("interpolate", [False, True])
-def test_mixed_systems(model_file, interpolate):
-    box = water_box()
-    mm_system = openmm.app.ForceField("tip3pfb.xml").createSystem(
-        box.topology, nonbondedMethod=openmm.app.PME, nonbondedCutoff=0.9, constraints=None, rigidWater=False
-    )
-    subset = [3, 4, 5, 30, 31, 32]
-    system = MLPotential("lorem", modelPath=model_file).createMixedSystem(
-        box.topology, mm_system, subset, forceGroup=5, interpolate=interpolate, device="cpu", precision="double"
-    )
-    positions = np.array(box.positions.value_in_unit(openmm.unit.angstrom))
-    cell = np.array(box.topology.getPeriodicBoxVectors().value_in_unit(openmm.unit.angstrom))
-    symbols = [atom.element.symbol for atom in box.topology.atoms()]
-    atoms = Atoms(symbols, positions, cell=cell, pbc=True)
-    context = context_of(system, atoms)
-    if interpolate:
-        context.setParameter("lambda_interpolate", 0.0)
-        assert_close(results(context), results(context_of(mm_system, atoms)), 1e-5)
-    else:
-        energy, forces = results(context, groups=1 << 5)
-        assert_close((energy, forces[subset]), expected(model_file, atoms[subset]), 1e-9)
-        rest = np.setdiff1d(np.arange(len(atoms)), subset)
-        assert not forces[rest].any()
 
 
 def test_auto_is_pythonforce_on_the_cpu(model_file):

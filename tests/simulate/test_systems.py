@@ -170,3 +170,18 @@ def test_pdb_without_elements_is_refused(tmp_path):
     (tmp_path / "s.pdb").write_text("HETATM    1  QQ  UNK A   1       0.000   0.000   0.000  1.00  0.00\nEND\n")
     with pytest.raises(DataError, match=r"needs an element.*QQ of residue UNK"):
         starting_structure(str(tmp_path / "s.pdb"))
+
+
+def test_a_box_of_water_is_liquid_at_its_density_and_the_seeds():
+    start, same, other = (starting_structure("water:16", seed) for seed in (1, 1, 2))
+    assert symbols(start) == ["O", "H", "H"] * 16
+    assert [len(members) for members in start.molecules] == [3] * 16
+    assert np.linalg.det(box(start)) == pytest.approx(16 * 18.015 / 0.602214, rel=1e-4)
+    assert np.array_equal(start.positions, same.positions)
+    assert not np.allclose(start.positions, other.positions)
+
+
+@pytest.mark.parametrize("start", ["water:", "water:7", "water:5000", "water:8,1.0"])
+def test_impossible_numbers_of_waters_are_refused(start):
+    with pytest.raises(ConfigError, match="must look like `water:64`, with 8 to 4096 molecules"):
+        starting_structure(start)

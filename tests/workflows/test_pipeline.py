@@ -51,7 +51,12 @@ def test_every_stage_leaves_what_it_promises(finished):
     )
     assert trajectory.n_frames == 8
     assert list((results / "analysis" / "sn2").glob("*.png"))
+    assert {path.name for path in (results / "umbrellas" / "sn2").iterdir()} == {"window-0", "window-1", "window-2"}
+    summary = json.loads((results / "free_energy" / "sn2" / "summary.json").read_text())
+    assert [window["n_frames"] for window in summary["windows"]] == [20, 20, 20]
+    assert (results / "free_energy" / "sn2" / "profile.png").is_file()
     report = (results / "report.html").read_text()
+    assert "Free energies" in report
     assert "What long range buys" in report
 
 

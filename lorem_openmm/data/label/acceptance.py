@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.stress import full_3x3_to_voigt_6_stress
 
 from lorem_openmm.config import Acceptance
 from lorem_openmm.data.label.displacements import surface_gap
@@ -176,6 +177,9 @@ class Labeller:
             if index > 0:
                 self.retried[settings] += 1
             atoms.info.update(charge=frame.charge, **provenance, scf=settings)
-            atoms.calc = SinglePointCalculator(atoms, energy=label.energy, forces=label.forces)
+            results = {"energy": label.energy, "forces": label.forces}
+            if label.stress is not None:
+                results["stress"] = full_3x3_to_voigt_6_stress(label.stress)
+            atoms.calc = SinglePointCalculator(atoms, **results)
             finished.append(atoms)
         return finished

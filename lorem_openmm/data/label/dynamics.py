@@ -45,7 +45,7 @@ def langevin(engine: Engine, atoms: Atoms, charge: int, temperature: float, rng:
     width = np.sqrt(ase.units.kB * temperature / masses)
     memory = np.exp(-FRICTION_PER_PS * 1e-3 * TIMESTEP_FS)
     velocities = width * rng.standard_normal((len(atoms), 3))
-    current = Atoms(numbers=atoms.numbers, positions=atoms.positions)
+    current = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
     label = engine.calculate(current, charge, engine.attempts[0])
     while True:
         yield Step(current.copy(), label)

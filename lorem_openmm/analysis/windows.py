@@ -1,0 +1,109 @@
+"""Reading the windows of an umbrella sampling."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import mdtraj
+import numpy as np
+
+from lorem_openmm import config
+from lorem_openmm.analysis import geometry
+from lorem_openmm.analysis.mbar import Samples, independent, inefficiency
+from lorem_openmm.analysis.trajectory import SimulationData, load_simulation
+from lorem_openmm.errors import DataError
+from lorem_openmm.units import ANGSTROM_PER_NANOMETER
+
+DEPENDS_ON = ("bias", "temperature", "timestep_fs", "report_interval")  # settings that all windows' analysis relies on
+
+
+class Window(NamedTuple):
+    """One window after its equilibration.
+
+    Attributes:
+        center: Of the bias, Å.
+        coordinate: [n_frames] Å.
+        inefficiency: Frames in a row that count as one independent sample.
+        lowest: [n_atoms, 3] Å, the frame of lowest energy without the bias.
+        topology: MDTraj's.
+    """
+
+    center: float
+    coordinate: np.ndarray
+    inefficiency: float
+    lowest: np.ndarray
+    topology: mdtraj.Topology
+
+    def independent(self) -> np.ndarray:
+        """Returns the independent values [n_samples] in Å."""
+        return independent(self.coordinate, self.inefficiency)
+
+
+def read_windows(umbrella: config.Umbrella, folders: Sequence[Path]) -> list[Window]:
+    """Reads all windows.
+
+    Args:
+        umbrella: Settings.
+        folders: [num_windows], of the windows' simulations.
+
+    Raises:
+        DataError: If a window is missing, not finished, was run with other settings, or has no frames left.
+    """
+    return [_read(umbrella, index, Path(folder)) for index, folder in enumerate(folders)]
+
+
+def join(windows: Sequence[Window], umbrella: config.Umbrella, coordinates: Sequence[np.ndarray]) -> Samples:
+    """Returns samples of all windows with their biases.
+
+    Args:
+        windows: All of them.
+        umbrella: Settings.
+        coordinates: What to take of each window, [n_k] Å.
+    """
+    centers = np.array([window.center for window in windows])
+    return Samples(list(coordinates), centers, umbrella.stiffness, umbrella.temperature)
+
+
+def _read(umbrella: config.Umbrella, index: int, folder: Path) -> Window:
+    data, simulation = load_simulation(folder), umbrella.window(index)
+    if simulation.bias is None or not data.summary:
+        raise DataError(f"{folder}: window {index} must be finished, its summary is missing; run the window again")
+    settings, expected = data.summary["settings"], simulation.model_dump(mode="json")
+    changes = [
+        f"{key}: {settings.get(key)} instead of {expected[key]}"
+        for key in DEPENDS_ON
+        if settings.get(key) != expected[key]
+    ]
+    if changes:
+        raise DataError(f"{folder}: was run with other settings ({'; '.join(changes)}); run window {index} again")
+    kept = data.state["step"].to_numpy() > umbrella.equilibration
+    if not kept.any():
+        raise DataError(
+            f"{folder}: must hold frames after the {umbrella.equilibration} steps of equilibration, its last is of "
+            f"step {data.state['step'].max()}; run window {index} longer"
+        )
+    coordinate = coordinate_of(data, umbrella.coordinate)[kept]
+    bias = 0.5 * umbrella.stiffness * (coordinate - simulation.bias.center) ** 2
+    lowest = int(np.argmin(data.state["potential_energy"].to_numpy()[kept] - bias))
+    positions = ANGSTROM_PER_NANOMETER * data.trajectory.xyz[kept][lowest].astype(float)
+    return Window(simulation.bias.center, coordinate, inefficiency(coordinate), positions, data.trajectory.topology)
+
+
+def coordinate_of(data: SimulationData, coordinate: config.Coordinate) -> np.ndarray:
+    """Returns the coordinate of each frame in Å [n_frames], as the bias sees it.
+
+    Args:
+        data: A simulation.
+        coordinate: Which one.
+
+    Raises:
+        DataError: If the structure does not have it.
+    """
+    if coordinate == "bond_difference":
+        atoms = geometry.find_sn2(data.trajectory.topology)
+        if atoms is None:
+            raise DataError("coordinate: bond_difference needs X- + CH3Y, the trajectory holds something else")
+        return geometry.sn2_coordinates(data.trajectory, atoms)["reaction_coordinate"]
+    if len(data.molecules) < 2:
+        raise DataError(f"coordinate: center_distance needs two molecules, the trajectory holds {len(data.molecules)}")
+    return geometry.center_distance(data.trajectory, *data.molecules[:2])

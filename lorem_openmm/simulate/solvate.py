@@ -1,0 +1,328 @@
+"""Molecules in water: LOREM acts in the molecules, a force field between them and the water, and in the water.
+
+The energy of a mixed system with mechanical embedding (openmm-ml) is
+
+    E = E_LOREM(molecules, in vacuum) + E_MM(everything) − E_MM(pairs, bonds, angles, torsions within the molecules).
+
+Charges of the force field also stand for what the molecules feel of their own images in the other boxes.
+"""
+
+import copy
+import random
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import openmm
+from ase import Atoms
+from openmm import app, unit
+from openmmml import MLPotential
+
+from lorem_openmm import config
+from lorem_openmm.errors import ConfigError, SimulationError
+from lorem_openmm.progress import progress
+from lorem_openmm.simulate.molecules import bonds
+from lorem_openmm.simulate.systems import Start, molecules_of
+from lorem_openmm.units import ANGSTROM_PER_NANOMETER
+
+SHIPPED = {"fragments": "fragments.xml"}
+SWITCH = 1.0  # Å before the cutoff from which Lennard-Jones falls to zero, so that no force jumps
+NEUTRAL = 1e-3  # e, below which a charge is rounding
+WATER = "HOH"
+# Water alone: rigid molecules take long steps, and strong friction brings them to their temperature within 0.1 ps.
+WATER_STEP = 0.002  # ps
+WATER_FRICTION = 10.0  # 1/ps
+BAROSTAT_INTERVAL = 10  # steps: a box that is 7 % too thin needs many small moves
+SHRINKS = 1.05  # a filled box has gaps at its faces and around the molecules, which pressure closes
+SOFTNESS = 1.0  # Å by which molecules may press into their wall or grow
+CHUNK = 50  # steps between two marks of the progress bar
+
+
+class Conditions(NamedTuple):
+    """Under which water is brought to equilibrium.
+
+    Attributes:
+        temperature: K.
+        pressure_bar: bar.
+        seed: Of velocities, thermostat and barostat, from 1.
+    """
+
+    temperature: float
+    pressure_bar: float
+    seed: int
+
+
+def solvate(start: Start, solvent: config.Solvent, seed: int = 0) -> Start:
+    """Returns the molecules in the middle of a box of water.
+
+    The molecules stay the first ones. Those without bonds get them by distance, because force fields recognise a
+    molecule by its elements and bonds.
+
+    Args:
+        start: Molecules in vacuum.
+        solvent: Box and force field.
+        seed: Which waters become ions, if the box is to be neutral.
+
+    Raises:
+        ConfigError: If the molecules have a box already, a molecule or a file is unknown to the force field, or the box
+            is too small.
+    """
+    if start.topology.getPeriodicBoxVectors() is not None:
+        raise ConfigError(
+            "solvent: water fills a box of its own, so `start` must be molecules in vacuum; received a periodic "
+            "structure; remove its box, or leave out `solvent`"
+        )
+    field = force_field(solvent.force_field)
+    topology = _with_bonds(start)
+    _check_known(field, topology, start, solvent)
+    _check_box(start.positions, solvent)
+    middle = (start.positions.max(axis=0) + start.positions.min(axis=0)) / 2
+    positions = start.positions - middle + solvent.box_edge / 2
+    modeller = app.Modeller(topology, positions / ANGSTROM_PER_NANOMETER * unit.nanometer)
+    box = openmm.Vec3(1, 1, 1) * (solvent.box_edge / ANGSTROM_PER_NANOMETER)
+    with _seeded(seed):
+        modeller.addSolvent(field, model="tip3p", boxSize=box, neutralize=solvent.neutralize)
+    filled = np.array(modeller.positions.value_in_unit(unit.angstrom))
+    return start._replace(
+        topology=modeller.topology,
+        positions=filled,
+        molecules=molecules_of(modeller.topology),
+        num_solute=len(start.molecules),
+    )
+
+
+def force_field(names: Sequence[str]) -> app.ForceField:
+    """Returns the force field of files, which may be OpenMM's, the shipped ``fragments``, or the user's own.
+
+    Raises:
+        ConfigError: If a file is missing, or is not a force field that goes with the others.
+    """
+    paths = [str(files("lorem_openmm.simulate").joinpath(SHIPPED[name])) if name in SHIPPED else name for name in names]
+    try:
+        return app.ForceField(*paths)
+    except Exception as error:  # of parsers as well
+        raise ConfigError(
+            f"solvent.force_field: {', '.join(names)} must be OpenMM force-field files that go together "
+            f"({error!s:.200}); give their paths, names of OpenMM's own such as amber14/tip3p.xml, or `fragments`"
+        ) from None
+
+
+def force_field_system(start: Start, solvent: config.Solvent) -> openmm.System:
+    """Returns the system of the force field alone: PME, rigid water, no other constraints.
+
+    Args:
+        start: From :func:`solvate`.
+        solvent: The same as there.
+    """
+    cutoff = solvent.cutoff / ANGSTROM_PER_NANOMETER
+    return force_field(solvent.force_field).createSystem(
+        start.topology,
+        nonbondedMethod=app.PME,
+        nonbondedCutoff=cutoff,
+        switchDistance=cutoff - SWITCH / ANGSTROM_PER_NANOMETER,
+        rigidWater=True,
+    )
+
+
+def mixed_system(start: Start, solvent: config.Solvent, model: Path, **options: Any) -> openmm.System:
+    """Returns the system in which LOREM acts in the molecules and the force field everywhere else.
+
+    Args:
+        start: From :func:`solvate`.
+        solvent: The same as there.
+        model: Model file.
+        **options: Of ``MLPotential("lorem")``.
+
+    Raises:
+        ModelFileError: If the model file is missing or damaged.
+        UnknownElementError: If the model does not know an element.
+    """
+    known = force_field_system(start, solvent)
+    charge = total_charge(known)
+    if abs(charge) > NEUTRAL:
+        warnings.warn(
+            f"solvent: the charges of the force field sum to {charge:+.3f} e. PME spreads the opposite charge evenly "
+            "over the box, which shifts energies and weighs on forces in small boxes; `neutralize: true` adds ions.",
+            stacklevel=3,
+        )
+    potential = MLPotential("lorem", modelPath=str(model), boundary="vacuum")
+    system = potential.createMixedSystem(start.topology, known, _atoms(start), **options)
+    system.addForce(_bonds_without_force(start.solute))
+    return system
+
+
+def check_wall(start: Start, solvent: config.Solvent, restraint: float, reach: float) -> None:
+    """Checks that a wall keeps two molecules within half of the box, beyond which nearest images are ambiguous.
+
+    Args:
+        start: From :func:`solvate`.
+        solvent: The same as there.
+        restraint: Stiffness of the wall; 0: none.
+        reach: Å, distance of the centres at which the wall starts.
+
+    Raises:
+        ConfigError: If the molecules can be farther apart.
+    """
+    if len(start.solute) < 2:
+        return
+    if restraint == 0:
+        warnings.warn(
+            "restraint: is 0, so nothing holds the molecules together; the run will stop with an error if they span "
+            "half of the box. Set `restraint` and `restraint_distance`, or take a large box.",
+            stacklevel=3,
+        )
+        return
+    sizes = []
+    for members in start.solute:
+        steps = start.positions[members] - start.positions[members].mean(axis=0)
+        sizes.append(float(np.linalg.norm(steps, axis=1).max()))
+    longest = solvent.box_edge / SHRINKS / 2 - sum(sizes) - SOFTNESS
+    if reach > longest:
+        raise ConfigError(
+            f"restraint_distance: must keep the molecules within half of the box, so be at most {longest:.1f} Å where "
+            f"solvent.box_edge is {solvent.box_edge:g} Å; received {reach:g} Å; take a nearer wall, or a box of at "
+            f"least {solvent.box_edge + 2 * SHRINKS * (reach - longest):.1f} Å"
+        )
+
+
+def total_charge(system: openmm.System) -> float:
+    """Returns the sum in e of the charges of a force field's system."""
+    force = next(force for force in system.getForces() if isinstance(force, openmm.NonbondedForce))
+    charges = [force.getParticleParameters(k)[0] for k in range(force.getNumParticles())]
+    return float(sum(charge.value_in_unit(unit.elementary_charge) for charge in charges))
+
+
+def equilibrate(
+    start: Start, solvent: config.Solvent, positions: np.ndarray, conditions: Conditions, *platform: Any
+) -> Start:
+    """Lets the water move around the fixed molecules, by the force field alone, which costs little.
+
+    Dynamics that starts from a minimum would be too cold by half of its kinetic energy, for many picoseconds, and a box
+    just filled is too thin by about 7 %: here it shrinks to the density at the pressure.
+
+    Args:
+        start: From :func:`solvate`.
+        solvent: The same as there.
+        positions: [n_atoms, 3] Å, minimised.
+        conditions: Temperature, pressure and seed.
+        *platform: OpenMM's platform and its properties.
+
+    Returns:
+        The same molecules with their new positions and box.
+
+    Raises:
+        SimulationError: If the water becomes unstable.
+    """
+    steps = round(solvent.equilibration_ps / WATER_STEP)
+    if steps == 0:
+        return start._replace(positions=positions)
+    system = force_field_system(start, solvent)
+    for index in _atoms(start):
+        system.setParticleMass(index, 0.0)
+    # One molecule for the barostat: else it would change their distance.
+    system.addForce(_bonds_without_force([_atoms(start)]))
+    barostat = openmm.MonteCarloBarostat(conditions.pressure_bar, conditions.temperature, BAROSTAT_INTERVAL)
+    barostat.setRandomNumberSeed(conditions.seed)
+    system.addForce(barostat)
+    integrator = openmm.LangevinMiddleIntegrator(conditions.temperature, WATER_FRICTION, WATER_STEP)
+    integrator.setRandomNumberSeed(conditions.seed)
+    context = openmm.Context(system, integrator, *platform)
+    context.setPositions(positions / ANGSTROM_PER_NANOMETER)
+    context.setVelocitiesToTemperature(conditions.temperature, conditions.seed)
+    chunks = [CHUNK] * (steps // CHUNK) + [steps % CHUNK] * (steps % CHUNK > 0)
+    for chunk in progress(chunks, len(chunks), "equilibrate water"):
+        try:
+            integrator.step(chunk)
+        except openmm.OpenMMException as error:
+            raise SimulationError(
+                f"solvent: the water became unstable before the first step ({error!s:.120}); start from molecules that "
+                "are farther apart, or at a lower temperature"
+            ) from error
+    state = context.getState(positions=True)
+    topology = copy.deepcopy(start.topology)
+    topology.setPeriodicBoxVectors(state.getPeriodicBoxVectors())
+    moved = state.getPositions(asNumpy=True).value_in_unit(unit.angstrom)
+    return start._replace(topology=topology, positions=moved)
+
+
+def describe(start: Start, solvent: config.Solvent) -> dict[str, Any]:
+    """Returns what a summary says about the solvent.
+
+    Args:
+        start: From :func:`solvate`.
+        solvent: The same as there.
+    """
+    names = [residue.name for residue in start.topology.residues()][start.num_solute :]
+    return {
+        "n_waters": names.count(WATER),
+        "ions": sorted(name for name in names if name != WATER),
+        "total_charge": round(total_charge(force_field_system(start, solvent)), 6) + 0.0,  # not −0
+        "n_solute_molecules": start.num_solute,
+        "n_solute_atoms": len(_atoms(start)),
+    }
+
+
+def _atoms(start: Start) -> list[int]:
+    return [index for members in start.solute for index in members]
+
+
+def _with_bonds(start: Start) -> app.Topology:
+    topology = copy.deepcopy(start.topology)
+    bonded = {atom.residue for bond in topology.bonds() for atom in bond}
+    for residue in topology.residues():
+        if residue in bonded:
+            continue
+        members = list(residue.atoms())
+        structure = Atoms([atom.element.symbol for atom in members], start.positions[[a.index for a in members]])
+        for first, second in bonds(structure):
+            topology.addBond(members[first], members[second])
+    return topology
+
+
+def _check_known(field: app.ForceField, topology: app.Topology, start: Start, solvent: config.Solvent) -> None:
+    for residue in field.getUnmatchedResidues(topology):
+        atoms = list(residue.atoms())
+        number = next(k for k, members in enumerate(start.molecules, 1) if atoms[0].index in members)
+        formula = Atoms([atom.element.symbol for atom in atoms]).get_chemical_formula()
+        raise ConfigError(
+            f"solvent.force_field: must have charges and Lennard-Jones parameters for every molecule; "
+            f"{', '.join(solvent.force_field)} know none with the elements and bonds of {formula} (residue "
+            f"{residue.name}, molecule {number}). Add an OpenMM force-field file with a residue of these atoms and "
+            "bonds to solvent.force_field; it needs no bonded terms, LOREM replaces them"
+        )
+
+
+def _check_box(positions: np.ndarray, solvent: config.Solvent) -> None:
+    extent = float(np.ptp(positions, axis=0).max())
+    needed = SHRINKS * max(2 * solvent.cutoff, extent + solvent.cutoff, 2 * extent)
+    if solvent.box_edge < needed:
+        raise ConfigError(
+            f"solvent.box_edge: must be at least {needed:.1f} Å: twice the cutoff ({solvent.cutoff:g} Å), the "
+            f"molecules' extent ({extent:.1f} Å) plus the cutoff, and twice the extent, with {SHRINKS - 1:.0%} for the "
+            f"box to shrink; received {solvent.box_edge:g} Å; take a larger box, or molecules that are closer together"
+        )
+
+
+def _bonds_without_force(molecules: Sequence[Sequence[int]]) -> openmm.HarmonicBondForce:
+    """Tells OpenMM which atoms form a molecule, so that it wraps and scales them as one: LOREM's have no bonds."""
+    force = openmm.HarmonicBondForce()
+    force.setName("molecules")
+    for first, *others in molecules:
+        for other in others:
+            force.addBond(first, other, 0.0, 0.0)
+    return force
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Seeds Python's generator, with which OpenMM chooses the waters that become ions, and puts it back."""
+    before = random.getstate()
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(before)

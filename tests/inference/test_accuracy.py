@@ -1,0 +1,78 @@
+"""The accuracy that is asked for is reached, by Ewald sum and mesh, and by whole models."""
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from helpers import rattled_box, small_potential
+
+from lorem_openmm.data.neighbors import neighbor_list
+from lorem_openmm.errors import ConfigError
+from lorem_openmm.inference.accuracy import ewald_settings
+from lorem_openmm.inference.dynamics import Dynamics
+from lorem_openmm.inference.electrostatics import Electrostatics
+from lorem_openmm.inference.long_range import RealSpace
+from lorem_openmm.nn.long_range import CoulombPotentials
+
+
+def ions(n: int, shape: str, seed: int = 0) -> Atoms:
+    """A rattled rock salt of n³ ions in a cubic or a skewed box."""
+    grid = np.array(np.meshgrid(*[np.arange(n)] * 3, indexing="ij")).reshape(3, -1).T
+    cell = np.eye(3) if shape == "cubic" else np.array([[1.0, 0.0, 0.0], [0.4, 1.0, 0.0], [-0.3, 0.45, 1.0]])
+    atoms = Atoms(np.where(grid.sum(axis=1) % 2, 17, 8), 2.9 * grid @ cell, cell=2.9 * n * cell, pbc=True)
+    atoms.rattle(0.35, seed=seed)
+    return atoms
+
+
+def coulomb_forces(charges, positions, cell, cutoff, settings, mesh: bool):
+    """Forces of Σ q V by the very parts that dynamics uses."""
+    smearing, wavelength, mesh_accuracy = settings
+    electrostatics = Electrostatics(smearing, wavelength, True, 0 if mesh else 10**9, mesh_accuracy)
+    r, h = torch.tensor(positions), torch.tensor(cell)
+    _, state = electrostatics(charges, r, h)
+    forces = -(electrostatics.pullback(state, charges, charges)[1])
+    edges = neighbor_list(positions, cell, True, cutoff)
+    i, j = torch.tensor(edges.centers), torch.tensor(edges.neighbors)
+    vectors = r[j] - r[i] + torch.tensor(edges.cell_shifts, dtype=r.dtype) @ h
+    distances = vectors.norm(dim=1)
+    real = RealSpace(cutoff, smearing)
+    weights = real.weights(distances)
+    slopes = real.slopes(distances, weights) * (charges[i] * charges[j]).sum(1)
+    pull = slopes.unsqueeze(1) * vectors / distances.unsqueeze(1)
+    return forces + 2.0 * torch.zeros_like(forces).index_add(0, i, pull)
+
+
+@pytest.mark.parametrize("mesh", [False, True])
+@pytest.mark.parametrize("shape", ["cubic", "skewed"])
+@pytest.mark.parametrize("cutoff", [4.0, 6.0])
+@pytest.mark.parametrize("tolerance", [1e-2, 1e-3, 1e-4, 1e-5, 2e-6])
+def test_forces_are_as_accurate_as_asked_for(tolerance, cutoff, shape, mesh):
+    atoms = ions(4, shape)
+    charges = torch.randn(len(atoms), 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    coulomb = CoulombPotentials(cutoff, cutoff / 4, cutoff / 8)
+    converged = coulomb_forces(charges, atoms.positions, atoms.cell[:], 9.0, (1.0, 0.4, 1e-6), mesh=False)
+    settings = ewald_settings(coulomb, tolerance)
+    found = coulomb_forces(charges, atoms.positions, atoms.cell[:], cutoff, settings, mesh)
+    error = float((found - converged).pow(2).mean().sqrt() / converged.pow(2).mean().sqrt())
+    assert error < tolerance
+    if not mesh:
+        assert error > tolerance / 100  # not paid for what was not asked for
+
+
+def test_a_models_energy_converges_with_the_tolerance():
+    atoms, potential = rattled_box(), small_potential()
+    energies = {}
+    for tolerance in (None, 1e-2, 1e-3, 1e-4, 1e-5, 2e-6):
+        dynamics = Dynamics(potential, atoms.numbers.tolist(), True, tolerance=tolerance)
+        prediction = dynamics(torch.tensor(atoms.positions), torch.tensor(atoms.cell[:]))
+        energies[tolerance] = float(prediction.energy[0])
+    errors = [abs(energies[tolerance] - energies[2e-6]) for tolerance in (1e-2, 1e-4, 1e-5)]
+    assert errors[0] > 10.0 * errors[1] > 0.0
+    assert errors[2] < 1e-5
+    assert energies[None] != energies[1e-4]  # the model's own settings are others
+
+
+@pytest.mark.parametrize("tolerance", [0.0, -1e-3, 1e-7, 0.1, float("nan")])
+def test_what_cannot_be_reached(tolerance):
+    with pytest.raises(ConfigError, match=r"ewaldErrorTolerance: must be from 2e-06 to 0\.01"):
+        ewald_settings(CoulombPotentials(4.0, 1.0, 0.5), tolerance)
