@@ -38,11 +38,18 @@ def velocity_verlet(step):
     return integrator
 
 
-def context_at_300_kelvin(system, integrator, start):
-    """Returns a context of the relaxed structure, with velocities that only the masses decide."""
-    context = openmm.Context(system, integrator, openmm.Platform.getPlatform("Reference"))
+def relax(system, start):
+    """Returns the positions of the nearest minimum."""
+    context = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatform("Reference"))
     context.setPositions(start.openmm_positions)
     openmm.LocalEnergyMinimizer.minimize(context, 1.0, 200)
+    return context.getState(positions=True).getPositions()
+
+
+def context_at_300_kelvin(system, integrator, positions):
+    """Returns a context with velocities that only the masses decide."""
+    context = openmm.Context(system, integrator, openmm.Platform.getPlatform("Reference"))
+    context.setPositions(positions)
     context.setVelocitiesToTemperature(300 * unit.kelvin, 1)
     return context
 
@@ -69,6 +76,7 @@ def main():
     start = lorem_openmm.read_structure(options.structure)
     print(start.describe())
     potential = MLPotential("lorem", modelPath=options.model)
+    relaxed = relax(potential.createSystem(start.topology), start)
 
     print("hydrogens, integrator, step in fs      drift in kT/ns/dof   fluctuation in meV")
     verlet = openmm.VerletIntegrator
@@ -82,7 +90,7 @@ def main():
         system = potential.createSystem(start.topology)
         if hydrogens == "heavy":
             make_hydrogens_heavy(system, start)
-        context = context_at_300_kelvin(system, make(step * unit.femtosecond), start)
+        context = context_at_300_kelvin(system, make(step * unit.femtosecond), relaxed)
         found = drift(context, round(options.steps * 0.5 / step))
         result = f"{found.drift:9.3f} +- {found.drift_error:.3f} {1000 * found.fluctuation:12.2f}"
         print(f"{hydrogens} {make.__name__:16s} {step:.2f}   {result}", flush=True)
@@ -96,7 +104,7 @@ def main():
     spring.setForceGroup(1)
     system.addForce(spring)
     integrator = openmm.MTSLangevinIntegrator(300, 1 / unit.picosecond, 0.5 * unit.femtosecond, [(0, 1), (1, 4)])
-    context = context_at_300_kelvin(system, integrator, start)
+    context = context_at_300_kelvin(system, integrator, relaxed)
     integrator.step(options.steps)
     kinetic = context.getState(energy=True).getKineticEnergy() / (unit.MOLAR_GAS_CONSTANT_R * unit.kelvin)
     print(f"MTSLangevinIntegrator: {2 * kinetic / (3 * system.getNumParticles() - 3):.1f} K at the end")

@@ -12,7 +12,7 @@ from openmm import unit
 from lorem_openmm import config
 from lorem_openmm.errors import ConfigError
 from lorem_openmm.simulate.molecules import find_sn2
-from lorem_openmm.simulate.systems import Start
+from lorem_openmm.simulate.start import Start
 from lorem_openmm.units import ANGSTROM_PER_NANOMETER, KJ_PER_MOL_PER_EV
 
 SPRING = KJ_PER_MOL_PER_EV * ANGSTROM_PER_NANOMETER**2  # kJ/mol/nm² in 1 eV/Å²

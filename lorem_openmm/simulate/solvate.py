@@ -26,7 +26,8 @@ from lorem_openmm import config
 from lorem_openmm.errors import ConfigError, SimulationError
 from lorem_openmm.progress import progress
 from lorem_openmm.simulate.molecules import bonds
-from lorem_openmm.simulate.systems import Start, molecules_of
+from lorem_openmm.simulate.start import Start
+from lorem_openmm.simulate.systems import molecules_of
 from lorem_openmm.units import ANGSTROM_PER_NANOMETER
 
 SHIPPED = {"fragments": "fragments.xml"}

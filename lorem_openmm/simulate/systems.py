@@ -8,9 +8,8 @@ import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import ase.cell
 import ase.io
 import numpy as np
 from ase import Atoms
@@ -22,9 +21,10 @@ from lorem_openmm.data.label.fragments import fragment
 from lorem_openmm.data.label.sn2_path import BONDS, sn2_complex
 from lorem_openmm.data.label.water_box import water_boxes
 from lorem_openmm.errors import ConfigError, DataError, did_you_mean
-from lorem_openmm.simulate.charges import UNKNOWN, TotalCharge, charge_of_atoms, charge_of_info
+from lorem_openmm.simulate.charges import TotalCharge, charge_of_atoms, charge_of_info
 from lorem_openmm.simulate.molecules import bonded_groups, join_residues, split
 from lorem_openmm.simulate.smiles import molecules_from_smiles
+from lorem_openmm.simulate.start import Start
 from lorem_openmm.units import ANGSTROM_PER_NANOMETER
 
 logger = logging.getLogger(__name__)
@@ -42,61 +42,13 @@ WATER_DENSITY, WATER_TEMPERATURE = 1.0, 300.0  # g/cm³, K
 READERS = {".pdb": app.PDBFile, ".cif": app.PDBxFile, ".pdbx": app.PDBxFile, ".mmcif": app.PDBxFile}
 
 
-class Start(NamedTuple):
-    """Where a simulation begins.
-
-    Attributes:
-        topology: OpenMM topology, with box vectors if periodic.
-        positions: [n_atoms, 3] Å.
-        molecules: indices of the atoms of each molecule.
-        total_charge: in e, as far as the source states it; None: not stated. LOREM takes no charge as input.
-        charge_source: where the charge is from, in words.
-        num_solute: number of molecules, the first ones, that LOREM acts in; None: all, there is no solvent.
-    """
-
-    topology: app.Topology
-    positions: np.ndarray
-    molecules: list[list[int]]
-    total_charge: int | None = None
-    charge_source: str = UNKNOWN
-    num_solute: int | None = None
-
-    @property
-    def solute(self) -> list[list[int]]:
-        """Indices of the atoms of each molecule that LOREM acts in."""
-        return self.molecules[: self.num_solute]
-
-    @property
-    def openmm_positions(self) -> unit.Quantity:
-        """The positions as OpenMM's quantity in nm, for ``setPositions`` and ``PDBFile.writeFile``."""
-        return unit.Quantity(self.positions / ANGSTROM_PER_NANOMETER, unit.nanometer)
-
-    @property
-    def box(self) -> np.ndarray | None:
-        """The box vectors [3, 3] in Å, one per row; None in vacuum."""
-        vectors = self.topology.getPeriodicBoxVectors()
-        return None if vectors is None else np.array(vectors.value_in_unit(unit.angstrom))
-
-    def describe(self) -> str:
-        """Returns atoms, molecules, box and charge in one line."""
-        box = "no box (vacuum)"
-        if self.box is not None:
-            lengths, angles = np.split(ase.cell.Cell(self.box).cellpar(), 2)
-            box = f"box {' x '.join(f'{x:.3f}' for x in lengths)} Å"
-            if not np.allclose(angles, 90.0):
-                box += f", angles {', '.join(f'{x:.2f}' for x in angles)} degrees"
-        charge = "unknown" if self.total_charge is None else f"{self.total_charge:+d}" if self.total_charge else "0"
-        counts = f"{len(self.positions)} atoms, molecules: {len(self.molecules)}"
-        return f"{counts}; {box}; total charge {charge} ({self.charge_source})"
-
-
 def read_structure(structure: str | Path, seed: int = 0) -> Start:
     """Reads a structure file, or builds a structure from a short text: topology, positions, molecules, charge.
 
     Args:
         structure: PDB, PDBx/mmCIF or extended XYZ file, ``file@index`` for one of several structures;
-            ``smiles:CCO``, ``sn2:Cl,Br,3.2`` or ``dimer:acetate,methylammonium,4.0``.
-        seed: Conformer of a SMILES, relative orientation of a dimer.
+            ``smiles:CCO``, ``sn2:Cl,Br,3.2``, ``dimer:acetate,methylammonium,4.0`` or ``water:64`` (a periodic box).
+        seed: Conformer of a SMILES, relative orientation of a dimer, places of the waters.
 
     Raises:
         ConfigError: If the text is not one of these, or there is no such file.

@@ -18,7 +18,7 @@ from lorem_openmm.analysis.mbar import (
 from lorem_openmm.config import Bias
 from lorem_openmm.errors import DataError
 from lorem_openmm.simulate.bias import CENTER, add_bias, measure
-from lorem_openmm.simulate.systems import Start
+from lorem_openmm.simulate.start import Start
 
 KT = 8.617333262e-5 * 300.0
 GRID = np.linspace(-4.0, 4.0, 8001)

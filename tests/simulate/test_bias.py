@@ -21,7 +21,8 @@ from lorem_openmm.simulate.energy import read_state
 from lorem_openmm.simulate.molecules import Sn2Atoms, find_sn2
 from lorem_openmm.simulate.run import simulate
 from lorem_openmm.simulate.scan import static_profile
-from lorem_openmm.simulate.systems import Start, starting_structure
+from lorem_openmm.simulate.start import Start
+from lorem_openmm.simulate.systems import starting_structure
 
 KJ_PER_MOL = 96.48533212331  # in 1 eV
 SN2 = {"run": "r", "start": "sn2:Cl,Br,3.2", "steps": 60, "report_interval": 10, "seed": 3}

@@ -1,0 +1,58 @@
+"""Where a simulation begins: topology, positions, molecules, and the charge as far as it is known."""
+
+from typing import NamedTuple
+
+import ase.cell
+import numpy as np
+from openmm import app, unit
+
+from lorem_openmm.simulate.charges import UNKNOWN
+from lorem_openmm.units import ANGSTROM_PER_NANOMETER
+
+
+class Start(NamedTuple):
+    """Where a simulation begins.
+
+    Attributes:
+        topology: OpenMM topology, with box vectors if periodic.
+        positions: [n_atoms, 3] Å.
+        molecules: indices of the atoms of each molecule.
+        total_charge: in e, as far as the source states it; None: not stated. LOREM takes no charge as input.
+        charge_source: where the charge is from, in words.
+        num_solute: number of molecules, the first ones, that LOREM acts in; None: all, there is no solvent.
+    """
+
+    topology: app.Topology
+    positions: np.ndarray
+    molecules: list[list[int]]
+    total_charge: int | None = None
+    charge_source: str = UNKNOWN
+    num_solute: int | None = None
+
+    @property
+    def solute(self) -> list[list[int]]:
+        """Indices of the atoms of each molecule that LOREM acts in."""
+        return self.molecules[: self.num_solute]
+
+    @property
+    def openmm_positions(self) -> unit.Quantity:
+        """The positions as OpenMM's quantity in nm, for ``setPositions`` and ``PDBFile.writeFile``."""
+        return unit.Quantity(self.positions / ANGSTROM_PER_NANOMETER, unit.nanometer)
+
+    @property
+    def box(self) -> np.ndarray | None:
+        """The box vectors [3, 3] in Å, one per row; None in vacuum."""
+        vectors = self.topology.getPeriodicBoxVectors()
+        return None if vectors is None else np.array(vectors.value_in_unit(unit.angstrom))
+
+    def describe(self) -> str:
+        """Returns atoms, molecules, box and charge in one line."""
+        box = "no box (vacuum)"
+        if self.box is not None:
+            lengths, angles = np.split(ase.cell.Cell(self.box).cellpar(), 2)
+            box = f"box {' x '.join(f'{x:.3f}' for x in lengths)} Å"
+            if not np.allclose(angles, 90.0):
+                box += f", angles {', '.join(f'{x:.2f}' for x in angles)} degrees"
+        charge = "unknown" if self.total_charge is None else f"{self.total_charge:+d}" if self.total_charge else "0"
+        counts = f"{len(self.positions)} atoms, molecules: {len(self.molecules)}"
+        return f"{counts}; {box}; total charge {charge} ({self.charge_source})"
