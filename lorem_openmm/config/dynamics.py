@@ -135,7 +135,8 @@ class Umbrella(Dynamics):
     def centers(self) -> list[float]:
         """Returns the value of the coordinate in Å of each window."""
         step = (self.last - self.first) / (self.num_windows - 1)
-        return [self.first + index * step for index in range(self.num_windows)]
+        # Rounded, so that windows stay the same when a profile goes on further at the same spacing.
+        return [round(self.first + index * step, 9) for index in range(self.num_windows)]
 
     def window(self, index: int) -> Simulation:
         """Returns the simulation of a window; each has its own seed.

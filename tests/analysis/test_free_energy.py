@@ -90,7 +90,7 @@ def test_table_holds_the_profile_and_the_static_energy(analysed):
     assert table["samples"].sum() > 3000
     # The shipped model's reaction Cl- + CH3Br: zero at the reactants' complex, exothermic.
     static = table["static_energy"]
-    assert static.min() < -0.02
+    assert static.min() < -0.01
     assert 0.15 < static.max() < 0.5
     assert summary["static"]["barrier"]["ev"] == pytest.approx(static.max(), abs=0.02)
 
@@ -177,6 +177,9 @@ def test_only_existing_windows_can_be_asked_for():
     umbrella = Umbrella(**SN2)
     assert umbrella.window(8).bias.center == -1.0
     assert umbrella.window(8).seed == 8
+    longer = Umbrella(**{**SN2, "last": -1.7, "num_windows": 11, "first": 1.0})
+    shorter = Umbrella(**{**SN2, "last": -0.62, "num_windows": 7, "first": 1.0})
+    assert shorter.window(3) == longer.window(3)  # to the last digit: such windows are not run again
     for index in (-1, 9):
         with pytest.raises(ConfigError, match=f"window: must be from 0 to 8 .* received {index}"):
             umbrella.window(index)
