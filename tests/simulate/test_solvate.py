@@ -1,5 +1,7 @@
 """Molecules in water: the mixed system's energy by hand, charges, refusals, equilibration, runs that continue."""
 
+import random
+
 import ase.io
 import mdtraj
 import numpy as np
@@ -145,6 +147,7 @@ def test_a_charged_box_is_warned_about_and_can_be_neutralized(model_file):
     summary = solvate.describe(start, neutral)
     assert summary["ions"] == ["NA"]
     assert summary["total_charge"] == 0.0
+    random.random()  # noqa: S311 (must not change which water becomes the ion)
     again = in_water("sn2:Cl,Br,3.2", neutral)
     assert np.array_equal(again.positions, start.positions)
 
