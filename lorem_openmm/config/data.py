@@ -96,7 +96,12 @@ class DimersLabel(Section):
         0.8, description="distance of the nearest atoms at contact, relative to their van der Waals sum"
     )
     trajectory_frames: Index = Field(
-        4, description="frames of each dimer from a short Langevin trajectory with the engine, near contact"
+        4, description="frames of each dimer from a Langevin trajectory with the engine that starts near contact"
+    )
+    trajectory_interval: Count = Field(
+        10,
+        description="fs between these frames; molecules take some hundred fs to find each other's hydrogen bonds, and "
+        "models that have not seen them are far off there",
     )
     temperature: Positive = Field(
         500.0, description="temperature in K of displacements and trajectories, above that of a simulation"

@@ -78,7 +78,8 @@ class LoremPotentialImpl(MLPotentialImpl):
     charges. This is the right choice for models trained in vacuum.
 
     A periodic System of this potential alone has no bonds: write trajectories with ``enforcePeriodicBox=False`` to keep
-    molecules whole. Barostats scale each atom by itself.
+    molecules whole. Barostats scale each atom by itself. In a mixed system without interpolation the topology's bonds
+    within the region are kept with stiffness 0, so that its molecules stay molecules.
 
     Args:
         model: model file, potential, or None for the shipped model.
@@ -146,6 +147,8 @@ class LoremPotentialImpl(MLPotentialImpl):
         implementation = choose_implementation(options.implementation, options.device, system, topology)
         add = add_torch_force if implementation == "torchforce" else add_python_force
         add(system, settings, indices, forceGroup)
+        if indices is not None:
+            _add_molecules(topology, system, set(indices))
         box = topology.getPeriodicBoxVectors() if periodic else "none (vacuum)"
         logger.info("LOREM: %d atoms, box %s, %s, %s", len(numbers), box, implementation, options)
 
@@ -163,3 +166,20 @@ class LoremPotentialImpl(MLPotentialImpl):
                 f"and energies differ between the two. To run as trained, {remedy}; else train on {here} data too.",
                 stacklevel=4,
             )
+
+
+def _add_molecules(topology: openmm.app.Topology, system: openmm.System, atoms: set[int]) -> None:
+    """Adds the region's bonds with stiffness 0, unless the system is one that openmm-ml only takes forces from.
+
+    openmm-ml removes the force field's bonds of the region, and OpenMM would take each atom for a molecule: barostats
+    would scale, and wrapping would move, every atom by itself.
+    """
+    bonds = [(bond[0].index, bond[1].index) for bond in topology.bonds()]
+    bonds = [pair for pair in bonds if atoms.issuperset(pair)]
+    if not bonds or system.getNumParticles() < topology.getNumAtoms():
+        return
+    force = openmm.HarmonicBondForce()
+    force.setName("molecules of LOREM")
+    for first, second in bonds:
+        force.addBond(first, second, 0.0, 0.0)
+    system.addForce(force)

@@ -231,6 +231,20 @@ def test_the_force_group_and_the_subset(model_file):
     assert not np.delete(forces, SUBSET, axis=0).any()
 
 
+@pytest.mark.parametrize("implementation", BOTH)
+def test_molecules_of_the_region_stay_molecules(model_file, implementation):
+    """For barostats and wrapping, although openmm-ml takes their bonds away."""
+    atoms = waters()
+    topology = topology_of_waters(atoms, True)
+    mm_system = force_field_system(topology, True)
+    system = mixed(model_file, topology, mm_system, implementation=implementation)
+    plain, found = context_of(mm_system, atoms), context_of(system, atoms)
+    assert [sorted(members) for members in found.getMolecules()] == [
+        sorted(members) for members in plain.getMolecules()
+    ]
+    assert len(found.getMolecules()) == 6
+
+
 METHYLACETAMIDE = """\
 HETATM    1  C   ACE A   1       1.500   0.100   0.000  1.00  0.00           C
 HETATM    2  CH3 ACE A   1       0.000   0.000   0.000  1.00  0.00           C

@@ -15,7 +15,6 @@ from lorem_openmm.data.label.fragments import Fragment, fragment, pair_class
 from lorem_openmm.data.label.plan import Part, Unit
 from lorem_openmm.units import COULOMB_EV_ANGSTROM
 
-STRIDE = 10  # steps of 1 fs between frames of a trajectory
 MAX_DRAWS = 4
 MIN_FRAMES = 4  # a curve with fewer labelled frames is drawn again
 # Where a trajectory may start and where it ends, Å beyond contact.
@@ -140,8 +139,10 @@ class Dimer:
             return frame if frame.atoms.info["separation_growth"] <= TRAJECTORY_REACH else None
 
         start = self.frame(TRAJECTORY_START * rng.random())
-        temperature, count = self.section.temperature, self.section.trajectory_frames
-        return sample_trajectory(labeller, start, temperature, rng, count, STRIDE, describe)
+        section = self.section
+        return sample_trajectory(
+            labeller, start, section.temperature, rng, section.trajectory_frames, section.trajectory_interval, describe
+        )
 
     def info(self) -> dict[str, Any]:
         """Returns what all frames of the dimer share, for `atoms.info`."""
