@@ -8,7 +8,7 @@ from typing import Any
 
 import openmm
 import openmm.app
-from openmmml.mlpotential import MLPotentialImpl, MLPotentialImplFactory
+from openmmml.mlpotential import MLPotentialImpl
 
 from lorem_openmm.errors import ConfigError, did_you_mean
 from lorem_openmm.integrations.force_options import (
@@ -16,7 +16,6 @@ from lorem_openmm.integrations.force_options import (
     check_atoms,
     check_options,
     choose_implementation,
-    refuse_unknown,
 )
 from lorem_openmm.integrations.force_settings import ForceSettings
 from lorem_openmm.integrations.model_source import ModelSource
@@ -26,32 +25,6 @@ from lorem_openmm.potential import Potential, check_species
 logger = logging.getLogger(__name__)
 
 BOUNDARIES = ("box", "vacuum")
-
-
-class LoremPotentialImplFactory(MLPotentialImplFactory):
-    """Creates :class:`LoremPotentialImpl` for ``MLPotential("lorem", modelPath=...)``."""
-
-    def createImpl(  # noqa: N802 (openmm-ml's name)
-        self,
-        name: str,
-        modelPath: str | Path | Potential | None = None,
-        boundary: str = "box",
-        **args: Any,
-    ) -> MLPotentialImpl:
-        """Returns the implementation.
-
-        Args:
-            name: ``lorem``.
-            modelPath: model file (.safetensors or .pt), or a potential in memory; None: the model that is shipped.
-            boundary: ``box`` or ``vacuum``, see :class:`LoremPotentialImpl`.
-            **args: none are known.
-
-        Raises:
-            ConfigError: If there is another argument, or ``boundary`` is neither.
-            ModelFileError: If the file is missing or damaged.
-        """
-        refuse_unknown(args, ("modelPath", "boundary"), "MLPotential")
-        return LoremPotentialImpl(modelPath, boundary)
 
 
 class LoremPotentialImpl(MLPotentialImpl):

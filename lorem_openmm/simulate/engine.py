@@ -14,7 +14,8 @@ from openmmml import MLPotential
 from lorem_openmm import config
 from lorem_openmm.errors import ConfigError, InstallationError
 from lorem_openmm.simulate.bias import SPRING, add_bias, find_bias, pull
-from lorem_openmm.simulate.solvate import check_wall, mixed_system
+from lorem_openmm.simulate.box_size import check_wall
+from lorem_openmm.simulate.solvate import mixed_system
 from lorem_openmm.simulate.start import Start
 from lorem_openmm.units import ANGSTROM_PER_NANOMETER, KJ_PER_MOL_PER_EV
 

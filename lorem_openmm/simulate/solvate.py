@@ -25,6 +25,7 @@ from openmmml import MLPotential
 from lorem_openmm import config
 from lorem_openmm.errors import ConfigError, SimulationError
 from lorem_openmm.progress import progress
+from lorem_openmm.simulate.box_size import check_box
 from lorem_openmm.simulate.molecules import bonds
 from lorem_openmm.simulate.start import Start
 from lorem_openmm.simulate.systems import molecules_of
@@ -38,8 +39,6 @@ WATER = "HOH"
 WATER_STEP = 0.002  # ps
 WATER_FRICTION = 10.0  # 1/ps
 BAROSTAT_INTERVAL = 10  # steps: a box that is 7 % too thin needs many small moves
-SHRINKS = 1.05  # a filled box has gaps at its faces and around the molecules, which pressure closes
-SOFTNESS = 1.0  # Å by which molecules may press into their wall or grow
 CHUNK = 50  # steps between two marks of the progress bar
 
 
@@ -80,7 +79,7 @@ def solvate(start: Start, solvent: config.Solvent, seed: int = 0) -> Start:
     field = force_field(solvent.force_field)
     topology = _with_bonds(start)
     _check_known(field, topology, start, solvent)
-    _check_box(start.positions, solvent)
+    check_box(start.positions, solvent)
     middle = (start.positions.max(axis=0) + start.positions.min(axis=0)) / 2
     positions = start.positions - middle + solvent.box_edge / 2
     modeller = app.Modeller(topology, positions / ANGSTROM_PER_NANOMETER * unit.nanometer)
@@ -154,40 +153,6 @@ def mixed_system(start: Start, solvent: config.Solvent, model: Path, **options: 
     system = potential.createMixedSystem(start.topology, known, _atoms(start), **options)
     system.addForce(_bonds_without_force(start.solute))
     return system
-
-
-def check_wall(start: Start, solvent: config.Solvent, restraint: float, reach: float) -> None:
-    """Checks that a wall keeps two molecules within half of the box, beyond which nearest images are ambiguous.
-
-    Args:
-        start: From :func:`solvate`.
-        solvent: The same as there.
-        restraint: Stiffness of the wall; 0: none.
-        reach: Å, distance of the centres at which the wall starts.
-
-    Raises:
-        ConfigError: If the molecules can be farther apart.
-    """
-    if len(start.solute) < 2:
-        return
-    if restraint == 0:
-        warnings.warn(
-            "restraint: is 0, so nothing holds the molecules together; the run will stop with an error if they span "
-            "half of the box. Set `restraint` and `restraint_distance`, or take a large box.",
-            stacklevel=3,
-        )
-        return
-    sizes = []
-    for members in start.solute:
-        steps = start.positions[members] - start.positions[members].mean(axis=0)
-        sizes.append(float(np.linalg.norm(steps, axis=1).max()))
-    longest = solvent.box_edge / SHRINKS / 2 - sum(sizes) - SOFTNESS
-    if reach > longest:
-        raise ConfigError(
-            f"restraint_distance: must keep the molecules within half of the box, so be at most {longest:.1f} Å where "
-            f"solvent.box_edge is {solvent.box_edge:g} Å; received {reach:g} Å; take a nearer wall, or a box of at "
-            f"least {solvent.box_edge + 2 * SHRINKS * (reach - longest):.1f} Å"
-        )
 
 
 def total_charge(system: openmm.System) -> float:
@@ -294,17 +259,6 @@ def _check_known(field: app.ForceField, topology: app.Topology, start: Start, so
             f"{', '.join(solvent.force_field)} know none with the elements and bonds of {formula} (residue "
             f"{residue.name}, molecule {number}). Add an OpenMM force-field file with a residue of these atoms and "
             "bonds to solvent.force_field; it needs no bonded terms, LOREM replaces them"
-        )
-
-
-def _check_box(positions: np.ndarray, solvent: config.Solvent) -> None:
-    extent = float(np.ptp(positions, axis=0).max())
-    needed = SHRINKS * max(2 * solvent.cutoff, extent + solvent.cutoff, 2 * extent)
-    if solvent.box_edge < needed:
-        raise ConfigError(
-            f"solvent.box_edge: must be at least {needed:.1f} Å: twice the cutoff ({solvent.cutoff:g} Å), the "
-            f"molecules' extent ({extent:.1f} Å) plus the cutoff, and twice the extent, with {SHRINKS - 1:.0%} for the "
-            f"box to shrink; received {solvent.box_edge:g} Å; take a larger box, or molecules that are closer together"
         )
 
 

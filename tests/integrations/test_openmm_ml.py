@@ -1,5 +1,6 @@
 """MLPotential("lorem"): options, errors, warnings, mixed systems."""
 
+import subprocess
 import sys
 import warnings
 
@@ -26,11 +27,19 @@ from lorem_openmm.errors import ConfigError, InstallationError, ModelFileError, 
 from lorem_openmm.export import PRETRAINED, save
 from lorem_openmm.integrations import force_options, torchforce
 from lorem_openmm.integrations.ase_calculator import LoremCalculator
-from lorem_openmm.integrations.openmm_ml import LoremPotentialImplFactory
+from lorem_openmm.integrations.openmm_ml_plugin import LoremPotentialImplFactory
 
 
 def test_the_entry_point_is_registered():
     assert isinstance(MLPotential._implFactories["lorem"], LoremPotentialImplFactory)
+
+
+@pytest.mark.parametrize("first", ["lorem_openmm.integrations.openmm_ml", "openmmml", "openmm, lorem_openmm"])
+def test_any_order_of_imports(first):
+    program = f"import {first}\nfrom openmmml import MLPotential\nprint(MLPotential('lorem')._impl.species)"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert "17" in run.stdout
 
 
 def test_both_formats_and_potentials_in_memory_give_the_same_numbers(tmp_path):
