@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from lorem_openmm import config
@@ -66,3 +68,8 @@ def test_every_key_is_described():
     schema = config.Config.model_json_schema()
     missing = [key for name, part in schema["$defs"].items() for key in undescribed(name, part)]
     assert missing + list(undescribed("Config", schema)) == []
+
+
+@pytest.mark.parametrize("path", sorted(Path(__file__).parents[1].glob("config/*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_configuration_is_valid(path):
+    assert config.load(path).runs

@@ -92,6 +92,20 @@ def test_a_users_own_file_trains_through_the_configuration_alone(finished, tmp_p
     assert (tmp_path / "results-mine" / "models" / "mine.pt").is_file()
 
 
+def test_water_goes_from_labels_to_a_density(tmp_path):
+    pytest.importorskip("tblite", reason="the water is labelled with tblite (extra `label`)")
+    run = snakemake(tmp_path, "train_all", "--cores", "2", "--configfile", TINY.with_name("tiny_water.yaml"))
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-6000:]
+    results = tmp_path / "results"
+    store = json.loads((results / "data" / "water.json").read_text())
+    assert store["with_stress"] == store["counts"]["all"] == store["periodic"] == 8
+    summary = json.loads((results / "analysis" / "npt" / "summary.json").read_text())["liquid"]
+    assert not summary["fixed_box"]
+    assert 0.2 < summary["quantities"]["density"]["value"] < 5.0
+    assert (results / "analysis" / "npt" / "density.png").is_file()
+    assert "liquid.csv" in (results / "report.html").read_text()
+
+
 def test_a_misspelt_key_stops_before_any_work(tmp_path):
     settings = yaml.safe_load(TINY.read_text())
     settings["models"]["tiny"]["cuttoff"] = 3.0
