@@ -8,7 +8,7 @@ rule evaluate:
     output:
         report(
             directory(LAYOUT.evaluation("{run}")),
-            patterns=["{figure}.png", "table.csv"],
+            patterns=["{figure}.png", "{figure,table}.csv"],
             caption="report/evaluation.rst",
             category="Evaluation",
             subcategory="{run}",
@@ -30,7 +30,7 @@ rule compare:
     output:
         report(
             directory(LAYOUT.comparison),
-            patterns=["{figure}.png", "errors.csv"],
+            patterns=["{figure}.png", "{figure,errors}.csv"],
             caption="report/comparison.rst",
             category="What long range buys",
             labels={"file": "{figure}"},
