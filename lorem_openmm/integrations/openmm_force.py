@@ -160,7 +160,6 @@ class PotentialFunction:
             energy, forces = self._module(positions, box)
         return float(energy), forces.numpy()
 
-
     def _renew_list(self, step: int) -> None:
         lists = self._module.dynamics.lists
         begins = step % STEPS_PER_LIST == 0 and step != self._step

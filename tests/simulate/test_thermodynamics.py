@@ -41,20 +41,14 @@ def complex_context(temperature: float, friction: float = 50.0) -> tuple[openmm.
     return langevin(system_of(atoms, PRETRAINED), atoms, temperature, friction, 0.0005), atoms
 
 
-def test_kinetic_energies_and_two_temperatures_in_vacuum():
-    """OpenMM removes the motion of the centre of mass: 15 degrees of freedom."""
-    temperatures = (250.0, 350.0)
-    runs = []
-    for temperature in temperatures:
-        context, atoms = complex_context(temperature)
-        context.getIntegrator().step(400)
-        runs.append(sample(context, 300, 10))
-        found = kinetic_deviations(runs[-1], temperature, len(atoms), removed=3)
-        assert np.abs(found).max() < RIGHT
-        assert np.abs(kinetic_deviations(runs[-1], 1.25 * temperature, len(atoms), removed=3)).max() > WRONG
-        assert np.abs(kinetic_deviations(runs[-1], temperature, len(atoms), removed=-3)).max() > WRONG
-    assert ensemble_deviation(*runs, temperatures) < RIGHT
-    assert ensemble_deviation(*runs, (250.0, 1000.0)) > WRONG
+def test_kinetic_energies_in_vacuum():
+    """OpenMM removes the motion of the centre of mass: 15 degrees of freedom, not 18."""
+    context, atoms = complex_context(300.0)
+    context.getIntegrator().step(400)
+    samples = sample(context, 400, 10)
+    assert np.abs(kinetic_deviations(samples, 300.0, len(atoms), removed=3)).max() < RIGHT
+    assert np.abs(kinetic_deviations(samples, 375.0, len(atoms), removed=3)).max() > WRONG
+    assert np.abs(kinetic_deviations(samples, 300.0, len(atoms), removed=0)).max() > WRONG
 
 
 def test_kinetic_energies_in_a_box():
@@ -110,9 +104,11 @@ def test_kinetic_energies_and_two_temperatures_for_longer():
 
 
 def test_the_shipped_model_conserves_energy():
-    """Fluctuations fall as the squared step; in double precision no drift shows, and none in single either."""
+    """Fluctuations fall as the squared step, and no drift shows in double nor in single precision."""
     found = {
-        (precision, step): nve_test(PRETRAINED, "sn2:Cl,Br,3.2", step, round(500 / step), precision, equilibration_ps=0.2)
+        (precision, step): nve_test(
+            PRETRAINED, "sn2:Cl,Br,3.2", step, round(250 / step), precision, equilibration_ps=0.1
+        )
         for precision, step in [("double", 0.5), ("double", 0.25), ("single", 0.5)]
     }
     ratio = found["double", 0.5].fluctuation / found["double", 0.25].fluctuation
