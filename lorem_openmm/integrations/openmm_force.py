@@ -24,7 +24,6 @@ from lorem_openmm.integrations.model_source import ModelSource
 from lorem_openmm.potential import Potential
 from lorem_openmm.units import ANGSTROM_PER_NANOMETER, KJ_PER_MOL_NM_PER_EV_ANGSTROM, KJ_PER_MOL_PER_EV
 
-
 # Simulations resume bit-for-bit from checkpoints at multiples of this many steps, see PotentialFunction.
 STEPS_PER_LIST = 100
 
