@@ -121,6 +121,8 @@ class _Run:
         self.records.remove()
         simulation, positions = self.simulation, self.start.positions
         solvent = simulation.solvent
+        if solvent:
+            self.start = solvate.relax_water(self.start, solvent, self.device.platform, self.device.properties)
         relaxed = simulation.minimize and (simulation.friction_per_ps > 0 or is_built(simulation.start))
         if relaxed or solvent or simulation.bias is not None:
             positions = engine.minimize(self.system, self.start, self.device)

@@ -38,6 +38,7 @@ WATER = "HOH"
 # Water alone: rigid molecules take long steps, and strong friction brings them to their temperature within 0.1 ps.
 WATER_STEP = 0.002  # ps
 WATER_FRICTION = 10.0  # 1/ps
+RELAX_TOLERANCE, RELAX_ITERATIONS = 100.0, 50  # kJ/mol/nm: only what was put too close
 BAROSTAT_INTERVAL = 10  # steps: a box that is 7 % too thin needs many small moves
 CHUNK = 50  # steps between two marks of the progress bar
 
@@ -186,9 +187,7 @@ def equilibrate(
     steps = round(solvent.equilibration_ps / WATER_STEP)
     if steps == 0:
         return start._replace(positions=positions)
-    system = force_field_system(start, solvent)
-    for index in _atoms(start):
-        system.setParticleMass(index, 0.0)
+    system = _fixed_molecules(start, solvent)
     # One molecule for the barostat: else it would change their distance.
     system.addForce(_bonds_without_force([_atoms(start)]))
     barostat = openmm.MonteCarloBarostat(conditions.pressure_bar, conditions.temperature, BAROSTAT_INTERVAL)
@@ -213,6 +212,30 @@ def equilibrate(
     topology.setPeriodicBoxVectors(state.getPeriodicBoxVectors())
     moved = state.getPositions(asNumpy=True).value_in_unit(unit.angstrom)
     return start._replace(topology=topology, positions=moved)
+
+
+def relax_water(start: Start, solvent: config.Solvent, *platform: Any) -> Start:
+    """Moves the water off the fixed molecules, by the force field alone.
+
+    Where water was put too close, the first steps of a minimisation would throw the model's atoms far apart.
+
+    Args:
+        start: From :func:`solvate`.
+        solvent: The same as there.
+        *platform: OpenMM's platform and its properties.
+    """
+    context = openmm.Context(_fixed_molecules(start, solvent), openmm.VerletIntegrator(WATER_STEP), *platform)
+    context.setPositions(start.positions / ANGSTROM_PER_NANOMETER)
+    openmm.LocalEnergyMinimizer.minimize(context, RELAX_TOLERANCE, RELAX_ITERATIONS)
+    moved = context.getState(positions=True).getPositions(asNumpy=True).value_in_unit(unit.angstrom)
+    return start._replace(positions=moved)
+
+
+def _fixed_molecules(start: Start, solvent: config.Solvent) -> openmm.System:
+    system = force_field_system(start, solvent)
+    for index in _atoms(start):
+        system.setParticleMass(index, 0.0)
+    return system
 
 
 def describe(start: Start, solvent: config.Solvent) -> dict[str, Any]:
