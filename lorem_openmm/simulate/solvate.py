@@ -151,9 +151,7 @@ def mixed_system(start: Start, solvent: config.Solvent, model: Path, **options: 
             stacklevel=3,
         )
     potential = MLPotential("lorem", modelPath=str(model), boundary="vacuum")
-    system = potential.createMixedSystem(start.topology, known, _atoms(start), **options)
-    system.addForce(_bonds_without_force(start.solute))
-    return system
+    return potential.createMixedSystem(start.topology, known, _atoms(start), **options)
 
 
 def total_charge(system: openmm.System) -> float:
@@ -189,7 +187,7 @@ def equilibrate(
         return start._replace(positions=positions)
     system = _fixed_molecules(start, solvent)
     # One molecule for the barostat: else it would change their distance.
-    system.addForce(_bonds_without_force([_atoms(start)]))
+    system.addForce(_as_one_molecule(_atoms(start)))
     barostat = openmm.MonteCarloBarostat(conditions.pressure_bar, conditions.temperature, BAROSTAT_INTERVAL)
     barostat.setRandomNumberSeed(conditions.seed)
     system.addForce(barostat)
@@ -285,13 +283,11 @@ def _check_known(field: app.ForceField, topology: app.Topology, start: Start, so
         )
 
 
-def _bonds_without_force(molecules: Sequence[Sequence[int]]) -> openmm.HarmonicBondForce:
-    """Tells OpenMM which atoms form a molecule, so that it wraps and scales them as one: LOREM's have no bonds."""
+def _as_one_molecule(atoms: Sequence[int]) -> openmm.HarmonicBondForce:
+    """Tells OpenMM that atoms belong together, without any force between them."""
     force = openmm.HarmonicBondForce()
-    force.setName("molecules")
-    for first, *others in molecules:
-        for other in others:
-            force.addBond(first, other, 0.0, 0.0)
+    for other in atoms[1:]:
+        force.addBond(atoms[0], other, 0.0, 0.0)
     return force
 
 
