@@ -170,6 +170,22 @@ def test_openmm_knows_which_atoms_are_a_molecule(model_file):
     assert sorted(sorted(members) for members in context.getMolecules()) == sorted(start.molecules)
 
 
+def test_water_that_is_too_close_is_moved_off_the_molecules():
+    start = in_water("dimer:methanol,water,1.0")
+    positions = start.positions.copy()
+    water = start.molecules[-1]
+    positions[water] += positions[0] - positions[water[0]] + 0.6  # beside the first atom
+    crowded = start._replace(positions=positions)
+    relaxed = solvate.relax_water(crowded, BOX, REFERENCE.platform, REFERENCE.properties)
+    solute = np.concatenate(start.solute)
+    assert np.array_equal(relaxed.positions[solute], positions[solute])
+    energies = [
+        results(context_of(solvate.force_field_system(start, BOX), r.positions))[0] for r in (start, crowded, relaxed)
+    ]
+    assert energies[1] > energies[0] + 1e4
+    assert energies[2] < energies[0]
+
+
 def test_water_comes_to_its_density_around_fixed_molecules():
     solvent = Solvent(box_edge=20.0, equilibration_ps=2.0)
     start = in_water("dimer:acetate,methylammonium,1.0", solvent)
