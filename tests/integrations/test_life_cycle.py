@@ -22,8 +22,9 @@ from made_contexts import (
 )
 from made_systems import BOTH, assert_close, expected, topology_of
 
+from lorem_openmm.integrations.force_settings import ForceSettings
 from lorem_openmm.integrations.model_source import ModelSource
-from lorem_openmm.integrations.openmm_force import PotentialFunction, add_python_force
+from lorem_openmm.integrations.openmm_force import PotentialFunction
 
 STRUCTURES = {"molecule": rattled_molecule, "box": rattled_box}
 
@@ -268,9 +269,10 @@ def test_lists_are_made_rarely(model_file):
     system.setDefaultPeriodicBoxVectors(*atoms.cell[:] / 10.0)
     for _ in atoms:
         system.addParticle(1.0)
-    source = ModelSource.find(model_file)
-    function = PotentialFunction(source, atoms.numbers.tolist(), True, precision="single", device="cpu", skin=0.3)
-    add_python_force(system, function, None, 0)
+    settings = ForceSettings(ModelSource.find(model_file), tuple(atoms.numbers.tolist()), periodic=True)
+    force = openmm.PythonForce(function := PotentialFunction(settings))
+    force.setUsesPeriodicBoundaryConditions(True)
+    system.addForce(force)
     context = make_context(system, atoms, integrator=openmm.VerletIntegrator(1e-7))
     context.getIntegrator().step(250)
     for _ in range(3):
