@@ -23,6 +23,8 @@ from lorem_openmm.potential import Potential, Prediction
 NAME = "LOREM"  # of the forces
 # Simulations resume bit-for-bit from checkpoints at multiples of this many steps, see PotentialFunction.
 STEPS_PER_LIST = 100
+# Scripting parses Python, which CPython 3.11 cannot do in two threads at once ("AST constructor recursion depth").
+_SCRIPTING = threading.Lock()
 
 
 class PotentialFunction:
@@ -95,7 +97,8 @@ class PotentialFunction:
     def _ready(self) -> Iterator[Any]:
         with self._lock:
             if self._module is None:
-                self.load()
+                with _SCRIPTING:
+                    self.load()
             with scripted_calls(len(self.settings.atomic_numbers)):
                 yield self._module
 
