@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.build import molecule
+from openmm import app
 
 from lorem_openmm.config import Model
 from lorem_openmm.data.neighbors import neighbor_list
@@ -84,3 +85,14 @@ def random_orthogonal(seed: int, reflect: bool) -> np.ndarray:
     q = q * np.sign(np.diag(r))
     sign = np.linalg.det(q) * (-1.0 if reflect else 1.0)
     return q * np.sign(sign)
+
+
+def topology_of(atoms: Atoms) -> app.Topology:
+    """A topology of one residue without bonds, periodic if the atoms are."""
+    topology = app.Topology()
+    residue = topology.addResidue("MOL", topology.addChain())
+    for symbol in atoms.symbols:
+        topology.addAtom(symbol, app.Element.getBySymbol(symbol), residue)
+    if atoms.pbc.all():
+        topology.setPeriodicBoxVectors(atoms.cell[:] / 10.0)
+    return topology

@@ -11,8 +11,8 @@ import pandas as pd
 
 from lorem_openmm.analysis import liquid_figures
 from lorem_openmm.analysis.diffusion import Diffusion, centers_of_mass, diffusion, finite_size_correction
+from lorem_openmm.analysis.tables import write_csv
 from lorem_openmm.analysis.trajectory import SimulationData
-from lorem_openmm.files import atomic_path
 from lorem_openmm.units import ANGSTROM_PER_NANOMETER, DALTON_PER_CUBIC_ANGSTROM
 
 logging.getLogger("pymbar").setLevel(logging.ERROR)  # it recommends JAX when it is imported
@@ -278,9 +278,3 @@ def _is_water(data: SimulationData) -> bool:
 def _entry(row: Row) -> dict[str, Any]:
     error = None if np.isnan(row.standard_error) else row.standard_error
     return {"value": row.value, "standard_error": error, "unit": row.unit, "note": row.note}
-
-
-def write_csv(path: Path, table: pd.DataFrame) -> None:
-    """Writes a table, whole or not at all."""
-    with atomic_path(path) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.9g")

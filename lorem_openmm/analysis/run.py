@@ -6,8 +6,9 @@ from typing import Any
 import pandas as pd
 
 from lorem_openmm.analysis import figures, geometry
-from lorem_openmm.analysis.liquid import analyze_liquid, write_csv
+from lorem_openmm.analysis.liquid import analyze_liquid
 from lorem_openmm.analysis.solvation import analyze_solvation
+from lorem_openmm.analysis.tables import write_csv
 from lorem_openmm.analysis.trajectory import SimulationData, load_simulation
 from lorem_openmm.errors import ConfigError
 from lorem_openmm.files import write_json

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lorem_openmm.analysis.liquid import radial_distributions, write_csv
+from lorem_openmm.analysis.liquid import radial_distributions
 from lorem_openmm.analysis.liquid_figures import draw_radial_distributions
+from lorem_openmm.analysis.tables import write_csv
 from lorem_openmm.analysis.trajectory import WATER, SimulationData
 
 BIN_WIDTH = 0.1  # Å: single molecules have fewer pairs than a liquid

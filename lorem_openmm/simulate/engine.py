@@ -13,6 +13,7 @@ from openmmml import MLPotential
 
 from lorem_openmm import config
 from lorem_openmm.errors import ConfigError, InstallationError
+from lorem_openmm.seeds import openmm_seed
 from lorem_openmm.simulate.bias import SPRING, add_bias, find_bias, pull
 from lorem_openmm.simulate.box_size import check_wall
 from lorem_openmm.simulate.solvate import mixed_system
@@ -255,8 +256,3 @@ def create_simulation(
     else:
         integrator = openmm.VerletIntegrator(step)
     return app.Simulation(start.topology, system, integrator, device.platform, device.properties)
-
-
-def openmm_seed(seed: int) -> int:
-    """Returns a seed from 1 to 2³¹ − 1: OpenMM reads 0 as `take any`."""
-    return seed % (2**31 - 1) + 1

@@ -10,6 +10,7 @@ from openmm import unit
 from lorem_openmm import config
 from lorem_openmm.errors import ConfigError
 from lorem_openmm.progress import progress
+from lorem_openmm.seeds import openmm_seed
 from lorem_openmm.simulate import engine
 from lorem_openmm.simulate.energy import nve_drift
 from lorem_openmm.simulate.systems import starting_structure
@@ -104,7 +105,7 @@ def nve_test(
     warm = simulation.model_copy(update={"friction_per_ps": EQUILIBRATION_FRICTION, "timestep_fs": EQUILIBRATION_STEP})
     langevin = engine.create_simulation(system, structure, warm, chosen)
     langevin.context.setPositions(engine.minimize(system, structure, chosen) / ANGSTROM_PER_NANOMETER)
-    langevin.context.setVelocitiesToTemperature(temperature * unit.kelvin, engine.openmm_seed(seed))
+    langevin.context.setVelocitiesToTemperature(temperature * unit.kelvin, openmm_seed(seed))
     langevin.step(round(equilibration_ps * 1e3 / EQUILIBRATION_STEP))
     state = langevin.context.getState(positions=True, velocities=True)
     del langevin

@@ -13,6 +13,7 @@ from lorem_openmm import config
 from lorem_openmm.errors import ConfigError, DataError, SimulationError
 from lorem_openmm.files import atomic_path, sha256_of_file
 from lorem_openmm.progress import progress
+from lorem_openmm.seeds import openmm_seed
 from lorem_openmm.simulate import engine, solvate
 from lorem_openmm.simulate.energy import nve_drift, read_state
 from lorem_openmm.simulate.records import Records
@@ -131,7 +132,7 @@ class _Run:
         dynamics = engine.create_simulation(self.system, self.start, self.simulation, self.device)
         dynamics.context.setPositions(positions / ANGSTROM_PER_NANOMETER)
         dynamics.context.setVelocitiesToTemperature(
-            self.simulation.temperature * unit.kelvin, engine.openmm_seed(self.simulation.seed)
+            self.simulation.temperature * unit.kelvin, openmm_seed(self.simulation.seed)
         )
         with atomic_path(self.records.topology) as temporary, temporary.open("w") as stream:
             app.PDBFile.writeFile(self.start.topology, positions * unit.angstrom, stream, keepIds=True)
@@ -141,7 +142,7 @@ class _Run:
     def _equilibrate_water(self, solvent: config.Solvent, positions: np.ndarray) -> np.ndarray:
         simulation, device = self.simulation, self.device
         pressure = simulation.pressure_bar or ATMOSPHERE
-        conditions = solvate.Conditions(simulation.temperature, pressure, engine.openmm_seed(simulation.seed))
+        conditions = solvate.Conditions(simulation.temperature, pressure, openmm_seed(simulation.seed))
         self.start = solvate.equilibrate(self.start, solvent, positions, conditions, device.platform, device.properties)
         # The box has shrunk; a run that continues takes it from its checkpoint.
         self.system.setDefaultPeriodicBoxVectors(*self.start.topology.getPeriodicBoxVectors())

@@ -8,7 +8,7 @@ import openmm.app
 import pytest
 import torch
 from ase import Atoms
-from helpers import graph_of
+from helpers import graph_of, topology_of
 from openmmml import MLPotential
 
 from lorem_openmm.export import load
@@ -35,16 +35,6 @@ PLATFORMS = [
 ]
 PRECISIONS = {"single": "float32", "double": "float64"}
 TOLERANCES = {"single": 1e-5, "double": 1e-10}
-
-
-def topology_of(atoms: Atoms) -> openmm.app.Topology:
-    topology = openmm.app.Topology()
-    residue = topology.addResidue("MOL", topology.addChain())
-    for symbol in atoms.symbols:
-        topology.addAtom(symbol, openmm.app.Element.getBySymbol(symbol), residue)
-    if atoms.pbc.all():
-        topology.setPeriodicBoxVectors(atoms.cell[:] / 10.0)
-    return topology
 
 
 def system_of(atoms: Atoms, model, **options) -> openmm.System:

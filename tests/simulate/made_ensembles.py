@@ -7,7 +7,7 @@ import openmm
 import openmm.app
 import physical_validation
 from ase import Atoms
-from helpers import small_potential
+from helpers import small_potential, topology_of
 from openmmml import MLPotential
 
 GROMACS = physical_validation.data.UnitData.units("GROMACS")  # kJ/mol, nm³, bar, ps
@@ -32,13 +32,7 @@ class Samples(NamedTuple):
 
 def system_of(atoms: Atoms, model, **options) -> openmm.System:
     """A System of the model alone."""
-    topology = openmm.app.Topology()
-    residue = topology.addResidue("MOL", topology.addChain())
-    for symbol in atoms.symbols:
-        topology.addAtom(symbol, openmm.app.Element.getBySymbol(symbol), residue)
-    if atoms.pbc.all():
-        topology.setPeriodicBoxVectors(atoms.cell[:] / 10.0)
-    return MLPotential("lorem", modelPath=model).createSystem(topology, device="cpu", **options)
+    return MLPotential("lorem", modelPath=model).createSystem(topology_of(atoms), device="cpu", **options)
 
 
 def langevin(system: openmm.System, atoms: Atoms, temperature: float, friction: float, step: float) -> openmm.Context:

@@ -9,6 +9,7 @@ from ase.build import molecule
 from openmm import app, unit
 from scipy.spatial.transform import Rotation
 
+from lorem_openmm.seeds import openmm_seed
 from lorem_openmm.units import ANGSTROM_PER_NANOMETER, DALTON_PER_CUBIC_ANGSTROM
 
 WATER_MASS = 18.015  # dalton
@@ -57,12 +58,12 @@ def water_boxes(num_waters: int, density: float, temperature: float, seed: int) 
     integrator = openmm.LangevinMiddleIntegrator(
         temperature * unit.kelvin, FRICTION_PER_PS / unit.picosecond, TIMESTEP_FS * unit.femtosecond
     )
-    integrator.setRandomNumberSeed(seed % (2**31 - 1) + 1)
+    integrator.setRandomNumberSeed(openmm_seed(seed))
     # Reference: the same numbers on every machine, and fast enough for some hundred atoms.
     context = openmm.Context(system, integrator, openmm.Platform.getPlatform("Reference"))
     context.setPositions(_lattice(num_waters, edge, np.random.default_rng(seed)) / ANGSTROM_PER_NANOMETER)
     openmm.LocalEnergyMinimizer.minimize(context, maxIterations=MAX_ITERATIONS)
-    context.setVelocitiesToTemperature(temperature * unit.kelvin, seed % (2**31 - 1) + 1)
+    context.setVelocitiesToTemperature(temperature * unit.kelvin, openmm_seed(seed))
     integrator.step(EQUILIBRATION_STEPS)
     while True:
         positions = context.getState(positions=True).getPositions(asNumpy=True).value_in_unit(unit.angstrom)
