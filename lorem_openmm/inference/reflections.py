@@ -11,16 +11,7 @@ import torch
 
 from lorem_openmm.inference.products import ProductBlock, coupling, outer_pullback, pad_atoms
 from lorem_openmm.nn.equivariant import TensorProduct, outer_by_atom
-from lorem_openmm.nn.spherical import component_order, spherical_harmonics
-
-
-def reflection_classes(max_degree: int) -> torch.Tensor:
-    """Returns 4 s_x + 2 s_y + s_z of each component, s_x = 1 if it changes its sign under x → −x, [(L+1)²]."""
-    direction = torch.tensor([0.36, 0.48, 0.8], dtype=torch.float64)
-    mirrored = direction * (1.0 - 2.0 * torch.eye(3, dtype=torch.float64))
-    values = spherical_harmonics(max_degree, torch.cat([direction.unsqueeze(0), mirrored]))
-    signs = (values[1:] * values[:1] < 0.0).long()
-    return (4 * signs[0] + 2 * signs[1] + signs[2])[torch.tensor(component_order(max_degree))]
+from lorem_openmm.nn.spherical import reflection_classes
 
 
 class ReflectionProduct(torch.nn.Module):

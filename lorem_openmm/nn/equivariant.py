@@ -5,13 +5,14 @@ parity, l1 + l2 + l3 even, are four dense blocks: even·even and odd·odd → ev
 half the entries of the full Clebsch-Gordan tensor and none of the pseudotensor ones.
 """
 
-from typing import NamedTuple, Tuple
+from typing import ClassVar, List, NamedTuple, Tuple
 
 import torch
 
 from lorem_openmm.nn.constants import ConstantsModule
+from lorem_openmm.nn.product_derivatives import Classes, TensorProductFunction, sort_by_class
 from lorem_openmm.nn.scalar import lecun_normal_
-from lorem_openmm.nn.spherical import clebsch_gordan, degree_of_component
+from lorem_openmm.nn.spherical import clebsch_gordan, degree_of_component, reflection_classes
 
 
 def num_even(max_degree: int) -> int:
@@ -24,6 +25,14 @@ def degree_linear(max_degree: int, n_in: int, n_out: int) -> torch.nn.Parameter:
     weights = torch.empty(max_degree + 1, n_in, n_out)
     lecun_normal_(weights, n_in)
     return torch.nn.Parameter(weights)
+
+
+def component_classes(max_degree: int) -> torch.Tensor:
+    """Returns 2·(degree is odd) + (changes sign under z → −z) of each component, [(L+1)²].
+
+    All three reflections would make eight classes, whose matrices are smaller by half but too small to be fast.
+    """
+    return 2 * (torch.tensor(degree_of_component(max_degree)) % 2) + reflection_classes(max_degree) % 2
 
 
 class DegreeNorm(ConstantsModule):
@@ -82,6 +91,9 @@ class TensorProduct(ConstantsModule):
         channels: number of channels.
     """
 
+    __jit_ignored_attributes__: ClassVar[List[str]] = [*ConstantsModule.__jit_ignored_attributes__, "classes"]
+
+    classes: Classes
     coefficients_even_even: torch.Tensor
     coefficients_odd_odd: torch.Tensor
     coefficients_even_odd: torch.Tensor
@@ -90,6 +102,8 @@ class TensorProduct(ConstantsModule):
     paths_odd_odd: torch.Tensor
     paths_even_odd: torch.Tensor
     paths_odd_even: torch.Tensor
+    class_coefficients: torch.Tensor
+    class_paths: torch.Tensor
 
     def __init__(self, max_degree_1: int, max_degree_2: int, max_degree_3: int, channels: int):
         super().__init__()
@@ -126,6 +140,9 @@ class TensorProduct(ConstantsModule):
             matrix = coefficients[block].reshape(1, size[0] * size[1], size[2])
             self.register_constant(f"coefficients_{name}", matrix)
             self.register_buffer(f"paths_{name}", flat[block].reshape(-1), persistent=False)
+        self.classes, entries = sort_by_class([component_classes(n - 1) for n in shape[:3]])
+        self.register_constant("class_coefficients", coefficients.flatten()[entries])
+        self.register_buffer("class_paths", flat.flatten()[entries], persistent=False)
 
     def matrices(self) -> ProductMatrices:
         """Returns w·C of the four blocks, [channels, m1·m2, m3] each."""
@@ -149,6 +166,8 @@ class TensorProduct(ConstantsModule):
             x2: [n_atoms, channels, (L2+1)²].
             matrices: from :meth:`matrices`.
         """
+        if not torch.jit.is_scripting():
+            return self._with_derivatives(x1, x2)
         # With the atoms last, products and sums over components run along contiguous memory: two to four times as
         # fast with both derivatives as with the components last, whose inner loops have five to twenty-eight steps.
         x1, x2 = x1.permute(1, 2, 0).contiguous(), x2.permute(1, 2, 0).contiguous()
@@ -159,6 +178,12 @@ class TensorProduct(ConstantsModule):
         odd = torch.bmm(matrices.even_odd.transpose(1, 2), outer_by_atom(even_1, odd_2))
         odd = torch.baddbmm(odd, matrices.odd_even.transpose(1, 2), outer_by_atom(odd_1, even_2))
         return torch.cat([even, odd], dim=1).permute(2, 0, 1).contiguous()
+
+    @torch.jit.unused
+    def _with_derivatives(self, x1: torch.Tensor, x2: torch.Tensor) -> torch.Tensor:
+        """The same by :mod:`.product_derivatives`, which TorchScript cannot express."""
+        weights = self.kernel.flatten(0, 2).t().index_select(1, self.class_paths) * self.class_coefficients
+        return TensorProductFunction.apply(x1.expand(-1, x2.shape[1], -1), x2, weights, self.classes)
 
     def _split(self, x: torch.Tensor, operand: int) -> Tuple[torch.Tensor, torch.Tensor]:
         even = self.even[0] if operand == 0 else self.even[1]

@@ -9,6 +9,8 @@ from typing import List
 
 import torch
 
+from lorem_openmm.nn.neighbor_sum_derivatives import PairTypeFunction, SphericalDensityFunction
+
 
 def multiply_by_pair_type(rows: torch.Tensor, table: torch.Tensor, counts: List[int]) -> torch.Tensor:
     """y_e = x_e · W_t(e): returns [n_edges, n_out].
@@ -22,6 +24,8 @@ def multiply_by_pair_type(rows: torch.Tensor, table: torch.Tensor, counts: List[
         return rows.new_zeros((0, table.shape[2]))
     if len(counts) == 1:
         return torch.mm(rows, table[0])
+    if not torch.jit.is_scripting():
+        return PairTypeFunction.apply(rows, table, counts)
     matrices = table.unbind(0)
     products: List[torch.Tensor] = []
     for i, part in enumerate(rows.split(counts)):
@@ -48,6 +52,8 @@ def spherical_density(coefficients: torch.Tensor, angular: torch.Tensor, compone
         angular: Y [n_atoms, num_slots, (L+1)²].
         component_counts: components 2l+1 of each degree, in order.
     """
+    if not torch.jit.is_scripting():
+        return SphericalDensityFunction.apply(coefficients, angular, component_counts)
     # One product with all degrees, of which the blocks on the diagonal are kept, costs half of one product per degree.
     channels = coefficients.shape[2] // len(component_counts)
     product = torch.bmm(coefficients.transpose(1, 2), angular)

@@ -53,6 +53,15 @@ def spherical_harmonics(max_degree: int, vectors: torch.Tensor) -> torch.Tensor:
     return torch.cat(parts, dim=1)
 
 
+def reflection_classes(max_degree: int) -> torch.Tensor:
+    """Returns 4 s_x + 2 s_y + s_z of each component, s_x = 1 if it changes its sign under x → −x, [(L+1)²]."""
+    direction = torch.tensor([0.36, 0.48, 0.8], dtype=torch.float64)
+    mirrored = direction * (1.0 - 2.0 * torch.eye(3, dtype=torch.float64))
+    values = spherical_harmonics(max_degree, torch.cat([direction.unsqueeze(0), mirrored]))
+    signs = (values[1:] * values[:1] < 0.0).long()
+    return (4 * signs[0] + 2 * signs[1] + signs[2])[torch.tensor(component_order(max_degree))]
+
+
 def clebsch_gordan(degree_1: int, degree_2: int, degree_3: int) -> torch.Tensor:
     """C [2·l1+1, 2·l2+1, 2·l3+1] in float64 = √(2·l3+1) · e3nn's Wigner 3j, in e3x's order."""
     wigner = o3.wigner_3j(degree_1, degree_2, degree_3, dtype=torch.float64)
