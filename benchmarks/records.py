@@ -20,8 +20,16 @@ PYTHONS = {
     "ours": Path(sys.executable),
     "lorem_jax": _python("LOREM_JAX_PYTHON", ".venv-parity"),
     "mace_torch": _python("MACE_PYTHON", ".venv-mace"),
+    "train_ours": Path(sys.executable),
+    "train_lorem_jax": _python("LOREM_JAX_PYTHON", ".venv-parity"),
 }
-INSTALL = {"lorem_jax": "make parity-env", "mace_torch": "make mace-env", "ours": "make setup"}
+INSTALL = {
+    "lorem_jax": "make parity-env",
+    "train_lorem_jax": "make parity-env",
+    "mace_torch": "make mace-env",
+    "ours": "make setup",
+    "train_ours": "make setup",
+}
 
 PACKAGES = [
     ("ours", "torch"),

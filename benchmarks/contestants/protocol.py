@@ -12,8 +12,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from ase import Atoms
+from batches import batches
 from records import resident_mb
 from structures import STRUCTURES, walk
+
+__all__ = ["batches", "peak_memory", "serve", "through_ase"]
 
 
 def serve(make: Callable[[Atoms, argparse.Namespace], Callable[[Any], None]], **extra: Any) -> None:
