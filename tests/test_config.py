@@ -30,7 +30,7 @@ def test_defaults_are_the_papers():
         ({"models": {"small": {"cuttoff": 4.0}}}, "models.small.cuttoff: unknown key. Did you mean 'cutoff'?"),
         ({"models": {"small": {"cutoff": -1}}}, r"models.small.cutoff: .*greater than 0.*received -1"),
         ({"models": {"small": {"radial_basis": "bessel"}}}, "models.small.radial_basis: .*received 'bessel'"),
-        ({"datasets": {"mine": {}}}, "exactly one of `label`, `structures`, `train`; received none"),
+        ({"datasets": {"mine": {}}}, "exactly one of `label`, `registry`, `structures`, `train`; received none"),
         (
             {"datasets": {"mine": {"structures": "a.xyz", "label": {"kind": "sn2"}}}},
             r"exactly one of .*received \['label', 'structures'\]",
