@@ -118,7 +118,7 @@ def _sources(dataset: config.Dataset, name: str, labelled: Path | None) -> list[
     if (dataset.label is None and dataset.registry is None) != (labelled is None):
         raise ConfigError(
             f"datasets.{name}: `label` or `registry` and a file of their structures go together, received "
-            f"{'no file' if labelled is None else f'the file {labelled} without them'}. Run "
+            f"{'no file' if labelled is None else f'the file {labelled} without `label` or `registry`'}. Run "
             "`lorem-openmm label` or `lorem-openmm fetch` first."
         )
     pool = labelled or dataset.structures or dataset.train

@@ -60,7 +60,8 @@ class FrameWriter:
         key = np.asarray(atomic_numbers, dtype=np.uint8).tobytes()
         if key not in self._templates:
             symbols = [chemical_symbols[number] for number in key]
-            formula = Formula("".join(symbols)).format("hill")
+            # A lone "F" would be read back as the truth value False.
+            formula = Formula("".join(symbols)).format("hill") if len(symbols) > 1 else f"{symbols[0]}1"
             rows = [f"{symbol:<2}{' %.10f' * 6}\n" for symbol in symbols]
             self._templates[key] = (formula, "".join(rows))
         return self._templates[key]
