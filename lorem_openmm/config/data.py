@@ -162,18 +162,16 @@ class Split(Section):
         "out where test_count or test_above says what the test set is",
     )
     validation_count: Index | None = Field(
-        None, description="structures of the validation set, as an absolute number (instead of validation_fraction)"
+        None,
+        description="structures of the validation set, as an absolute number; validation_fraction is then not used",
     )
     test_count: Index | None = Field(
-        None, description="structures of the test set, as an absolute number (instead of test_fraction)"
+        None, description="structures of the test set, as an absolute number; test_fraction is then not used"
     )
     seed: int = Field(0, description="seed of the random division")
 
     @model_validator(mode="after")
-    def _counts_or_shares(self) -> "Split":
-        for count, share in (("validation_count", "validation_fraction"), ("test_count", "test_fraction")):
-            if getattr(self, count) is not None and share in self.model_fields_set:
-                raise ValueError(f"give `{count}` or `{share}`, not both")
+    def _one_test_set(self) -> "Split":
         if self.test_count is not None and self.test_above is not None:
             raise ValueError("give `test_count` or `test_above`, not both")
         return self

@@ -30,8 +30,8 @@ class Retries:
         timeout: s without an answer.
     """
 
-    attempts: int = 5
-    wait: float = 2.0
+    attempts: int = 4
+    wait: float = 1.0
     timeout: float = 30.0
 
 

@@ -5,8 +5,6 @@ from pathlib import Path
 import numpy as np
 from ase.data import atomic_numbers
 
-from lorem_openmm.units import ANGSTROM_PER_BOHR, EV_PER_HARTREE
-
 
 def runner_text(symbols: list[str], seed: int = 0, cell: np.ndarray | None = None, charge: float = 1.0) -> str:
     """One structure of a RuNNer input.data file, in bohr and hartree."""
@@ -63,7 +61,7 @@ def biodimers_text(n_dimers: int, seed: int = 0) -> str:
     for dimer in range(n_dimers):
         initial = 4.0 + random.random()
         for growth in (0.0, 0.25, 0.5, 1.0, 2.0, 3.0, 4.0, 4.5, 6.0, 9.0):
-            positions = np.concatenate([water, water + [initial + growth, 0.0, 0.0]])
+            positions = np.concatenate([water, water + (initial + growth) * np.eye(3)[0]])
             positions += 0.01 * random.normal(size=positions.shape)
             forces = 0.1 * random.normal(size=positions.shape)
             # The published growths are differences of two long numbers: 4.0 is not met exactly.
@@ -93,6 +91,3 @@ def save(path: Path, arrays: dict[str, np.ndarray]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(path, **arrays)
     return path
-
-
-HARTREE, BOHR = EV_PER_HARTREE, ANGSTROM_PER_BOHR

@@ -38,7 +38,7 @@ def serve(content: bytes, **settings) -> Iterator[Server]:
 
 def _handler(server: Server) -> type[http.server.BaseHTTPRequestHandler]:
     class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802
+        def do_GET(self) -> None:
             wanted = self.headers.get("Range")
             server.requests.append(wanted)
             status = server.statuses.pop(0) if server.statuses else None

@@ -54,9 +54,7 @@ def test_an_earlier_run_is_continued(tmp_path):
 
 
 @pytest.mark.parametrize(("etag", "checksummed", "resumed"), [(None, True, True), (None, False, False)])
-def test_a_part_that_nothing_identifies_is_continued_only_if_a_checksum_will_tell(
-    tmp_path, etag, checksummed, resumed
-):
+def test_a_part_that_nothing_identifies_is_continued_only_if_a_checksum_will_tell(tmp_path, etag, checksummed, resumed):
     with serve(CONTENT, cuts=[1_000_000], etag=etag) as server:
         download(server.url, tmp_path / "file.bin", accept, QUICK, checksummed)
     assert (tmp_path / "file.bin").read_bytes() == CONTENT
@@ -112,7 +110,7 @@ def test_a_wrong_file_never_gets_its_name(tmp_path):
     def check(part):
         check_file(part, "set/file.bin", tmp_path / "checksums.json", "0" * 32)
 
-    with serve(CONTENT) as server, pytest.raises(FetchError, match="MD5 must be 0000.*received") as error:
+    with serve(CONTENT) as server, pytest.raises(FetchError, match=r"MD5 must be 0000.*received") as error:
         download(server.url, tmp_path / "file.bin", check, QUICK)
     assert "fetch it again" in str(error.value)
     assert list(tmp_path.iterdir()) == []

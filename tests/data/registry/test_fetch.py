@@ -5,6 +5,7 @@ import json
 import socket
 import tarfile
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import get_args
 
@@ -75,6 +76,17 @@ def test_two_sets_share_one_download(tmp_path, point_at):
     recorded = json.loads((tmp_path / "checksums.json").read_text())
     folder = "materialscloud-bk6kw-4b895"
     assert set(recorded) == {f"{folder}/datasets.tar.gz", f"{folder}/AuMgO-input.data", f"{folder}/NaCl-input.data"}
+
+
+def test_jobs_side_by_side_wait_for_one_another(tmp_path, point_at):
+    texts = {"AuMgO": runner_text(["Mg", "O"], 1, 20 * np.eye(3)), "NaCl": runner_text(["Na", "Cl"], 2)}
+    with serve(tar_of(**texts), cuts=[100, 100]) as server, ThreadPoolExecutor(2) as pool:
+        names = ("mgo_surface", "nacl_cluster")
+        for name in names:
+            point_at(name, url=server.url, md5=None)
+        jobs = [pool.submit(fetch, name, tmp_path, tmp_path / f"{name}.xyz", QUICK) for name in names]
+        assert [job.result()["n_structures"] for job in jobs] == [1, 1]
+    assert server.requests == [None, "bytes=100-", "bytes=200-"]
 
 
 def test_a_second_fetch_needs_no_network(tmp_path, point_at):
@@ -148,5 +160,5 @@ def test_the_command_lists_and_fetches(tmp_path, capsys):
 
 
 def test_an_unknown_name_gets_the_nearest_one(tmp_path):
-    with pytest.raises(ConfigError, match="no data set named 'biodimer'. Did you mean 'biodimers'"):
+    with pytest.raises(ConfigError, match=r"no data set named 'biodimer'\. Did you mean 'biodimers'"):
         fetch("biodimer", tmp_path, tmp_path / "x.xyz")
