@@ -7,10 +7,10 @@ rule fetch:
         summary=LAYOUT.fetched("{registry}").with_suffix(".json"),
     log:
         LAYOUT.root / "logs" / "fetch" / "{registry}.log",
-    conda:
-        "../envs/run.yaml"
     # Compute nodes often have no network.
     localrule: True
+    conda:
+        "../envs/run.yaml"
     params:
         folder=str(LAYOUT.downloads),
     shell:
