@@ -12,6 +12,6 @@ rule fetch:
     conda:
         "../envs/run.yaml"
     params:
-        folder=str(LAYOUT.downloads),
+        folder=subpath(output.structures, parent=True),
     shell:
         "lorem-openmm fetch {wildcards.registry} --to {params.folder} 2>&1 | tee {log}"
