@@ -70,6 +70,8 @@ def fetch(options: argparse.Namespace) -> None:
     output = Layout(Path(), options.to).fetched(options.name)
     summary = fetch(options.name, options.to, output)
     _say(f"{output}: {summary['n_structures']} structures; {output.with_suffix('.json')}")
+    if summary["published_structures"] not in (None, summary["n_structures"]):
+        _say(f"note: the set was published with {summary['published_structures']} structures")
     _say(f"licence: {summary['licence']}; cite: {'; '.join(summary['citations'])}")
 
 

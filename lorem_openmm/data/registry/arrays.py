@@ -101,7 +101,9 @@ def _load(source: Path, required: tuple[str, ...], optional: tuple[str, ...]) ->
     except DataError:
         raise
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{source}: not a readable .npz file of plain arrays ({error}). Fetch it again.") from None
+        raise DataError(
+            f"{source}: not a readable .npz file of plain arrays ({error}). Remove it and fetch it again."
+        ) from None
 
 
 def _write(molecules: Molecules, source: Path, writer: FrameWriter) -> None:

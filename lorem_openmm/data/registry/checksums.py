@@ -1,6 +1,7 @@
-"""Whether a file is the published one: published checksums, and those recorded when a file was first seen."""
+"""Whether a file is the published one: published checksums, and those recorded when a file was first used."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 from filelock import FileLock
@@ -12,7 +13,7 @@ LOCK_NAME = "checksums.json"
 
 
 def check_file(path: Path, name: str, lock: Path, md5: str | None) -> str:
-    """Checks a file against its published checksum and against the lock file; records it there if it is new.
+    """Checks a file against its published checksum, and against the lock file if it is recorded there.
 
     Args:
         path: the file to read.
@@ -32,18 +33,31 @@ def check_file(path: Path, name: str, lock: Path, md5: str | None) -> str:
             "It is damaged or incomplete: remove it and fetch it again."
         )
     received = sha256_of_file(path)
-    with FileLock(lock.with_name(f".{lock.name}.lock")):
-        known = read_json(lock) if lock.is_file() else {}
-        if name not in known:
-            write_json(lock, {**known, name: {"sha256": received, "bytes": path.stat().st_size}})
-        elif known[name]["sha256"] != received:
-            raise FetchError(
-                f"{name}: is not the file that was used before: SHA-256 must be {known[name]['sha256']}, received "
-                f"{received} ({path.stat().st_size} bytes; before: {known[name]['bytes']}). It is damaged, or the "
-                f"publisher changed it. Remove it and fetch it again; to accept a changed file, remove its entry "
-                f"from {lock}."
-            )
+    recorded = _read(lock).get(name, received)
+    if recorded != received:
+        raise FetchError(
+            f"{name}: is not the file that was used before: SHA-256 must be {recorded}, received {received} "
+            f"({path.stat().st_size} bytes). It is damaged, or the publisher changed it. Remove it and fetch it again; "
+            f"to accept a changed file, remove its entry from {lock}."
+        )
     return received
+
+
+def record_files(lock: Path, hashes: Mapping[str, str]) -> None:
+    """Adds files to the lock file; call it once they have proved to be what they should be.
+
+    Args:
+        lock: the lock file.
+        hashes: SHA-256 by ``folder/file``.
+    """
+    with FileLock(lock.with_name(f".{lock.name}.lock")):
+        known = _read(lock)
+        if not known.items() >= hashes.items():
+            write_json(lock, dict(sorted((known | dict(hashes)).items())))
+
+
+def _read(lock: Path) -> dict[str, str]:
+    return dict(read_json(lock)) if lock.is_file() else {}
 
 
 def _md5(path: Path) -> str:

@@ -109,6 +109,8 @@ def _continue(url: str, part: Path, timeout: float, checksummed: bool) -> None:
             raise _CutError("the server has less than what was downloaded before; starting again") from None
         raise
     with response:
+        if response.headers.get_content_type() == "text/html":
+            raise FetchError(f"{url}: the server sent a web page instead of the file: the address has changed.")
         resumed = response.status == http.client.PARTIAL_CONTENT
         start = offset if resumed else 0
         if resumed and not response.headers.get("Content-Range", "").startswith(f"bytes {offset}-"):

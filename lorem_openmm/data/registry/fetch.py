@@ -13,7 +13,7 @@ from filelock import FileLock
 from lorem_openmm.data.layout import check_layout
 from lorem_openmm.data.registry.arrays import convert_molecules, convert_physnet, convert_shifted_sn2
 from lorem_openmm.data.registry.biodimers import convert_biodimers
-from lorem_openmm.data.registry.checksums import LOCK_NAME, check_file
+from lorem_openmm.data.registry.checksums import LOCK_NAME, check_file, record_files
 from lorem_openmm.data.registry.download import Retries, download
 from lorem_openmm.data.registry.records import REGISTRY, Format, Record, Source, record_of
 from lorem_openmm.data.registry.runner import convert_runner
@@ -52,6 +52,7 @@ def fetch(name: str, folder: Path, output: Path, retries: Retries | None = None)
     source = next((source for source in record.sources if _present(source, folder)), record.sources[0])
     path, hashes = _obtain(record, source, folder, retries or Retries())
     n_structures = convert(source.format, path, output)
+    record_files(folder / LOCK_NAME, hashes)  # not before: what cannot be read is not the published file
     summary = {
         "name": name,
         "title": record.title,

@@ -129,12 +129,12 @@ _RECORDS = (
         name="cumulene",
         title="cumulene C9H4 in vacuum, both ends turned",
         method="see the first citation",
-        n_structures=4500,
+        n_structures=None,
         licence=_UNKNOWN_LICENCE,
         citations=("O. T. Unke et al., Chem. Rev. 121, 10142 (2021), doi:10.1021/acs.chemrev.0c01111", _EFA),
         sources=(_efa_source("cumulene/cumulene.npz", "molecules_npz"),),
-        notes="Energies and forces are taken as eV and eV/Å, as the authors of the paper did. The published file may "
-        "hold more structures than the 4,500 the paper draws from it at random.",
+        notes="Energies and forces are taken as eV and eV/Å, as the authors of the paper did, who drew 4,500 "
+        "structures at random.",
     ),
     Record(
         name="biodimers",

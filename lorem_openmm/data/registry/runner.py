@@ -80,7 +80,9 @@ def read_runner(stream: TextIO, name: str) -> Iterator[RunnerFrame]:
         else:
             block.add(words, place)
     if block is not None:
-        raise DataError(f"{block.place}: this structure has no 'end': the file was cut off. Fetch it again.")
+        raise DataError(
+            f"{block.place}: this structure has no 'end': the file was cut off. Remove it and fetch it again."
+        )
 
 
 class _Block:

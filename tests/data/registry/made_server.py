@@ -14,6 +14,7 @@ class Server:
     content: bytes
     etag: str | None = '"one"'
     ranges: bool = True
+    kind: str = "application/octet-stream"
     cuts: list[int] = field(default_factory=list)  # per answer: close after so many bytes of its body
     statuses: list[int | None] = field(default_factory=list)  # per request: answer with this status; None: serve
     requests: list[str | None] = field(default_factory=list)  # Range header of each request
@@ -63,6 +64,7 @@ def _handler(server: Server) -> type[http.server.BaseHTTPRequestHandler]:
                 self.send_header("Content-Range", f"bytes {start}-{total - 1}/{total}")
             if server.etag:
                 self.send_header("ETag", server.etag)
+            self.send_header("Content-Type", server.kind)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body[: server.cuts.pop(0)] if server.cuts else body)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from made_server import serve
 
-from lorem_openmm.data.registry.checksums import check_file
+from lorem_openmm.data.registry.checksums import check_file, record_files
 from lorem_openmm.data.registry.download import Retries, download
 from lorem_openmm.errors import FetchError
 
@@ -116,12 +116,19 @@ def test_a_wrong_file_never_gets_its_name(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_first_file_is_recorded_and_later_ones_are_compared(tmp_path):
+def test_a_web_page_is_not_taken_for_the_file(tmp_path):
+    page = b"<html>moved</html>"
+    with serve(page, kind="text/html; charset=utf-8") as server, pytest.raises(FetchError, match="sent a web page"):
+        download(server.url, tmp_path / "file.npz", accept, QUICK)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_recorded_files_are_compared(tmp_path):
     lock = tmp_path / "checksums.json"
     (tmp_path / "a").write_bytes(b"first")
-    check_file(tmp_path / "a", "set/a", lock, None)
+    record_files(lock, {"set/a": check_file(tmp_path / "a", "set/a", lock, None)})
     (tmp_path / "b").write_bytes(b"other")
-    check_file(tmp_path / "b", "set/b", lock, None)
+    record_files(lock, {"set/b": check_file(tmp_path / "b", "set/b", lock, None)})
     assert set(json.loads(lock.read_text())) == {"set/a", "set/b"}
     check_file(tmp_path / "a", "set/a", lock, None)
     (tmp_path / "a").write_bytes(b"later")

@@ -21,7 +21,7 @@ from lorem_openmm.data.registry import records
 from lorem_openmm.data.registry.arrays import SN2_SHIFTS
 from lorem_openmm.data.registry.download import Retries
 from lorem_openmm.data.registry.fetch import fetch
-from lorem_openmm.errors import ConfigError, FetchError
+from lorem_openmm.errors import ConfigError, DataError, FetchError
 
 QUICK = Retries(attempts=2, wait=0.0, timeout=5.0)
 
@@ -119,6 +119,16 @@ def test_a_changed_file_is_refused_by_the_lock_file(tmp_path):
         fetch("cumulene", tmp_path, tmp_path / "cumulene.xyz", QUICK)
 
 
+def test_a_file_that_cannot_be_read_is_not_recorded(tmp_path):
+    path = tmp_path / "zenodo-17130729" / "cumulene.npz"
+    path.parent.mkdir()
+    path.write_text("not an archive")
+    with pytest.raises(DataError, match="Remove it and fetch it again"):
+        fetch("cumulene", tmp_path, tmp_path / "cumulene.xyz", QUICK)
+    save(path, cumulene_arrays(5))
+    assert fetch("cumulene", tmp_path, tmp_path / "cumulene.xyz", QUICK)["n_structures"] == 5
+
+
 def test_archives_and_members_put_by_hand(tmp_path):
     member = save(tmp_path / "made.npz", shifted(padded(9), SN2_SHIFTS))
     archive = tmp_path / "zenodo-17130729" / "source_data.zip"
@@ -155,7 +165,9 @@ def test_the_command_lists_and_fetches(tmp_path, capsys):
     assert "address not certain" in listing
     save(tmp_path / "zenodo-2605341" / "sn2_reactions.npz", padded(6))
     assert main(["fetch", "sn2_reactions", "--to", str(tmp_path)]) == 0
-    assert "6 structures" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "6 structures" in said
+    assert "note: the set was published with 452709 structures" in said
     assert (tmp_path / "sn2_reactions.xyz").is_file()
 
 
