@@ -60,9 +60,9 @@ def download(
     patience = retries or Retries()
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
-    failures, reason = 0, ""
+    failures, largest, reason = 0, 0, ""
     while failures < patience.attempts:
-        before, after = _size(part), None
+        largest, after = max(largest, _size(part)), None
         try:
             _continue(url, part, patience.timeout, checksummed)
             break
@@ -73,7 +73,7 @@ def download(
             after = error.headers.get("Retry-After")
         except (_CutError, OSError, http.client.HTTPException) as error:  # URLError and timeouts are OSErrors
             reason = str(getattr(error, "reason", error)) or type(error).__name__
-        failures = failures + 1 if _size(part) <= before else 1
+        failures = failures + 1 if _size(part) <= largest else 1
         if failures < patience.attempts:
             time.sleep(_seconds(after, patience.wait * 2 ** (failures - 1)))
     else:

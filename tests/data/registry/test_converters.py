@@ -85,12 +85,12 @@ def test_both_sn2_archives_give_the_same_structures(tmp_path):
 
 
 def test_a_shift_is_added_for_every_atom_of_its_element(tmp_path):
-    """CH3F at a shifted energy of 0: its energy is the sum of its shifts, written out."""
+    """CH3F at a shifted energy of 0: its energy is the sum of its shifts, written out; padding has none."""
     arrays = {
         "positions": np.arange(18.0).reshape(1, 6, 3),
         "forces": np.zeros((1, 6, 3)),
         "energy": np.zeros((1, 1)),
-        "atomic_numbers": np.array([[6, 1, 1, 1, 9, 0]]),
+        "atomic_numbers": np.array([[6, 1, 1, 1, 9, 1]]),
         "node_mask": np.array([[True] * 5 + [False]]),
     }
     (structure,) = converted("sn2_shifted", save(tmp_path / "a.npz", arrays), tmp_path)

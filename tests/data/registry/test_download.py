@@ -77,12 +77,17 @@ def test_a_part_that_is_already_whole_is_taken(tmp_path):
         (tmp_path / "file.bin.part.json").write_text(json.dumps({"url": server.url, "validator": '"one"'}))
         download(server.url, tmp_path / "file.bin", accept, QUICK)
     assert (tmp_path / "file.bin").read_bytes() == CONTENT
+    assert server.requests == ["bytes=3500000-"]
 
 
 def test_a_server_without_ranges_starts_again(tmp_path):
     with serve(CONTENT, cuts=[1_000_000], ranges=False) as server:
         download(server.url, tmp_path / "file.bin", accept, QUICK)
     assert (tmp_path / "file.bin").read_bytes() == CONTENT
+    # What was had before is no progress: a server that never sends the whole file is given up.
+    with serve(CONTENT, cuts=[900_000, 500_000, 800_000] * 3, ranges=False) as server, pytest.raises(FetchError):
+        download(server.url, tmp_path / "other.bin", accept, QUICK)
+    assert len(server.requests) == 3
 
 
 def test_a_busy_server_is_asked_again(tmp_path):
