@@ -8,9 +8,15 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import yaml
+from published_formats import biodimers_text, cumulene_arrays, save
 
 from lorem_openmm import config
+from lorem_openmm.data.prepare import prepare_dataset
+from lorem_openmm.data.registry.fetch import convert
+from lorem_openmm.data.splits import TEST
+from lorem_openmm.data.store import read_store
 from lorem_openmm.model import Lorem
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -87,10 +93,37 @@ def test_the_settings_are_those_of_the_papers_table():
         assert [splits[name].train_count, splits[name].validation_count, splits[name].test_count] == expected
 
 
-def test_a_published_set_put_by_hand_goes_through_the_workflow(tmp_path):
-    sys.path.insert(0, str(ROOT / "tests" / "data" / "registry"))
-    from made_files import cumulene_arrays, save
+def prepared_dimers(folder, text):
+    (folder / "bio_dimers.xyz").write_text(text)
+    convert("biodimers", folder / "bio_dimers.xyz", folder / "dimers.xyz")
+    dataset = config.load(PAPER).datasets["biodimers"]
+    report = prepare_dataset(dataset, "biodimers", folder / "dimers.xyz", 5.0, folder / "dimers.safetensors")
+    return report, read_store(folder / "dimers.safetensors")
 
+
+def test_dimers_are_divided_by_growth_and_then_class_by_class(tmp_path):
+    report, store = prepared_dimers(tmp_path, biodimers_text(60))  # 7 of 10 frames are grown by at most 4 Å
+    assert report["counts"] == {"all": 600, "train": 336, "validation": 84, "test": 180}
+    assert set(report["classes"]) == {"AA", "CA", "CC", "CP", "PA", "PP"}
+    assert all(counts == {"train": 56, "validation": 14, "test": 30} for counts in report["classes"].values())
+    growth = store["info.separation_growth"]
+    assert growth[store["split"] == TEST].min() > 4.0 >= growth[store["split"] != TEST].max()
+
+
+@pytest.mark.reference_data
+def test_published_dimers_give_seven_near_and_six_far_frames_each(tmp_path):
+    """As many as the paper has of 2,291 dimers: 16,040 and 13,743."""
+    folder = Path(os.environ.get("LOREM_REFERENCE_DATA", ROOT.parent / "shared" / "data")) / "biodimers_curves"
+    if not folder.is_dir():
+        pytest.skip("reference data not found: set LOREM_REFERENCE_DATA to their folder")
+    names = [f"{split}-id{index}.xyz" for index in (0, 2, 3) for split in ("train", "test")]
+    report, _ = prepared_dimers(tmp_path, "".join((folder / name).read_text() for name in names))
+    assert report["counts"]["test"] == 18
+    assert report["counts"]["train"] + report["counts"]["validation"] == 21
+    assert report["periodic"] == 39
+
+
+def test_a_published_set_put_by_hand_goes_through_the_workflow(tmp_path):
     settings = {
         "downloads": "published",
         "datasets": {

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from ase.io import read
-from made_files import biodimers_text, cumulene_arrays, padded, runner_text, save, shifted
+from published_formats import biodimers_text, cumulene_arrays, padded, runner_text, save, shifted
 
 from lorem_openmm.data.registry.fetch import convert
 from lorem_openmm.data.structures import read_structures

@@ -12,8 +12,8 @@ from typing import get_args
 import ase.io
 import numpy as np
 import pytest
-from made_files import biodimers_text, cumulene_arrays, padded, runner_text, save, shifted
 from made_server import serve
+from published_formats import biodimers_text, cumulene_arrays, padded, runner_text, save, shifted
 
 from lorem_openmm.cli import main
 from lorem_openmm.config.data import RegistryName

@@ -1,4 +1,4 @@
-"""Small files in the published formats."""
+"""Small files in the formats of the published data sets."""
 
 from pathlib import Path
 
