@@ -13,6 +13,7 @@ import yaml
 from published_formats import biodimers_text, cumulene_arrays, save
 
 from lorem_openmm import config
+from lorem_openmm.cli import main
 from lorem_openmm.data.prepare import prepare_dataset
 from lorem_openmm.data.registry.fetch import convert
 from lorem_openmm.data.splits import TEST
@@ -123,7 +124,7 @@ def test_published_dimers_give_seven_near_and_six_far_frames_each(tmp_path):
     assert report["periodic"] == 39
 
 
-def test_a_published_set_put_by_hand_goes_through_the_workflow(tmp_path):
+def test_a_published_set_put_by_hand_goes_through_the_workflow(tmp_path, monkeypatch):
     settings = {
         "downloads": "published",
         "datasets": {
@@ -134,10 +135,11 @@ def test_a_published_set_put_by_hand_goes_through_the_workflow(tmp_path):
         "runs": {"chains": {"datasets": ["chains"], "model": "tiny", "training": "brief"}},
     }
     (tmp_path / "chains.yaml").write_text(yaml.safe_dump(settings))
-    goal = ("results/data/chains.safetensors", "--cores", "1", "--configfile", tmp_path / "chains.yaml")
     save(tmp_path / "published" / "zenodo-17130729" / "cumulene.npz", cumulene_arrays(12))
-    run = snakemake(tmp_path, *goal)
+    run = snakemake(tmp_path, "fetch_all", "--cores", "1", "--configfile", tmp_path / "chains.yaml")
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    monkeypatch.chdir(tmp_path)
+    assert main(["prepare", "chains", "--config", "results/config.json"]) == 0  # as the rule `prepare` does
     report = json.loads((tmp_path / "results" / "data" / "chains.json").read_text())
     assert report["counts"] == {"all": 11, "train": 6, "validation": 2, "test": 3}
     assert report["split"]["seed"] == 0
