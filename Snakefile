@@ -6,6 +6,7 @@ configfile: "config/config.yaml"
 
 include: "workflows/common.smk"
 include: "workflows/label.smk"
+include: "workflows/fetch.smk"
 include: "workflows/data.smk"
 include: "workflows/train.smk"
 include: "workflows/evaluate.smk"
@@ -24,6 +25,11 @@ rule train_all:
 rule label_all:
     input:
         TARGETS.labels,
+
+
+rule fetch_all:
+    input:
+        TARGETS.fetched,
 
 
 rule evaluate_all:

@@ -68,6 +68,20 @@ def _pipeline_commands(subparsers) -> None:  # type: ignore[no-untyped-def]
     label.add_argument("dataset", help="name of an entry of `datasets` with a `label` section")
     label.add_argument("--processes", type=int, help="worker processes (default: all cores)")
 
+    fetch = _command(
+        subparsers,
+        "fetch",
+        "download a published data set of the paper, or list them",
+        "Resumes cut downloads, checks them, and writes extended XYZ in eV and Å. Without a name it lists what there\n"
+        "is. Without network it says which file to put where by hand. Checksums of first downloads are kept\n"
+        "in checksums.json.\n\nexample: lorem-openmm fetch biodimers",
+        commands.fetch,
+    )
+    fetch.add_argument("name", nargs="?", help="name of a published data set")
+    fetch.add_argument(
+        "--to", type=Path, default=Path("downloads"), metavar="FOLDER", help="folder (default: %(default)s)"
+    )
+
     prepare = _command(
         subparsers,
         "prepare",

@@ -31,7 +31,7 @@ PACKAGES = (
 
 def _read(options: argparse.Namespace) -> tuple[config.Config, Layout]:
     settings = config.load(options.config)
-    return settings, Layout(Path(settings.output))
+    return settings, Layout(Path(settings.output), Path(settings.downloads))
 
 
 def _entry(settings: config.Config, section: str, name: str) -> object:
@@ -60,15 +60,32 @@ def label(options: argparse.Namespace) -> None:
     _say(f"{output}: {summary['kept']} frames kept, {sum(summary['rejected'].values())} rejected {summary['rejected']}")
 
 
+def fetch(options: argparse.Namespace) -> None:
+    """``lorem-openmm fetch``."""
+    from lorem_openmm.data.registry.fetch import describe, fetch
+
+    if options.name is None:
+        _say(describe(options.to))
+        return
+    output = Layout(Path(), options.to).fetched(options.name)
+    summary = fetch(options.name, options.to, output)
+    _say(f"{output}: {summary['n_structures']} structures; {output.with_suffix('.json')}")
+    if summary["published_structures"] not in (None, summary["n_structures"]):
+        _say(f"note: the set was published with {summary['published_structures']} structures")
+    _say(f"licence: {summary['licence']}; cite: {'; '.join(summary['citations'])}")
+
+
 def prepare(options: argparse.Namespace) -> None:
     """``lorem-openmm prepare``."""
     from lorem_openmm.data.prepare import largest_cutoff, prepare_dataset
 
     settings, layout = _read(options)
     dataset: config.Dataset = _entry(settings, "datasets", options.dataset)  # type: ignore[assignment]
-    labelled = layout.labels(options.dataset) if dataset.label is not None else None
+    made = layout.labels(options.dataset) if dataset.label is not None else None
+    if dataset.registry is not None:
+        made = layout.fetched(dataset.registry)
     output = layout.store(options.dataset)
-    report = prepare_dataset(dataset, options.dataset, labelled, largest_cutoff(settings, options.dataset), output)
+    report = prepare_dataset(dataset, options.dataset, made, largest_cutoff(settings, options.dataset), output)
     counts = ", ".join(f"{number} {split}" for split, number in report["counts"].items() if split != "all")
     _say(f"{output}: {counts}; report: {output.with_suffix('.json')}")
 

@@ -16,6 +16,10 @@ class DataError(LoremError, ValueError):
     """A structure or its labels break a rule; the message names file and frame."""
 
 
+class FetchError(LoremError, RuntimeError):
+    """A published file could not be fetched, or is not the published one; the message says what to do by hand."""
+
+
 class ModelFileError(LoremError, ValueError):
     """A model file is missing, truncated, altered, or of a newer format."""
 

@@ -10,9 +10,11 @@ class Layout:
 
     Attributes:
         root: The output folder.
+        downloads: Folder of published data sets; it does not belong to one configuration.
     """
 
     root: Path
+    downloads: Path = Path("downloads")
 
     @property
     def config(self) -> Path:
@@ -32,6 +34,10 @@ class Layout:
     def labels(self, dataset: str) -> Path:
         """Labelled structures of a data set (extended XYZ); a summary (.json) is beside it."""
         return self.root / "labels" / f"{dataset}.xyz"
+
+    def fetched(self, registry: str) -> Path:
+        """A published data set as extended XYZ; what it was made from (.json) is beside it."""
+        return self.downloads / f"{registry}.xyz"
 
     def store(self, dataset: str) -> Path:
         """Prepared data set; a report (.json) is beside it."""

@@ -6,7 +6,7 @@ import pytest
 from lorem_openmm.cli import build_parser, main
 
 COMMANDS = (
-    *("label", "prepare", "train", "evaluate", "compare", "export", "import-jax"),
+    *("label", "fetch", "prepare", "train", "evaluate", "compare", "export", "import-jax"),
     *("info", "schema", "simulate", "nve", "analyze", "window", "free-energy"),
 )
 

@@ -30,7 +30,15 @@ def test_defaults_are_the_papers():
         ({"models": {"small": {"cuttoff": 4.0}}}, "models.small.cuttoff: unknown key. Did you mean 'cutoff'?"),
         ({"models": {"small": {"cutoff": -1}}}, r"models.small.cutoff: .*greater than 0.*received -1"),
         ({"models": {"small": {"radial_basis": "bessel"}}}, "models.small.radial_basis: .*received 'bessel'"),
-        ({"datasets": {"mine": {}}}, "exactly one of `label`, `structures`, `train`; received none"),
+        (
+            {"datasets": {"mine": {"structures": "a", "split": {"test_count": 5, "test_above": {"d": 4.0}}}}},
+            "give `test_count` or `test_above`, not both",
+        ),
+        (
+            {"datasets": {"mine": {"registry": "biodimer"}}},
+            "datasets.mine.registry: .*'biodimers'.*received 'biodimer'",
+        ),
+        ({"datasets": {"mine": {}}}, "exactly one of `label`, `registry`, `structures`, `train`; received none"),
         (
             {"datasets": {"mine": {"structures": "a.xyz", "label": {"kind": "sn2"}}}},
             r"exactly one of .*received \['label', 'structures'\]",

@@ -8,7 +8,7 @@ from lorem_openmm.files import write_json
 from lorem_openmm.layout import Layout
 
 CONFIG = settings.parse(settings.Config, config, "configuration")
-LAYOUT = Layout(Path(CONFIG.output))
+LAYOUT = Layout(Path(CONFIG.output), Path(CONFIG.downloads))
 
 TARGETS = SimpleNamespace(
     labels=[
@@ -16,6 +16,13 @@ TARGETS = SimpleNamespace(
         for name, dataset in CONFIG.datasets.items()
         if dataset.label
     ],
+    fetched=sorted(
+        {
+            LAYOUT.fetched(dataset.registry)
+            for dataset in CONFIG.datasets.values()
+            if dataset.registry
+        }
+    ),
     evaluations=[LAYOUT.evaluation(run) for run in CONFIG.runs],
     models=[
         LAYOUT.model(run, suffix)
@@ -42,6 +49,7 @@ report: "report/workflow.rst"
 
 wildcard_constraints:
     dataset="[^/]+",
+    registry="[^/]+",
     run="[^/]+",
     simulation="[^/]+",
     umbrella="[^/]+",
@@ -58,10 +66,12 @@ def section(kind, name):
 
 
 def sources(wildcards):
-    """Files a data set is read from: its labels, or the user's own."""
+    """Files a data set is read from: its labels, what was fetched, or the user's own."""
     dataset = CONFIG.datasets[wildcards.dataset]
     if dataset.label:
         return [LAYOUT.labels(wildcards.dataset)]
+    if dataset.registry:
+        return [LAYOUT.fetched(dataset.registry)]
     given = [dataset.structures, dataset.train, dataset.validation, dataset.test]
     return [
         path

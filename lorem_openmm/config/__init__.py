@@ -45,6 +45,9 @@ class Config(Section):
     """The whole configuration file."""
 
     output: str = Field("results", description="folder of everything that is made")
+    downloads: str = Field(
+        "downloads", description="folder of published data sets (`registry`), shared by all configurations"
+    )
     seed: int = Field(1, description="seed of the structures that are made and labelled")
     datasets: dict[str, Dataset] = Field(description="data sets by name")
     models: dict[str, Model] = Field(description="hyper-parameter sets by name")

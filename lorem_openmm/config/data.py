@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from lorem_openmm.config.section import Count, Fraction, Index, Positive, Section
 
 Halogen = Literal["F", "Cl", "Br", "I"]
+RegistryName = Literal["mgo_surface", "nacl_cluster", "cumulene", "biodimers", "sn2_reactions"]
 
 
 class Engine(Section):
@@ -155,14 +156,35 @@ class Split(Section):
         description="info key and threshold: structures above it are the test set (extrapolation), "
         "for example {separation_growth: 4.0}",
     )
+    train_count: Count | None = Field(
+        None,
+        description="structures of the training set, as an absolute number; what remains is the test set, or is left "
+        "out where test_count or test_above says what the test set is",
+    )
+    validation_count: Index | None = Field(
+        None,
+        description="structures of the validation set, as an absolute number; validation_fraction is then not used",
+    )
+    test_count: Index | None = Field(
+        None, description="structures of the test set, as an absolute number; test_fraction is then not used"
+    )
     seed: int = Field(0, description="seed of the random division")
+
+    @model_validator(mode="after")
+    def _one_test_set(self) -> "Split":
+        if self.test_count is not None and self.test_above is not None:
+            raise ValueError("give `test_count` or `test_above`, not both")
+        return self
 
 
 class Dataset(Section):
-    """Structures with energies and forces: labelled here, or read from extended XYZ files."""
+    """Structures with energies and forces: labelled here, fetched, or read from extended XYZ files."""
 
     label: LabelSection | None = Field(
         None, description="make the structures and label them with a quantum-chemistry engine"
+    )
+    registry: RegistryName | None = Field(
+        None, description="a published data set, fetched and divided by `split`; `lorem-openmm fetch` lists them"
     )
     structures: str | list[str] | None = Field(None, description="extended XYZ file(s), divided by `split`")
     train: str | list[str] | None = Field(None, description="extended XYZ file(s) of the training set")
@@ -180,7 +202,9 @@ class Dataset(Section):
 
     @model_validator(mode="after")
     def _one_source(self) -> "Dataset":
-        sources = [name for name in ("label", "structures", "train") if getattr(self, name) is not None]
+        names = ("label", "registry", "structures", "train")
+        sources = [name for name in names if getattr(self, name) is not None]
         if len(sources) != 1:
-            raise ValueError(f"give exactly one of `label`, `structures`, `train`; received {sources or 'none'}")
+            known = ", ".join(f"`{name}`" for name in names)
+            raise ValueError(f"give exactly one of {known}; received {sources or 'none'}")
         return self

@@ -16,7 +16,7 @@ from lorem_openmm.data.info import info_columns
 from lorem_openmm.data.layout import check_layout
 from lorem_openmm.data.neighbors import Edges, neighbor_list
 from lorem_openmm.data.report import report
-from lorem_openmm.data.splits import TEST, TRAIN, VALIDATION, divide
+from lorem_openmm.data.splits import TEST, TRAIN, UNUSED, VALIDATION, divide
 from lorem_openmm.data.store import by_symbol, not_writable, write_store
 from lorem_openmm.data.structures import Structure, read_structures
 from lorem_openmm.errors import ConfigError, DataError
@@ -46,7 +46,7 @@ def prepare_dataset(
     Args:
         dataset: What to read and how to divide it.
         name: Name of the data set.
-        labelled: The labelled structures, where ``dataset.label`` makes them.
+        labelled: The structures, where ``dataset.label`` or ``dataset.registry`` makes them.
         cutoff: Å; the largest cutoff of the models that use the data set (:func:`largest_cutoff`).
         output: The store, ``.safetensors``; the report goes beside it, ``.json``.
 
@@ -62,6 +62,10 @@ def prepare_dataset(
     sources = _sources(dataset, name, labelled)
     structures, source_index = _read(dataset, sources)
     splits, warnings = _divide(dataset, sources, structures, source_index)
+    if np.any(is_unused := splits == UNUSED):  # what no absolute count claims
+        structures = [structure for structure, unused in zip(structures, is_unused, strict=True) if not unused]
+        source_index, splits = source_index[~is_unused], splits[~is_unused]
+        warnings.append(f"{is_unused.sum()} structures are left out, as the counts of `split` ask")
     arrays = _atom_arrays(structures)
     arrays |= _structure_arrays(structures, splits, source_index)
     elements, counts = count_elements(arrays["atomic_numbers"], arrays["atom_offsets"])
@@ -111,11 +115,11 @@ def _check_writable(output: Path) -> None:
 
 
 def _sources(dataset: config.Dataset, name: str, labelled: Path | None) -> list[_Source]:
-    if (dataset.label is None) != (labelled is None):
+    if (dataset.label is None and dataset.registry is None) != (labelled is None):
         raise ConfigError(
-            f"datasets.{name}: `label` and a file of labelled structures go together, received "
-            f"{'no file' if labelled is None else f'the file {labelled} without `label`'}. Run "
-            "`lorem-openmm label` first."
+            f"datasets.{name}: `label` or `registry` and a file of their structures go together, received "
+            f"{'no file' if labelled is None else f'the file {labelled} without `label` or `registry`'}. Run "
+            "`lorem-openmm label` or `lorem-openmm fetch` first."
         )
     pool = labelled or dataset.structures or dataset.train
     sources = [_Source(path, None) for path in _paths(pool)]

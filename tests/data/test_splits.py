@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from made_frames import labelled_atoms
 
 from lorem_openmm.config import Split
-from lorem_openmm.data.splits import TEST, TRAIN, VALIDATION, divide
+from lorem_openmm.data.splits import TEST, TRAIN, UNUSED, VALIDATION, divide
 from lorem_openmm.data.structures import Structure, from_atoms
 from lorem_openmm.errors import DataError
 
@@ -89,6 +89,46 @@ def test_what_is_given_is_not_taken():
     assert counts(divide(frames, Split(), take_test=False)) == [18, 2, 0]
     assert counts(divide(frames, Split(), take_validation=False)) == [18, 0, 2]
     assert counts(divide(frames, Split(test_above={"distance": 1.0}), take_test=False)) == [18, 2, 0]
+
+
+def test_absolute_counts_leave_out_what_none_claims():
+    splits = divide(structures(60), Split(train_count=20, validation_count=5, test_count=20, seed=1))
+    assert counts(splits) == [20, 5, 20, 15]
+    assert UNUSED == 3
+
+
+def test_without_a_count_of_its_own_the_test_set_is_the_rest():
+    assert counts(divide(structures(60), Split(train_count=40, validation_count=5))) == [40, 5, 15]
+    assert counts(divide(structures(60), Split(train_count=40, validation_count=0, test_count=20))) == [40, 0, 20]
+    assert counts(divide(structures(60), Split(validation_count=5, test_count=20))) == [35, 5, 20]
+    splits = divide(structures(60), Split(train_count=40, validation_count=5, test_above={"distance": 24.9}))
+    assert counts(splits) == [40, 5, 10, 5]
+    assert counts(divide(structures(60), Split(train_count=40, validation_count=5), take_test=False)) == [40, 5, 0, 15]
+
+
+def test_counts_are_met_with_whole_groups():
+    """Groups of 1 to 4 structures: the counts are met exactly because single ones are there."""
+    random = np.random.default_rng(0)
+    groups = np.repeat(np.arange(80), random.integers(1, 5, size=80))
+    frames = structures(1) * len(groups)
+    for seed in range(10):
+        split = Split(train_count=100, validation_count=17, test_count=40, seed=seed)
+        splits = divide(frames, split, keep_together=groups.tolist())
+        assert counts(splits)[:3] == [100, 17, 40]
+        assert all(len(set(splits[groups == group])) == 1 for group in range(80))
+
+
+def test_counts_keep_the_classes_in_proportion():
+    frames = [replace(s, info={"label": "AAAB"[index % 4]}) for index, s in enumerate(structures(1) * 400)]
+    labels = np.array([s.info["label"] for s in frames])
+    splits = divide(frames, Split(train_count=200, validation_count=40, test_count=80), class_key="label")
+    for target, expected in ((TRAIN, 50), (VALIDATION, 10), (TEST, 20)):
+        assert abs(int(np.sum(labels[splits == target] == "B")) - expected) <= 1
+
+
+def test_more_than_there_is_cannot_be_counted():
+    with pytest.raises(DataError, match=r"must not exceed the number of structures, received 45 of 40"):
+        divide(structures(40), Split(train_count=20, validation_count=5, test_count=20))
 
 
 def test_equal_values_are_kept_together_without_a_group_key():

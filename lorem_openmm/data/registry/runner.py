@@ -1,0 +1,136 @@
+"""RuNNer ``input.data`` files (bohr, hartree) to extended XYZ (Å, eV).
+
+References:
+    RuNNer, https://theochemgoettingen.gitlab.io/RuNNer; n2p2, documentation of ``input.data``.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple, TextIO
+
+import numpy as np
+from ase.data import atomic_numbers as numbers_by_symbol
+
+from lorem_openmm.data.registry.writer import FrameWriter
+from lorem_openmm.errors import DataError
+from lorem_openmm.units import ANGSTROM_PER_BOHR, EV_PER_ANGSTROM_PER_HARTREE_PER_BOHR, EV_PER_HARTREE
+
+_ATOM_FIELDS = 10  # keyword, x, y, z, element, charge, energy of the atom (unused), fx, fy, fz
+
+
+class RunnerFrame(NamedTuple):
+    """One structure of an ``input.data`` file, in Å, eV, eV/Å, e.
+
+    Attributes:
+        atomic_numbers: [n_atoms].
+        positions: [n_atoms, 3] Å.
+        forces: [n_atoms, 3] eV/Å.
+        energy: eV.
+        charge: total charge in e, or None where the file has none.
+        cell: [3, 3] Å, rows are the vectors; None: vacuum (no ``lattice`` lines).
+    """
+
+    atomic_numbers: np.ndarray
+    positions: np.ndarray
+    forces: np.ndarray
+    energy: float
+    charge: float | None
+    cell: np.ndarray | None
+
+
+def convert_runner(source: Path, writer: FrameWriter) -> None:
+    """Writes every structure of an ``input.data`` file.
+
+    Args:
+        source: the file.
+        writer: where the frames go.
+
+    Raises:
+        DataError: If the file is cut off or a line breaks a rule; file and line are named.
+    """
+    with source.open(encoding="utf-8") as stream:
+        for frame in read_runner(stream, str(source)):
+            info = [] if frame.charge is None else [("charge", frame.charge)]
+            writer.write(frame.atomic_numbers, frame.positions, frame.forces, frame.energy, frame.cell, info)
+
+
+def read_runner(stream: TextIO, name: str) -> Iterator[RunnerFrame]:
+    """Reads the structures of an ``input.data`` file one by one.
+
+    Args:
+        stream: the open file.
+        name: its name in errors.
+
+    Raises:
+        DataError: If the file is cut off or a line breaks a rule; file and line are named.
+    """
+    block: _Block | None = None
+    for number, line in enumerate(stream, start=1):
+        words = line.split()
+        place = f"{name}, line {number}"
+        if not words:
+            continue
+        if block is None:
+            if words != ["begin"]:  # RuNNer 2 may name columns after it; the published files do not
+                raise DataError(f"{place}: a structure must start with a line 'begin', received '{line.strip()[:60]}'.")
+            block = _Block(place)
+        elif words[0] == "end":
+            yield block.frame()
+            block = None
+        else:
+            block.add(words, place)
+    if block is not None:
+        raise DataError(
+            f"{block.place}: this structure has no 'end': the file was cut off. Remove it and fetch it again."
+        )
+
+
+class _Block:
+    """The lines between ``begin`` and ``end``."""
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+        self.symbols: list[str] = []
+        self.rows: list[list[str]] = []
+        self.lattice: list[list[str]] = []
+        self.single: dict[str, str] = {}
+
+    def add(self, words: list[str], place: str) -> None:
+        keyword = words[0]
+        if keyword == "atom" and len(words) == _ATOM_FIELDS:
+            self.symbols.append(words[4])
+            self.rows.append(words[1:4] + words[7:10])
+        elif keyword == "lattice" and len(words) == 4:
+            self.lattice.append(words[1:])
+        elif keyword in ("energy", "charge") and len(words) == 2 and keyword not in self.single:
+            self.single[keyword] = words[1]
+        elif keyword != "comment":
+            raise DataError(
+                f"{place}: must be `atom x y z element charge energy fx fy fz`, `lattice x y z`, `energy E`, "
+                f"`charge Q` (once each) or a comment, received '{' '.join(words)[:80]}'."
+            )
+
+    def frame(self) -> RunnerFrame:
+        if not self.rows or "energy" not in self.single or len(self.lattice) not in (0, 3):
+            raise DataError(
+                f"{self.place}: a structure needs atoms, an energy, and three lattice vectors or none; received "
+                f"{len(self.rows)} atoms, {'an' if 'energy' in self.single else 'no'} energy, {len(self.lattice)} "
+                "lattice vectors."
+            )
+        unknown = sorted(set(self.symbols) - numbers_by_symbol.keys())
+        if unknown:
+            raise DataError(f"{self.place}: elements must be chemical symbols, received {', '.join(unknown)[:60]}.")
+        try:
+            values = np.array(self.rows, dtype=np.float64)
+            cell = np.array(self.lattice, dtype=np.float64) * ANGSTROM_PER_BOHR if self.lattice else None
+            single = {key: float(value) for key, value in self.single.items()}
+        except ValueError as error:
+            raise DataError(f"{self.place}: not a number in this structure ({error}).") from None
+        return RunnerFrame(
+            atomic_numbers=np.array([numbers_by_symbol[symbol] for symbol in self.symbols]),
+            positions=values[:, :3] * ANGSTROM_PER_BOHR,
+            forces=values[:, 3:] * EV_PER_ANGSTROM_PER_HARTREE_PER_BOHR,
+            energy=single["energy"] * EV_PER_HARTREE,
+            charge=single.get("charge"),
+            cell=cell,
+        )
