@@ -57,7 +57,7 @@ class Training(Section):
 
     epochs: Count = Field(2000, description="passes over the training set")
     batch_size: Count = Field(32, description="structures per step")
-    optimizer: Literal["adam"] = Field("adam", description="optimiser")
+    optimizer: Literal["adam", "lamb", "muon"] = Field("adam", description="optimiser, with optax's numbers")
     learning_rate: Positive = Field(1e-3, description="initial learning rate")
     min_learning_rate: Positive = Field(1e-6, description="final learning rate")
     schedule: Literal["linear", "exponential", "warmup_cosine"] = Field(
