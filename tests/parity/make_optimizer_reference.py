@@ -26,7 +26,7 @@ from flax import serialization
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "reference"))
-import optimizer_cases as cases
+import optimizer_cases as cases  # noqa: E402
 
 WEIGHTS = HERE / "stored" / "small" / "run" / "checkpoints" / "latest" / "model" / "model.msgpack"
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import optimizer_cases as cases
 import pytest
-import torch
 from parity_cases import checkpoint_folder
 
 from lorem_openmm.config import Model, Training
