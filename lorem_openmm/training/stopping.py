@@ -31,7 +31,7 @@ class EarlyStop(Callback):
             trainer: Lightning's.
             pl_module: What is trained.
         """
-        trainer.should_stop = self._is_due(self.history.done)
+        trainer.should_stop = trainer.strategy.reduce_boolean_decision(self._is_due(self.history.done), all=False)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Ends the training if it is time.
@@ -41,7 +41,8 @@ class EarlyStop(Callback):
             pl_module: What is trained.
         """
         row = self.history.row
-        if row["score"] != "" and self._is_due(row["epoch"]):
+        is_due = row["score"] != "" and self._is_due(row["epoch"])
+        if trainer.strategy.reduce_boolean_decision(is_due, all=False):  # one decision for all processes
             trainer.should_stop = True
             best = self.keeper.best["epoch"]
             self.history.note(f"stopped after epoch {row['epoch']}: no better score since epoch {best}")
