@@ -60,7 +60,8 @@ class Lamb(torch.optim.Optimizer):
         kinds: dict[str, list[Tensor]] = {"single": [], "by_degree": []}
         for parameter in parameters:
             kinds["by_degree" if parameter.ndim == 3 else "single"].append(parameter)
-        super().__init__([{"params": kinds[kind], "kind": kind} for kind in kinds], {"lr": learning_rate})
+        groups = [{"params": kinds[kind], "kind": kind} for kind in kinds]
+        super().__init__(groups, {"lr": learning_rate, "fused": True})  # fused: where PyTorch keeps the step count
         self._directions: dict[Tensor, Tensor] = {}  # working space
 
     @torch.no_grad()

@@ -4,7 +4,7 @@
 
 ``optimizers.json``: parameters of the cases of tests/reference/optimizer_cases.py after some steps, and the learning
 rates of each step of lorem-jax's schedules. With ``--stored`` that is all (this is how tests/parity/stored was made);
-else ``optimizers.npz`` too: after each step, all weights of the stored model ``small``, in lorem-jax's own tree.
+else ``optimizers.npz`` too: after each step, all weights of the stored model ``messages``, in lorem-jax's own tree.
 
 Optimisers and schedules are made as in ``lorem.train``, with 64-bit JAX.
 """
@@ -28,7 +28,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "reference"))
 import optimizer_cases as cases  # noqa: E402
 
-WEIGHTS = HERE / "stored" / "small" / "run" / "checkpoints" / "latest" / "model" / "model.msgpack"
+WEIGHTS = HERE / "stored" / "messages" / "run" / "checkpoints" / "latest" / "model" / "model.msgpack"
 
 
 def run(name, parameters):

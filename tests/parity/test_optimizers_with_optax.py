@@ -1,4 +1,4 @@
-"""Optimisers against optax itself, step by step, on the weights of a whole model of lorem-jax."""
+"""Optimisers against optax itself, step by step, on the weights of a whole model of lorem-jax with messages."""
 
 import json
 import subprocess
@@ -30,7 +30,7 @@ def optax_folder(lorem_jax_python: Path, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="module")
 def hyperparameters() -> Model:
-    return import_checkpoint(checkpoint_folder(HERE / "stored" / "small"))[0]
+    return import_checkpoint(checkpoint_folder(HERE / "stored" / "messages"))[0]
 
 
 @pytest.mark.parametrize("name", cases.OPTIMIZERS)
