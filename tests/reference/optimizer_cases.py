@@ -9,21 +9,21 @@ OPTIMIZERS = ("adam", "lamb", "muon")
 NUM_STEPS = 20
 STORED_STEPS = (1, 2, 5, 20)
 SHAPES = {
-    "Dense_0/kernel": (3, 5),
-    "Dense_0/bias": (5,),
-    "Dense_1/kernel": (5, 3),
-    "Dense_2/kernel": (4, 4),
-    "Dense_3/kernel": (2, 7),
-    "Dense_4/kernel": (7, 2),
-    "Dense_5/kernel": (3, 1),
+    "Layer_0/kernel": (3, 5),
+    "Layer_0/bias": (5,),
+    "Layer_1/kernel": (5, 3),
+    "Layer_2/kernel": (4, 4),
+    "Layer_3/kernel": (2, 7),
+    "Layer_4/kernel": (7, 2),
+    "Layer_5/kernel": (3, 1),
     "Embed_0/embedding": (6, 2),
     "degrees/0+/kernel": (2, 4),
     "degrees/1-/kernel": (2, 4),
     "degrees/2+/kernel": (2, 4),
     "Tensor_0/kernel": (1, 2, 1, 2, 1, 2, 2),
 }
-ZERO_START = ("Dense_0/bias", "Dense_2/kernel", "degrees/1-/kernel")
-ZERO_GRADIENT = ("Dense_3/kernel", "degrees/2+/kernel")
+ZERO_START = ("Layer_0/bias", "Layer_2/kernel", "degrees/1-/kernel")
+ZERO_GRADIENT = ("Layer_3/kernel", "degrees/2+/kernel")
 SCHEDULES = {
     "linear": {"epochs": 20, "constant_epochs": 4},
     "linear_from_the_start": {"epochs": 20, "constant_epochs": 0},

@@ -22,7 +22,7 @@ class Layers(torch.nn.Module):
         super().__init__()
         self.linear = torch.nn.ModuleList()
         for index in range(6):
-            kernel = arrays[f"Dense_{index}/kernel"]
+            kernel = arrays[f"Layer_{index}/kernel"]
             self.linear.append(torch.nn.Linear(*kernel.shape, bias=index == 0))
         self.embedding = torch.nn.Embedding(*arrays["Embed_0/embedding"].shape)
         self.degrees = torch.nn.Parameter(torch.empty(len(DEGREES), *arrays[DEGREES[0]].shape))
@@ -37,9 +37,9 @@ class Layers(torch.nn.Module):
         values = {"kernel": torch.tensor(arrays["Tensor_0/kernel"]).reshape(2, 2, 2, 2)}
         values["degrees"] = torch.tensor(np.stack([arrays[name] for name in DEGREES]))
         values["embedding.weight"] = torch.tensor(arrays["Embed_0/embedding"])
-        values["linear.0.bias"] = torch.tensor(arrays["Dense_0/bias"])
+        values["linear.0.bias"] = torch.tensor(arrays["Layer_0/bias"])
         for index in range(6):
-            values[f"linear.{index}.weight"] = torch.tensor(arrays[f"Dense_{index}/kernel"]).T
+            values[f"linear.{index}.weight"] = torch.tensor(arrays[f"Layer_{index}/kernel"]).T
         return [values[name] for name, _ in self.named_parameters()]
 
 
