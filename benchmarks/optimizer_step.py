@@ -2,7 +2,7 @@
 
 Example: python benchmarks/optimizer_step.py --threads 1 --output benchmarks/results/optimizers.json
 
-Contestants take turns; the median of their times counts. The training step is energy, forces and the gradient of the
+Contestants take turns; on a busy machine the fastest of their times says more than the median. The training step is energy, forces and the gradient of the
 loss for a batch of cumulenes, without the optimiser.
 """
 
@@ -100,10 +100,11 @@ def main() -> None:
             call()
             if turn_number >= 2:
                 seconds[name].append(time.perf_counter() - start)
-    medians = {name: 1e3 * statistics.median(values) for name, values in seconds.items()}
-    print("| | ms |\n|---|---|")
-    print("\n".join(f"| {name} | {value:.2f} |" for name, value in medians.items()))
-    write_json(arguments.output, {"machine": record, "structures": arguments.structures, "median_ms": medians})
+    times = {name: (1e3 * statistics.median(values), 1e3 * min(values)) for name, values in seconds.items()}
+    print("| | median, ms | fastest, ms |\n|---|---|---|")
+    print("\n".join(f"| {name} | {median:.2f} | {fastest:.2f} |" for name, (median, fastest) in times.items()))
+    found = {name: {"median_ms": median, "fastest_ms": fastest} for name, (median, fastest) in times.items()}
+    write_json(arguments.output, {"machine": record, "structures": arguments.structures, "times": found})
 
 
 if __name__ == "__main__":

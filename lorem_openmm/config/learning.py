@@ -89,7 +89,7 @@ class Training(Section):
         0, description="end the training after so many epochs without a better validation score; 0: never"
     )
     validate_every: Count = Field(1, description="epochs between validations and checkpoints")
-    seed: int = Field(0, description="seed of the initial weights and of the order of the batches")
+    seed: int = Field(0, description="seed of the initial weights, of the order of the batches and of rotations")
 
 
 class Run(Section):
