@@ -187,6 +187,17 @@ def test_better_scores_keep_a_training_going(dimer_store: Path, tmp_path: Path) 
     assert max(scores[1:]) > scores[0]
 
 
+def test_seed_decides(dimer_store: Path, tmp_path: Path) -> None:
+    """Same seed, same bits; another seed, other weights and another order."""
+    options = {"optimizer": "lamb", "rotational_augmentation": True, "ema_decay": 0.5}
+    tables = []
+    for name, seed in (("first", 3), ("again", 3), ("other", 4)):
+        run(dimer_store, tmp_path / name, 1, seed=seed, **options)
+        tables.append([{**row, "seconds": ""} for row in rows_of(tmp_path / name)])
+    assert tables[0] == tables[1]
+    assert tables[0][0]["train_loss"] != tables[2][0]["train_loss"]
+
+
 def test_checkpoint_older_than_a_key_is_continued(dimer_store: Path, tmp_path: Path) -> None:
     result = run(dimer_store, tmp_path, 2)
     path = tmp_path / "checkpoints" / "last.ckpt"
