@@ -2,8 +2,8 @@
 
 Example: python benchmarks/optimizer_step.py --threads 1 --output benchmarks/results/optimizers.json
 
-Contestants take turns; on a busy machine the fastest of their times says more than the median. The training step is energy, forces and the gradient of the
-loss for a batch of cumulenes, without the optimiser.
+Contestants take turns; on a busy machine the fastest of their times says more than the median. The training step is
+energy, forces and the gradient of the loss for a batch of cumulenes, without the optimiser.
 """
 
 import argparse
