@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from lorem_openmm.config.section import Count, Index, Positive, Section
+from lorem_openmm.config.section import Count, Fraction, Index, Positive, Section
 
 
 class Model(Section):
@@ -57,7 +57,7 @@ class Training(Section):
 
     epochs: Count = Field(2000, description="passes over the training set")
     batch_size: Count = Field(32, description="structures per step")
-    optimizer: Literal["adam"] = Field("adam", description="optimiser")
+    optimizer: Literal["adam", "lamb", "muon"] = Field("adam", description="optimiser, with optax's numbers")
     learning_rate: Positive = Field(1e-3, description="initial learning rate")
     min_learning_rate: Positive = Field(1e-6, description="final learning rate")
     schedule: Literal["linear", "exponential", "warmup_cosine"] = Field(
@@ -77,8 +77,19 @@ class Training(Section):
     gradient_clip: Annotated[float, Field(ge=0)] = Field(
         0.0, description="largest norm of the gradient; 0: no clipping"
     )
+    ema_decay: Fraction = Field(
+        0.0,
+        description="decay per step of the moving average of the weights that is validated, selected and exported; "
+        "0: none, the weights themselves",
+    )
+    rotational_augmentation: bool = Field(
+        False, description="rotate each structure at random in each epoch, half of them with inversion"
+    )
+    patience: Index = Field(
+        0, description="end the training after so many epochs without a better validation score; 0: never"
+    )
     validate_every: Count = Field(1, description="epochs between validations and checkpoints")
-    seed: int = Field(0, description="seed of the initial weights and of the order of the batches")
+    seed: int = Field(0, description="seed of the initial weights, of the order of the batches and of rotations")
 
 
 class Run(Section):

@@ -11,11 +11,12 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.plugins.io import CheckpointIO
 
-from lorem_openmm.config import Model, parse
+from lorem_openmm.config import Model, Training, parse
 from lorem_openmm.errors import ConfigError, ModelFileError, TrainingError
 from lorem_openmm.files import atomic_path
 from lorem_openmm.model import Lorem
 from lorem_openmm.potential import Potential
+from lorem_openmm.training.averaging import WeightAverage
 from lorem_openmm.training.history import History
 
 NEWEST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
@@ -71,15 +72,18 @@ class Keeper(Callback):
         best: selected weights with what is needed to use them; empty before the first validation.
     """
 
-    def __init__(self, folder: Path, history: History, constants: dict[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, history: History, constants: dict[str, Any], average: WeightAverage | None = None
+    ) -> None:
         """Notes where to write.
 
         Args:
             folder: Of the checkpoints.
             history: Whose rows hold the score.
             constants: What to keep with the weights: hyperparameters, baseline, identity.
+            average: Whose weights to select in place of the model's.
         """
-        self.folder, self.history, self.constants = folder, history, constants
+        self.folder, self.history, self.constants, self.average = folder, history, constants, average
         self.best: dict[str, Any] = {}
 
     def state_dict(self) -> dict[str, Any]:
@@ -125,9 +129,8 @@ class Keeper(Callback):
             return
         improved = not self.best or row["score"] > self.best["metrics"]["score"]
         if improved:
-            weights = {
-                name: value.detach().cpu().clone() for name, value in pl_module.potential.model.state_dict().items()
-            }
+            state = pl_module.potential.model.state_dict() | (self.average.average if self.average else {})
+            weights = {name: value.detach().cpu().clone() for name, value in state.items()}
             self.best = {"state_dict": weights, "epoch": row["epoch"], "metrics": dict(row), **self.constants}
         trainer.save_checkpoint(self.folder / NEWEST, weights_only=False)
         if improved:
@@ -191,6 +194,8 @@ def find_resumable(folder: Path) -> tuple[Path, dict[str, Any]] | None:
 def check_identity(path: Path, stored: Mapping[str, Any], present: Mapping[str, Any]) -> None:
     """Refuses to continue a training of other settings or other data.
 
+    A key that the checkpoint does not have is newer than the checkpoint: its default is what was done before it.
+
     Args:
         path: The checkpoint.
         stored: Settings by dotted name, as kept in it.
@@ -199,7 +204,9 @@ def check_identity(path: Path, stored: Mapping[str, Any], present: Mapping[str, 
     Raises:
         ConfigError: Listing what differs.
     """
-    names = [name for name in {**stored, **present} if stored.get(name) != present.get(name)]
+    defaults = flatten({"model": Model().model_dump(), "training": Training().model_dump()})
+    stored = {name: defaults[name] for name in defaults.keys() & present.keys()} | dict(stored)
+    names = [name for name in {**present, **stored} if stored.get(name) != present.get(name)]
     if names:
         lines = [f"  {name}: {stored.get(name)!r:.70} there, {present.get(name)!r:.70} now" for name in names]
         raise ConfigError(

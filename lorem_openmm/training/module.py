@@ -9,17 +9,19 @@ from lightning.pytorch import LightningModule
 
 from lorem_openmm.config import Training
 from lorem_openmm.data.batching import Labels, StructureSet, epoch_batches, ordered_batches
+from lorem_openmm.data.rotations import random_orthogonal, turn
 from lorem_openmm.graph import AtomGraph
 from lorem_openmm.potential import Potential
 from lorem_openmm.training.losses import loss, residuals
 from lorem_openmm.training.metrics import Metrics
+from lorem_openmm.training.optimizers import make_optimizer
 from lorem_openmm.training.schedules import make_scheduler
 
 Batch = tuple[AtomGraph, Labels]
 
 
 class TrainingBatches:
-    """The batches of an epoch, in an order that depends on (seed, epoch) alone.
+    """The batches of an epoch, in an order, and with rotations, that depend on (seed, epoch) alone.
 
     The structures are in memory on the device, so that joining a batch takes a fraction of a millisecond: worker
     processes would only add the cost of moving it.
@@ -30,7 +32,7 @@ class TrainingBatches:
 
         Args:
             structures: The training set.
-            training: Batch size and seed.
+            training: Batch size, seed, augmentation.
             epoch: Gives the number of the present epoch.
         """
         self.structures, self.training, self.epoch = structures, training, epoch
@@ -39,8 +41,14 @@ class TrainingBatches:
         return math.ceil(len(self.structures) / self.training.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        batches = epoch_batches(len(self.structures), self.training.batch_size, self.training.seed, self.epoch())
-        yield from map(self.structures.batch, batches)
+        seed, epoch = self.training.seed, self.epoch()
+        rotations = None
+        if self.training.rotational_augmentation:
+            rotations = random_orthogonal(len(self.structures), seed, epoch)
+            rotations = rotations.to(self.structures.device, self.structures.dtype)
+        for chosen in epoch_batches(len(self.structures), self.training.batch_size, seed, epoch):
+            graph, labels = self.structures.batch(chosen)
+            yield (graph, labels) if rotations is None else turn(graph, labels, rotations)
 
 
 class OrderedBatches:
@@ -93,9 +101,9 @@ class TrainingModule(LightningModule):
         self.loss_sum = torch.zeros((), dtype=torch.float64)
 
     def configure_optimizers(self) -> Any:
-        """Returns Adam and its schedule by step."""
+        """Returns the optimiser and its schedule by step."""
         training = self.training_settings
-        optimizer = torch.optim.Adam(self.potential.parameters(), lr=training.learning_rate, fused=True)
+        optimizer = make_optimizer(self.potential, training)
         scheduler = make_scheduler(optimizer, self.steps_per_epoch, training)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 

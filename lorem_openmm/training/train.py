@@ -23,6 +23,7 @@ from lorem_openmm.data.store import Store, joint_baseline, read_store
 from lorem_openmm.errors import ConfigError
 from lorem_openmm.model import Lorem
 from lorem_openmm.potential import Potential
+from lorem_openmm.training.averaging import WeightAverage
 from lorem_openmm.training.checkpoints import (
     BEST,
     AtomicCheckpointIO,
@@ -35,6 +36,7 @@ from lorem_openmm.training.checkpoints import (
 )
 from lorem_openmm.training.history import History, on_terminal
 from lorem_openmm.training.module import OrderedBatches, TrainingBatches, TrainingModule
+from lorem_openmm.training.stopping import EarlyStop
 
 __all__ = ["Result", "available_cores", "choose_device", "initial_potential", "load_best", "run_identity", "train"]
 MAX_THREADS = 8  # batches of small molecules do not feed more
@@ -104,8 +106,10 @@ def train(
     header = _header(run_name, potential, training_set, validation_set, module.steps_per_epoch, place)
     history = History(output, training.epochs, done, header, len(validation_set) > 0, progress and on_terminal())
     constants = {"hyperparameters": model.model_dump(), "baseline": baseline, "identity": identity}
-    keeper = Keeper(folder, history, constants)
-    trainer = _make_trainer(output, training, place, done, [history, keeper])
+    average = WeightAverage(training.ema_decay) if training.ema_decay > 0 else None
+    keeper = Keeper(folder, history, constants, average)
+    callbacks = [*([average] if average else []), history, keeper, EarlyStop(training.patience, keeper, history)]
+    trainer = _make_trainer(output, training, place, done, callbacks)
     with _quiet():
         trainer.fit(
             module,

@@ -64,6 +64,13 @@ def test_profile_names_the_parts(tmp_path):
     assert "aten::bmm" in printed
 
 
+def test_optimizers_take_turns(tmp_path):
+    printed = run("optimizer_step.py", "--structures", "2", "--turns", "1", "--output", str(tmp_path / "step.json"))
+    times = json.loads((tmp_path / "step.json").read_text())["times"]
+    assert min(found["fastest_ms"] for found in times.values()) > 0
+    assert all(f"| {name} |" in printed for name in ("adam", "lamb", "muon", "rotation of a batch"))
+
+
 @pytest.mark.parity
 def test_lorem_jax_takes_its_turns(tmp_path):
     python = Path(os.environ.get("LOREM_JAX_PYTHON", BENCHMARKS.parent / ".venv-parity/bin/python"))

@@ -37,15 +37,8 @@ CASES += [pytest.param(("live", name), marks=pytest.mark.parity) for name in LIV
 
 
 @pytest.fixture(scope="session")
-def live(tmp_path_factory):
+def live(lorem_jax_python, tmp_path_factory):
     """The folder that make_reference.py fills, in the lorem-jax environment."""
-    chosen = os.environ.get("LOREM_JAX_PYTHON")
-    python = Path(chosen) if chosen else HERE.parents[1] / ".venv-parity" / "bin" / "python"
-    if not python.exists():
-        reason = f"no lorem-jax environment at {python}: `make parity-env` makes it, or set LOREM_JAX_PYTHON"
-        if chosen:
-            pytest.fail(reason)
-        pytest.skip(reason)
     base = tmp_path_factory.getbasetemp()
     # the parallel workers of pytest-xdist share one folder: the first makes it, the others wait
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "lorem_jax"
@@ -58,7 +51,7 @@ def live(tmp_path_factory):
             time.sleep(0.5)
     else:
         written = folder / "outcome.part"
-        written.write_text(make_references(python, folder))
+        written.write_text(make_references(lorem_jax_python, folder))
         written.rename(outcome)
     found = outcome.read_text() if outcome.exists() else f"no outcome within {TIME_LIMIT} s"
     if found != "made":

@@ -86,14 +86,14 @@ def settings(epochs: int = 6, long_range: bool = True, **training: object) -> co
     )
 
 
-def train_small(store: Path, output: Path, epochs: int, die: str = "", after: int = 0) -> None:
+def train_small(store: Path, output: Path, epochs: int, die: str = "", after: int = 0, **training: object) -> None:
     """Trains in this process; ``die`` kills it in the ``after``-th checkpoint: ``write`` or ``rename``."""
     from lorem_openmm.training.train import train
 
     torch.set_num_threads(1)
     if die:
         _arm(die, after)
-    train(settings(epochs), "small", [store], output, device="cpu", progress=False)
+    train(settings(epochs, **training), "small", [store], output, device="cpu", progress=False)
 
 
 def _arm(die: str, after: int) -> None:

@@ -1,7 +1,10 @@
 """Learning rates against closed forms and against optax."""
 
+import json
 import math
+from pathlib import Path
 
+import optimizer_cases as cases
 import pytest
 import torch
 
@@ -9,6 +12,7 @@ from lorem_openmm.config import Training
 from lorem_openmm.training.schedules import learning_rate, make_scheduler
 
 STEPS = 7  # per epoch
+STORED = Path(__file__).parents[1] / "parity" / "stored" / "optimizers.json"
 RATES = {"learning_rate": 1e-2, "min_learning_rate": 1e-4}
 
 
@@ -67,21 +71,12 @@ def test_scheduler_sets_the_rate_of_each_step() -> None:
     assert seen == pytest.approx([learning_rate(step, STEPS, training) for step in range(3 * STEPS)], rel=1e-12)
 
 
-# Values of optax 0.2.8 (float32) by step, for the settings of the test below.
-OPTAX = {
-    "linear": {0: 9.999999e-04, 20: 9.999999e-04, 28: 9.999999e-04, 29: 9.911606e-04, 60: 7.171429e-04,
-               100: 3.635714e-04, 139: 1.883931e-05, 140: 1.000000e-05, 150: 1.000000e-05},
-    "exponential": {0: 1.000000e-03, 20: 1.000000e-03, 28: 1.000000e-03, 29: 9.597163e-04, 60: 2.682696e-04,
-                    100: 5.179475e-05, 139: 1.041975e-05, 140: 1.000000e-05, 150: 1.000000e-05},
-    "warmup_cosine": {0: 1.000008e-05, 10: 4.814286e-04, 20: 9.528572e-04, 21: 1.000000e-03, 28: 9.915717e-04,
-                      29: 9.890012e-04, 60: 7.600060e-04, 100: 2.612819e-04, 139: 1.017248e-05, 140: 1.000000e-05},
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("schedule", list(OPTAX))
-def test_equals_optax(schedule: str) -> None:
-    training = Training(
-        epochs=20, constant_epochs=4, warmup_epochs=3, schedule=schedule, learning_rate=1e-3, min_learning_rate=1e-5
-    )
-    for step, expected in OPTAX[schedule].items():
-        assert learning_rate(step, STEPS, training) == pytest.approx(expected, rel=1e-5)
+@pytest.mark.parametrize("kind", list(cases.SCHEDULES))
+def test_every_step_equals_optax(kind: str) -> None:
+    """Each learning rate of a training is that of lorem-jax's schedule, in float64."""
+    name = "warmup_cosine" if kind.startswith("warmup") else kind.split("_", maxsplit=1)[0]
+    rates = {"learning_rate": cases.FIRST_RATE, "min_learning_rate": cases.LAST_RATE}
+    training = Training(schedule=name, **rates, **cases.SCHEDULES[kind])
+    expected = json.loads(STORED.read_text(encoding="utf-8"))["schedules"][kind]
+    found = [learning_rate(step, cases.STEPS_PER_EPOCH, training) for step in range(len(expected))]
+    assert found == pytest.approx(expected, rel=1e-12, abs=0)

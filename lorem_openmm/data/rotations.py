@@ -1,0 +1,52 @@
+"""Random rotations and reflections of training structures."""
+
+import numpy as np
+import torch
+
+from lorem_openmm.data.batching import Labels
+from lorem_openmm.graph import AtomGraph, with_geometry
+
+
+def random_orthogonal(n_structures: int, seed: int, epoch: int) -> torch.Tensor:
+    """Returns Q [n_structures, 3, 3], uniform on O(3): rotations, half of them with inversion; float64.
+
+    They depend on (seed, epoch) and the place of a structure in the set only, so that neither a training that
+    continues at an epoch nor the make-up of the batches matters.
+
+    Args:
+        n_structures: Size of the training set.
+        seed: Seed of the run.
+        epoch: Number of the epoch.
+
+    References:
+        K. Shoemake, "Uniform random rotations", Graphics Gems III (1992): four normal numbers, normalised, are a
+        uniform unit quaternion.
+    """
+    random = np.random.default_rng([seed, epoch, 1])  # not the stream of the order of the batches
+    quaternions = random.normal(size=(n_structures, 4))
+    signs = np.where(random.random(n_structures) < 0.5, 1.0, -1.0)
+    w, x, y, z = (quaternions / np.linalg.norm(quaternions, axis=1, keepdims=True)).T
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ]
+    return torch.from_numpy(np.moveaxis(np.array(rows) * signs, 2, 0).copy())
+
+
+def turn(graph: AtomGraph, labels: Labels, rotations: torch.Tensor) -> tuple[AtomGraph, Labels]:
+    """R ← Q r, h ← h Qᵀ (rows are vectors), F ← Q F, σ ← Q σ Qᵀ, with Q by the structure's place in the set.
+
+    Args:
+        graph: Structures; their neighbour lists stay as they are.
+        labels: Their reference values.
+        rotations: [n_structures, 3, 3] of the whole set, in the graph's dtype and on its device.
+    """
+    of_system = rotations.index_select(0, labels.structures)
+    of_atom = of_system.index_select(0, graph.system_index)
+    vectors = torch.stack([graph.positions, labels.forces], dim=2)
+    positions, forces = torch.bmm(of_atom, vectors).unbind(2)
+    transposed = of_system.mT
+    turned = with_geometry(graph, positions.contiguous(), torch.bmm(graph.cell, transposed))
+    stress = torch.bmm(torch.bmm(of_system, labels.stress), transposed)
+    return turned, labels._replace(forces=forces.contiguous(), stress=stress)
