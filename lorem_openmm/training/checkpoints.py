@@ -130,7 +130,7 @@ class Keeper(Callback):
             }
             self.best = {"state_dict": weights, "epoch": row["epoch"], "metrics": dict(row), **self.constants}
         trainer.save_checkpoint(self.folder / NEWEST, weights_only=False)
-        if improved:
+        if improved and trainer.is_global_zero:
             save_best(self.folder / BEST, self.best)
 
 
