@@ -119,9 +119,7 @@ def train(
     training_set, validation_set = (
         StructureSet(data, split, model.cutoff, as_table(baseline), place) for split in ("train", "validation")
     )
-    potential = initial_potential(model, baseline, training.seed)
-    if initial is not None:
-        potential.model.load_state_dict(initial.model.state_dict())
+    potential = initial_potential(model, baseline, training.seed, initial)
     module = TrainingModule(potential, training, math.ceil(len(training_set) / training.batch_size))
     header = _header(run_name, potential, training_set, validation_set, module.steps_per_epoch, place, processes)
     bar, writes = progress and on_terminal(), processes.rank == 0
@@ -151,17 +149,23 @@ def _shared(structures: StructureSet, processes: Processes) -> StructureSet | Sh
     return structures if processes.number == 1 else SharedSet(structures, processes.rank, processes.number)
 
 
-def initial_potential(model: config.Model, baseline: dict[int, float], seed: int) -> Potential:
-    """Returns an untrained potential in float32; the same seed gives the same weights.
+def initial_potential(
+    model: config.Model, baseline: dict[int, float], seed: int, initial: Potential | None = None
+) -> Potential:
+    """Returns a potential in float32 to be trained: with random weights, the same for the same seed, or with given ones.
 
     Args:
         model: Hyper-parameters.
         baseline: eV by atomic number.
         seed: Of the weights.
+        initial: Where to take the weights from instead.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Potential(Lorem(model), baseline).float()
+        potential = Potential(Lorem(model), baseline).float()
+    if initial is not None:
+        potential.model.load_state_dict(initial.model.state_dict())
+    return potential
 
 
 def run_identity(model: config.Model, training: config.Training, data: Sequence[Store]) -> dict[str, Any]:

@@ -1,0 +1,123 @@
+"""Trainings in two processes, through the command line, are those of one process."""
+
+import os
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+from command_line import finish, free_port, project, rows, start, wait_for_epoch
+from small_training import settings
+
+from lorem_openmm.layout import Layout
+from lorem_openmm.training.checkpoints import Keeper
+from lorem_openmm.training.devices import available_cores
+from lorem_openmm.training.train import train
+
+EPOCHS = 6
+TRAINING = {"batch_size": 9, "learning_rate": 2e-3}  # 55 structures: one is left for the last batch
+
+pytestmark = pytest.mark.skipif(available_cores() < 2, reason="two processes on a CPU need two cores")
+
+
+@pytest.fixture(scope="module")
+def one_process(dimer_store: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
+    output = tmp_path_factory.mktemp("one_process")
+    train(settings(EPOCHS, **TRAINING), "small", [dimer_store], output, device="cpu", progress=False)
+    return rows(output)
+
+
+def assert_same_curve(output: Path, expected: list[dict[str, str]]) -> None:
+    """Row by row to rounding, which Adam amplifies from epoch to epoch."""
+    found = rows(output)
+    assert [row["epoch"] for row in found] == [row["epoch"] for row in expected]
+    for row, other in zip(found, expected, strict=True):
+        assert row.keys() == other.keys()
+        for name in row.keys() - {"seconds"}:
+            tolerance = 2e-6 if row["epoch"] == "1" else 2e-4
+            assert float(row[name]) == pytest.approx(float(other[name]), rel=tolerance), (row["epoch"], name)
+
+
+def assert_written_once(layout: Layout) -> None:
+    output = layout.run("small")
+    lines = (output / "train.log").read_text().splitlines()
+    assert sum(line.startswith("epoch") for line in lines) == EPOCHS
+    assert (output / "result.json").is_file()
+    assert not list((output / "checkpoints").glob(".*"))
+
+
+def test_two_processes_killed_and_continued_by_torchrun(
+    dimer_store: Path, one_process: list[dict[str, str]], tmp_path: Path
+) -> None:
+    _, layout = project(tmp_path, dimer_store, EPOCHS, **TRAINING)
+    first = start(tmp_path, "--devices", "2")
+    wait_for_epoch(first, layout.run("small"), 2)
+    others = psutil.Process(first.pid).children()
+    assert len(others) == 1
+    first.kill()
+    assert first.wait() == -signal.SIGKILL, "the training ended before it was killed: give it more epochs"
+    assert not psutil.wait_procs(others, timeout=10)[1], "a process is left over"
+    first.communicate()
+    said = finish(start(tmp_path, launcher=("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")))
+    assert said.count("best epoch") == 1
+    assert_same_curve(layout.run("small"), one_process)
+    assert_written_once(layout)
+    log = (layout.run("small") / "train.log").read_text()
+    assert "2 processes of 1 CPU threads" in log
+    assert "continued after epoch" in log
+    events = list((layout.run("small") / "tensorboard").glob("events*"))
+    assert len({path.name.split(".")[-2] for path in events}) == len(events) == 2  # one process each time
+
+
+def test_one_process_continued_by_two_tasks_of_slurm(
+    dimer_store: Path, one_process: list[dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen, layout = project(tmp_path, dimer_store, EPOCHS, **TRAINING)
+    whole = Keeper.on_train_epoch_end
+
+    def stop_after_two(keeper: Keeper, trainer: object, pl_module: object) -> None:
+        whole(keeper, trainer, pl_module)
+        if keeper.history.row["epoch"] == 2:
+            raise InterruptedError
+
+    with monkeypatch.context() as patch, pytest.raises(InterruptedError):
+        patch.setattr(Keeper, "on_train_epoch_end", stop_after_two)
+        train(chosen, "small", [layout.store("dimers")], layout.run("small"), device="cpu", progress=False)
+    port = free_port()
+    tasks = [
+        start(tmp_path, "--devices", "2", **slurm_step(task, 2), MASTER_PORT=port, SLURM_STEP_NODELIST="127.0.0.1")
+        for task in range(2)
+    ]
+    finish(*tasks)
+    assert_same_curve(layout.run("small"), one_process)
+    assert_written_once(layout)
+
+
+def slurm_step(task: int, n_tasks: int) -> dict[str, str]:
+    """What srun sets for a task, and a job that holds more tasks than the step."""
+    return {
+        "SLURM_JOB_ID": "1234567",
+        "SLURM_JOB_NAME": "train",
+        "SLURM_NTASKS": "8",
+        "SLURM_NTASKS_PER_NODE": "8",
+        "SLURM_NNODES": "1",
+        "SLURM_NODELIST": "node[1-2]",
+        "SLURM_STEP_NUM_TASKS": str(n_tasks),
+        "SLURM_STEP_NUM_NODES": "1",
+        "SLURM_PROCID": str(task),
+        "SLURM_LOCALID": str(task),
+        "SLURM_NODEID": "0",
+    }
+
+
+@pytest.mark.parametrize(("task", "n_tasks"), [(0, 1), (3, 4)])
+def test_a_single_process_is_alone_inside_a_slurm_job(
+    dimer_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: int, n_tasks: int
+) -> None:
+    for name, value in slurm_step(task, n_tasks).items():
+        monkeypatch.setenv(name, value)
+    result = train(settings(1), "small", [dimer_store], tmp_path, device="cpu", progress=False)
+    assert result.rank == 0
+    assert len(rows(tmp_path)) == 1
+    assert list((tmp_path / "tensorboard").glob("events*"))
+    assert os.environ["SLURM_PROCID"] == str(task)
