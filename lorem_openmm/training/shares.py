@@ -7,6 +7,8 @@ undoes that.
 """
 
 import heapq
+import signal
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -139,6 +141,18 @@ class SumsOverProcesses(Callback):
                 f"process {trainer.global_rank}: every process must see the files of process 0, but found other values "
                 f"of {', '.join(names)}. Put configuration and `output` on a file system that all nodes share."
             )
+
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+        """Lets SIGTERM end this process at once, which the checkpoints allow at any moment.
+
+        Lightning's own handler would first wait for all processes, which wait for each other in a step.
+
+        Args:
+            trainer: Lightning's, which puts back the handlers that were there before it.
+            pl_module: What is trained.
+        """
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Adds up loss, training errors and validation errors.

@@ -105,7 +105,7 @@ def test_keeps_the_energies_per_element_if_told_so(
     assert load_best(tmp_path / "run")[0].baseline == initial.baseline
     huge = Potential(initial.model, {number: energy + 1e4 for number, energy in initial.baseline.items()})
     export.save(huge, tmp_path / "huge.safetensors")
-    with pytest.raises(ConfigError, match="zero of energy.*Leave"):
+    with pytest.raises(ConfigError, match=r"zero of energy.*Leave"):
         tune(fine_tuning(tmp_path / "huge.safetensors", 1, keep_baseline=True), other_store, tmp_path / "refused")
     few = Potential(initial.model, {1: -13.0})
     export.save(few, tmp_path / "few.safetensors")
