@@ -152,7 +152,7 @@ def _shared(structures: StructureSet, processes: Processes) -> StructureSet | Sh
 def initial_potential(
     model: config.Model, baseline: dict[int, float], seed: int, initial: Potential | None = None
 ) -> Potential:
-    """Returns a potential in float32 to be trained: with random weights, the same for the same seed, or with given ones.
+    """Returns a potential in float32 to be trained: with random weights, the same for the same seed, or given ones.
 
     Args:
         model: Hyper-parameters.
