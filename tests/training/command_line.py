@@ -9,29 +9,29 @@ import time
 from pathlib import Path
 
 import yaml
-from small_training import settings
 
 from lorem_openmm import config
 from lorem_openmm.layout import Layout
 
+started: list[subprocess.Popen[str]] = []  # for a failing test to be cleaned up after
 LAUNCHERS = ("SLURM_", "RANK", "LOCAL_", "WORLD_SIZE", "MASTER_", "NODE_RANK", "GROUP_", "TORCHELASTIC_")
 
 
-def project(folder: Path, store: Path, epochs: int, **training: object) -> tuple[config.Config, Layout]:
-    """Writes ``folder/small.yaml`` for the run ``small`` on a store; the same settings as ``small_training``."""
-    chosen = settings(epochs, **training).model_copy(update={"output": str(folder / "results")})
-    layout = Layout(Path(chosen.output))
+def project(folder: Path, store: Path, chosen: config.Config) -> Layout:
+    """Writes ``folder/small.yaml`` for the run ``small`` on a store, and puts the store in its place."""
+    layout = Layout(folder / "results")
     layout.store("dimers").parent.mkdir(parents=True)
     layout.store("dimers").symlink_to(store)
-    (folder / "small.yaml").write_text(yaml.safe_dump(chosen.model_dump(mode="json")))
-    return chosen, layout
+    content = chosen.model_dump(mode="json") | {"output": str(layout.root)}
+    (folder / "small.yaml").write_text(yaml.safe_dump(content))
+    return layout
 
 
 def start(folder: Path, *arguments: str, launcher: tuple[str, ...] = (), **environment: str) -> subprocess.Popen[str]:
     """Starts ``lorem-openmm train small`` on the CPU."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(LAUNCHERS)}
     command = [*launcher, "-m", "lorem_openmm.cli", "train", "small", "--config", folder / "small.yaml"]
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, *command, "--device", "cpu", *arguments],
         env={**clean, "PYTHONPATH": os.pathsep.join(sys.path), **environment},
         cwd=folder,
@@ -39,6 +39,8 @@ def start(folder: Path, *arguments: str, launcher: tuple[str, ...] = (), **envir
         stderr=subprocess.STDOUT,
         text=True,
     )
+    started.append(process)
+    return process
 
 
 def finish(*processes: subprocess.Popen[str]) -> str:

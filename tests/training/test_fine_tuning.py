@@ -11,10 +11,12 @@ import pytest
 import torch
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
+from command_line import project
 from parity_cases import checkpoint_folder
 from small_training import fine_tuning, settings, train_small
 
 from lorem_openmm import config, export
+from lorem_openmm.cli import main
 from lorem_openmm.data.baseline import as_table
 from lorem_openmm.data.batching import StructureSet
 from lorem_openmm.data.prepare import prepare_dataset
@@ -23,6 +25,7 @@ from lorem_openmm.errors import ConfigError, ModelFileError
 from lorem_openmm.integrations.initial_model import read_initial_model
 from lorem_openmm.potential import Potential
 from lorem_openmm.training.checkpoints import load_best, read_checkpoint
+from lorem_openmm.training.initial import weights_hash
 from lorem_openmm.training.losses import loss, residuals
 from lorem_openmm.training.train import Result, train
 
@@ -69,15 +72,18 @@ def loss_of(potential: Potential, store: Path, baseline: dict[int, float], train
 
 def test_starts_from_exactly_these_weights(base: Path, other_store: Path, tmp_path: Path) -> None:
     chosen = fine_tuning(base, 1, **ONE_BATCH)
-    tune(chosen, other_store, tmp_path)
+    layout = project(tmp_path, other_store, chosen)
+    assert main(["train", "small", "--config", str(tmp_path / "small.yaml"), "--device", "cpu"]) == 0
+    output = layout.run("small")
     fitted = joint_baseline([read_store(other_store)]).energies
     expected = loss_of(read_initial_model(base), other_store, fitted, chosen.training["short"])
-    assert float(first_row(tmp_path)["train_loss"]) == pytest.approx(expected, rel=1e-5)
-    potential, about = load_best(tmp_path)
-    assert potential.baseline == fitted
-    assert len(about["identity"]["initial.weights (sha256)"]) == 64
-    assert "# starts from the weights" in (tmp_path / "train.log").read_text()
-    assert "untrained" not in (tmp_path / "train.log").read_text()
+    assert float(first_row(output)["train_loss"]) == pytest.approx(expected, rel=1e-5)
+    assert load_best(output)[0].baseline == fitted
+    assert "# starts from the weights" in (output / "train.log").read_text()
+    assert "untrained" not in (output / "train.log").read_text()
+    assert main(["export", "small", "--config", str(tmp_path / "small.yaml")]) == 0
+    record = export.read_metadata(layout.model("small"))["training"]
+    assert record["initial_weights_sha256"] == weights_hash(read_initial_model(base))
 
 
 def test_learns_faster_than_from_scratch(base: Path, other_store: Path, tmp_path: Path) -> None:

@@ -2,11 +2,12 @@
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
-from command_line import finish, free_port, project, rows, start, wait_for_epoch
+from command_line import finish, free_port, project, rows, start, started, wait_for_epoch
 from small_training import settings
 
 from lorem_openmm.layout import Layout
@@ -25,6 +26,14 @@ def one_process(dimer_store: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     output = tmp_path_factory.mktemp("one_process")
     train(settings(EPOCHS, **TRAINING), "small", [dimer_store], output, device="cpu", progress=False)
     return rows(output)
+
+
+@pytest.fixture(autouse=True)
+def no_process_is_left() -> Iterator[None]:
+    yield
+    for process in started:
+        process.kill()
+    started.clear()
 
 
 def assert_same_curve(output: Path, expected: list[dict[str, str]]) -> None:
@@ -49,7 +58,7 @@ def assert_written_once(layout: Layout) -> None:
 def test_two_processes_killed_and_continued_by_torchrun(
     dimer_store: Path, one_process: list[dict[str, str]], tmp_path: Path
 ) -> None:
-    _, layout = project(tmp_path, dimer_store, EPOCHS, **TRAINING)
+    layout = project(tmp_path, dimer_store, settings(EPOCHS, **TRAINING))
     first = start(tmp_path, "--devices", "2")
     wait_for_epoch(first, layout.run("small"), 2)
     others = psutil.Process(first.pid).children()
@@ -72,7 +81,8 @@ def test_two_processes_killed_and_continued_by_torchrun(
 def test_one_process_continued_by_two_tasks_of_slurm(
     dimer_store: Path, one_process: list[dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chosen, layout = project(tmp_path, dimer_store, EPOCHS, **TRAINING)
+    chosen = settings(EPOCHS, **TRAINING)
+    layout = project(tmp_path, dimer_store, chosen)
     whole = Keeper.on_train_epoch_end
 
     def stop_after_two(keeper: Keeper, trainer: object, pl_module: object) -> None:

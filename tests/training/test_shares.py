@@ -1,5 +1,9 @@
 """Shares of batches: the gradients of all processes make that of one; and what devices can be asked for."""
 
+import os
+import select
+import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -144,3 +148,24 @@ def test_threads_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
     choose_device("cpu")
     choose_device("cpu", Processes(4))
     assert chosen == [8, 3]
+
+
+def test_a_started_process_ends_with_its_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(devices.LAUNCHER_PID, "")
+    reading, writing = os.pipe()
+    launcher = os.fork()
+    if launcher == 0:
+        devices.end_with_launcher(Processes(2))
+        if os.fork() == 0:
+            devices.end_with_launcher(Processes(2, local_rank=1))
+            os.write(writing, b"started")
+            time.sleep(60)
+        time.sleep(60)
+        os._exit(0)
+    os.close(writing)
+    assert os.read(reading, 7) == b"started"
+    os.kill(launcher, signal.SIGKILL)
+    os.waitpid(launcher, 0)
+    assert select.select([reading], [], [], 10)[0], "it still runs"
+    assert os.read(reading, 1) == b""
+    os.close(reading)
