@@ -42,7 +42,7 @@ def assert_same_curve(output: Path, expected: list[dict[str, str]]) -> None:
     for row, other in zip(found, expected, strict=True):
         assert row.keys() == other.keys()
         for name in row.keys() - {"seconds"}:
-            tolerance = 2e-6 if row["epoch"] == "1" else 2e-4
+            tolerance = 1e-5 if row["epoch"] == "1" else 1e-4 if name == "train_loss" else 1e-3
             assert float(row[name]) == pytest.approx(float(other[name]), rel=tolerance), (row["epoch"], name)
 
 
