@@ -97,11 +97,14 @@ def _pipeline_commands(subparsers) -> None:  # type: ignore[no-untyped-def]
         "train",
         "train a model, or continue an interrupted training",
         "Shows a progress bar on a terminal; writes metrics.csv, train.log and TensorBoard files either way.\n"
-        "Interrupt it as you like: the same command continues.\n\nexample: lorem-openmm train dimers",
+        "Interrupt it as you like: the same command continues.\n\nexample: lorem-openmm train dimers\n"
+        "         lorem-openmm train dimers --devices 4   # 4 GPUs, or 4 processes on a CPU: the same result sooner",
         commands.train,
     )
     train.add_argument("name", metavar="run", help="name of an entry of `runs`")
     train.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
+    train.add_argument("--devices", type=int, metavar="N", help="GPUs or processes per node (default: 1)")
+    train.add_argument("--nodes", type=int, metavar="N", help="nodes, see docs/devices.md (default: 1)")
 
     evaluate = _command(
         subparsers,

@@ -97,7 +97,23 @@ def train(options: argparse.Namespace) -> None:
     settings, layout = _read(options)
     run: config.Run = _entry(settings, "runs", options.name)  # type: ignore[assignment]
     stores = [layout.store(name) for name in run.datasets]
-    result = run_training(settings, options.name, stores, layout.run(options.name), options.device)
+    initial = None
+    if run.initial_model is not None:
+        from lorem_openmm.integrations.initial_model import read_initial_model
+
+        initial = read_initial_model(run.initial_model)
+    result = run_training(
+        settings,
+        options.name,
+        stores,
+        layout.run(options.name),
+        options.device,
+        devices=options.devices,
+        nodes=options.nodes,
+        initial=initial,
+    )
+    if result.rank > 0:  # process 0 says and writes what is to be said and written
+        return
     write_json(layout.run(options.name) / "result.json", {"epoch": result.epoch, "metrics": result.metrics})
     _say(f"{result.output}: best epoch {result.epoch}")
 

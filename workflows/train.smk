@@ -4,6 +4,7 @@
 rule train:
     input:
         stores,
+        initial=lambda wildcards: CONFIG.runs[wildcards.run].initial_files,
     output:
         LAYOUT.run("{run}") / "result.json",
     log:
@@ -20,8 +21,14 @@ rule train:
         training=lambda wildcards: section(
             "training", CONFIG.runs[wildcards.run].training
         ),
+        initial=lambda wildcards: CONFIG.runs[wildcards.run].model_dump_json(
+            include={"initial_model", "keep_baseline"}
+        ),
+    # How many devices a machine has belongs in its profile, as the resource `gpu`: not being a parameter, it can change
+    # without training anew.
     shell:
-        "lorem-openmm train {wildcards.run} --config {params.config} 2> >(tee {log} >&2)"
+        "lorem-openmm train {wildcards.run} --config {params.config} --devices {resources.gpu}"
+        " 2> >(tee {log} >&2)"
 
 
 rule export:

@@ -1,5 +1,6 @@
 """Sections of a training: hyper-parameters, optimiser, and the run that joins them with data."""
 
+from pathlib import PurePath
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -101,3 +102,29 @@ class Run(Section):
     model: str = Field(description="name of an entry of `models`")
     training: str = Field(description="name of an entry of `training`")
     description: str = Field("", description="what the model is for and what its limits are; kept in the model file")
+    initial_model: str | None = Field(
+        None,
+        description="fine-tuning: model file (.safetensors, .pt) or folder of a lorem-jax checkpoint whose weights the "
+        "training starts from; its hyper-parameters must be those of `model`",
+    )
+    keep_baseline: bool = Field(
+        False,
+        description="keep the energies per element of `initial_model`, for data of its own method; otherwise they are "
+        "fitted to the new data, whose method may have another zero of energy",
+    )
+
+    @model_validator(mode="after")
+    def _baseline_of_a_model(self) -> "Run":
+        if self.keep_baseline and self.initial_model is None:
+            raise ValueError("keep_baseline needs `initial_model`, whose energies per element it keeps")
+        return self
+
+    @property
+    def initial_files(self) -> list[str]:
+        """Returns the files of the initial model, for the workflow."""
+        if self.initial_model is None:
+            return []
+        path = PurePath(self.initial_model)
+        if path.suffix in (".safetensors", ".pt"):
+            return [self.initial_model]
+        return [str(path / "model" / name) for name in ("model.yaml", "model.msgpack", "baseline.yaml")]

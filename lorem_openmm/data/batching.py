@@ -12,6 +12,24 @@ from lorem_openmm.errors import DataError
 from lorem_openmm.graph import AtomGraph
 
 
+class WholeBatch(NamedTuple):
+    """What a batch holds in all, where a process has a share of it.
+
+    Attributes:
+        n_structures: in the whole batch, as all that follows.
+        n_atoms: of all structures.
+        n_with_stress: structures with a stress label.
+        n_processes: that share the batch.
+        is_idle: whether nothing is left for this process; the structure it has then counts nothing.
+    """
+
+    n_structures: int
+    n_atoms: int
+    n_with_stress: int
+    n_processes: int
+    is_idle: bool
+
+
 class Labels(NamedTuple):
     """Reference values of a batch.
 
@@ -21,6 +39,7 @@ class Labels(NamedTuple):
         stress: [n_systems, 3, 3] eV/Å³; zeros where there is none.
         has_stress: [n_systems] booleans.
         structures: [n_systems] place of each structure in the set.
+        whole: the batch of which this is the share of one process; None: this is all of it.
     """
 
     energy: torch.Tensor
@@ -28,6 +47,7 @@ class Labels(NamedTuple):
     stress: torch.Tensor
     has_stress: torch.Tensor
     structures: torch.Tensor
+    whole: WholeBatch | None = None
 
 
 class StructureSet:

@@ -133,7 +133,7 @@ class Keeper(Callback):
             weights = {name: value.detach().cpu().clone() for name, value in state.items()}
             self.best = {"state_dict": weights, "epoch": row["epoch"], "metrics": dict(row), **self.constants}
         trainer.save_checkpoint(self.folder / NEWEST, weights_only=False)
-        if improved:
+        if improved and trainer.is_global_zero:
             save_best(self.folder / BEST, self.best)
 
 

@@ -15,10 +15,10 @@ from lorem_openmm.layout import Layout
 from lorem_openmm.potential import Potential
 from lorem_openmm.training import plots
 from lorem_openmm.training.checkpoints import load_best
+from lorem_openmm.training.devices import choose_device
 from lorem_openmm.training.metrics import UNITS
 from lorem_openmm.training.predictions import find_fragments, predict, save_predictions
 from lorem_openmm.training.tables import as_csv, as_markdown, error_rows, main_rows, nested
-from lorem_openmm.training.train import choose_device
 
 
 def evaluate_run(settings: config.Config, run_name: str, layout: Layout, device: str = "auto") -> dict[str, Any]:
@@ -103,6 +103,7 @@ def training_record(settings: config.Config, run_name: str, layout: Layout) -> d
             "run": run_name,
             "epoch": about["epoch"],
             "settings": settings.training[run.training].model_dump(),
+            "initial_weights_sha256": about["identity"].get("initial.weights (sha256)"),
             "datasets": {
                 store.metadata["name"]: {"sha256": store.content_hash, "sources": store.metadata["sources"]}
                 for store in stores

@@ -22,13 +22,22 @@ class History(Callback):
     """Writes one row and one line per epoch, and keeps the bar.
 
     Rows and lines of epochs after the checkpoint from which a killed training continues are dropped first, so that
-    every epoch is there once.
+    every epoch is there once. Of several processes, one writes.
 
     Attributes:
         row: metrics of the latest epoch by name; ``score`` is R²(energy) + R²(forces) of the validation set.
     """
 
-    def __init__(self, output: Path, epochs: int, done: int, header: str, validates: bool, show_bar: bool) -> None:
+    def __init__(
+        self,
+        output: Path,
+        epochs: int,
+        done: int,
+        header: str,
+        validates: bool,
+        show_bar: bool,
+        writes: bool = True,
+    ) -> None:
         """Opens the files.
 
         Args:
@@ -38,14 +47,16 @@ class History(Callback):
             header: First line of the log.
             validates: Whether there is a validation set.
             show_bar: Whether to draw a progress bar.
+            writes: Whether this process is the one that writes.
         """
         self.output, self.epochs, self.done = output, epochs, done
-        self.validates, self.show_bar = validates, show_bar
+        self.validates, self.show_bar, self.writes = validates, show_bar and writes, writes
         self.row: dict[str, Any] = {}
         self._bar: tqdm[Any] | None = None
         self._started = 0.0
-        prune_rows(output / "metrics.csv", done)
-        prune_lines(output / "train.log", done)
+        if writes:
+            prune_rows(output / "metrics.csv", done)
+            prune_lines(output / "train.log", done)
         self.note(f"continued after epoch {done}" if done else header)
 
     def note(self, text: str) -> None:
@@ -54,8 +65,9 @@ class History(Callback):
         Args:
             text: What to say.
         """
-        with (self.output / "train.log").open("a", encoding="utf-8") as log:
-            log.write(f"# {text}\n")
+        if self.writes:
+            with (self.output / "train.log").open("a", encoding="utf-8") as log:
+                log.write(f"# {text}\n")
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Draws the bar.
@@ -90,6 +102,8 @@ class History(Callback):
             pl_module: What is trained.
         """
         self.row = self._collect(trainer, pl_module)
+        if not self.writes:
+            return
         append_row(self.output / "metrics.csv", self.row)
         line = format_row(self.row, self.epochs)
         with (self.output / "train.log").open("a", encoding="utf-8") as log:

@@ -12,10 +12,11 @@ from lorem_openmm.data.batching import Labels, StructureSet, epoch_batches, orde
 from lorem_openmm.data.rotations import random_orthogonal, turn
 from lorem_openmm.graph import AtomGraph
 from lorem_openmm.potential import Potential
-from lorem_openmm.training.losses import loss, residuals
+from lorem_openmm.training.losses import residuals
 from lorem_openmm.training.metrics import Metrics
 from lorem_openmm.training.optimizers import make_optimizer
 from lorem_openmm.training.schedules import make_scheduler
+from lorem_openmm.training.shares import SharedSet, share_of_loss
 
 Batch = tuple[AtomGraph, Labels]
 
@@ -27,7 +28,7 @@ class TrainingBatches:
     processes would only add the cost of moving it.
     """
 
-    def __init__(self, structures: StructureSet, training: Training, epoch: Callable[[], int]) -> None:
+    def __init__(self, structures: StructureSet | SharedSet, training: Training, epoch: Callable[[], int]) -> None:
         """Notes what to iterate over.
 
         Args:
@@ -54,7 +55,7 @@ class TrainingBatches:
 class OrderedBatches:
     """All structures of a set, in their order."""
 
-    def __init__(self, structures: StructureSet, batch_size: int) -> None:
+    def __init__(self, structures: StructureSet | SharedSet, batch_size: int) -> None:
         """Notes what to iterate over.
 
         Args:
@@ -126,7 +127,7 @@ class TrainingModule(LightningModule):
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
-        """Returns the loss of a batch.
+        """Returns the loss of a batch; of a share of it, times the number of processes, which will be averaged over.
 
         Args:
             batch: Structures and labels.
@@ -135,10 +136,14 @@ class TrainingModule(LightningModule):
         graph, labels = batch
         prediction = self.potential(graph, compute_stress=self.with_stress, create_graph=True)
         difference = residuals(prediction, graph, labels, self.with_stress)
-        value = loss(difference, self.training_settings)
-        self.training_metrics.update(difference)
+        value = share_of_loss(difference, self.training_settings, labels.whole)
         self.loss_sum += value.detach()
-        return value
+        if labels.whole is None:
+            self.training_metrics.update(difference)
+            return value
+        if not labels.whole.is_idle:
+            self.training_metrics.update(difference)
+        return value * labels.whole.n_processes
 
     def on_validation_epoch_start(self) -> None:
         """Starts the sums of the validation."""
@@ -153,5 +158,7 @@ class TrainingModule(LightningModule):
             batch_idx: Not used.
         """
         graph, labels = batch
+        if labels.whole is not None and labels.whole.is_idle:
+            return
         prediction = self.potential(graph, compute_stress=self.with_stress)
         self.validation_metrics.update(residuals(prediction, graph, labels, self.with_stress))

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,12 +13,11 @@ from typing import Any
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.plugins.environments import LightningEnvironment
 
 from lorem_openmm import config
 from lorem_openmm.data.baseline import as_table
 from lorem_openmm.data.batching import StructureSet
-from lorem_openmm.data.store import Store, joint_baseline, read_store
+from lorem_openmm.data.store import Store, read_store
 from lorem_openmm.errors import ConfigError
 from lorem_openmm.model import Lorem
 from lorem_openmm.potential import Potential
@@ -34,12 +32,20 @@ from lorem_openmm.training.checkpoints import (
     load_best,
     save_best,
 )
+from lorem_openmm.training.devices import (
+    Processes,
+    available_cores,
+    choose_device,
+    end_with_launcher,
+    find_processes,
+)
 from lorem_openmm.training.history import History, on_terminal
+from lorem_openmm.training.initial import check_initial, choose_baseline, initial_identity, notes
 from lorem_openmm.training.module import OrderedBatches, TrainingBatches, TrainingModule
+from lorem_openmm.training.shares import SharedSet, SumsOverProcesses
 from lorem_openmm.training.stopping import EarlyStop
 
 __all__ = ["Result", "available_cores", "choose_device", "initial_potential", "load_best", "run_identity", "train"]
-MAX_THREADS = 8  # batches of small molecules do not feed more
 
 
 @dataclass(frozen=True)
@@ -50,11 +56,13 @@ class Result:
         output: Folder of the run.
         epoch: Number of the selected epoch, counted from 1.
         metrics: Its row of metrics.csv.
+        rank: Number of the process; process 0 has written the files.
     """
 
     output: Path
     epoch: int
     metrics: dict[str, Any]
+    rank: int = 0
 
 
 def train(
@@ -64,6 +72,9 @@ def train(
     output: str | Path,
     device: str = "auto",
     progress: bool = True,
+    devices: int | None = None,
+    nodes: int | None = None,
+    initial: Potential | None = None,
 ) -> Result:
     """Trains a model, or continues a training that was begun with the same settings and data.
 
@@ -72,6 +83,9 @@ def train(
     ``train.log`` and ``tensorboard/``. On a CPU, a training that was killed ends with the same bits as one that was
     not. A training that has ended is not repeated.
 
+    On several devices, each process has a share of each batch and the result is that of one process to rounding. The
+    other processes of this node are started by running the present command line again.
+
     Args:
         settings: The whole configuration.
         run_name: Which entry of ``runs``.
@@ -79,60 +93,83 @@ def train(
         output: Folder of the run.
         device: cpu, cuda, cuda:1, …, or auto.
         progress: Whether to draw a progress bar if there is a terminal.
+        devices: How many of this node to use, one process each; default: 1, or as many as torchrun started.
+        nodes: How many nodes take part; default likewise.
+        initial: The model that ``initial_model`` of the run names, whose weights the training starts from.
 
     Raises:
-        ConfigError: If the folder holds a training of other settings or data, or cannot be written.
+        ConfigError: If the folder holds a training of other settings or data, or cannot be written; if there are fewer
+            devices than asked for; if the initial model has other hyper-parameters.
         DataError: If a data set is missing, damaged or empty.
         ModelFileError: If no checkpoint of the folder can be read.
         TrainingError: If the loss is no longer a number.
     """
-    output, place = Path(output), choose_device(device)
+    output, processes = Path(output), find_processes(devices, nodes)
+    place = choose_device(device, processes)
     run = settings.runs[run_name]
     model, training = settings.models[run.model], settings.training[run.training]
+    check_initial(run, run_name, model, initial)
     data = [read_store(path) for path in stores]
-    identity = run_identity(model, training, data)
+    identity = run_identity(model, training, data) | flatten(initial_identity(run, initial))
     folder = _writable_folder(output / "checkpoints")
     found = find_resumable(folder)
     if found is not None:
         check_identity(found[0], found[1]["identity"], identity)
     done = found[1]["epochs_done"] if found else 0
 
-    baseline = joint_baseline(data).energies
+    baseline = choose_baseline(run, run_name, data, initial)
     training_set, validation_set = (
         StructureSet(data, split, model.cutoff, as_table(baseline), place) for split in ("train", "validation")
     )
-    potential = initial_potential(model, baseline, training.seed)
+    potential = initial_potential(model, baseline, training.seed, initial)
     module = TrainingModule(potential, training, math.ceil(len(training_set) / training.batch_size))
-    header = _header(run_name, potential, training_set, validation_set, module.steps_per_epoch, place)
-    history = History(output, training.epochs, done, header, len(validation_set) > 0, progress and on_terminal())
+    header = _header(run_name, potential, training_set, validation_set, module.steps_per_epoch, place, processes)
+    bar, writes = progress and on_terminal(), processes.rank == 0
+    history = History(output, training.epochs, done, header, len(validation_set) > 0, bar, writes)
+    if initial is not None and not done:
+        history.note("; ".join(notes(baseline, initial)))
     constants = {"hyperparameters": model.model_dump(), "baseline": baseline, "identity": identity}
-    average = WeightAverage(training.ema_decay) if training.ema_decay > 0 else None
-    keeper = Keeper(folder, history, constants, average)
-    callbacks = [*([average] if average else []), history, keeper, EarlyStop(training.patience, keeper, history)]
-    trainer = _make_trainer(output, training, place, done, callbacks)
+    average = [WeightAverage(training.ema_decay)] if training.ema_decay > 0 else []
+    sums = [SumsOverProcesses({**identity, "epochs done": done})] if processes.number > 1 else []
+    keeper = Keeper(folder, history, constants, *average)
+    callbacks = [*average, *sums, history, keeper, EarlyStop(training.patience, keeper, history)]
+    trainer = _make_trainer(output, training, place, done, callbacks, processes)
+    training_batches, validation_batches = (_shared(part, processes) for part in (training_set, validation_set))
+    end_with_launcher(processes)
     with _quiet():
         trainer.fit(
             module,
-            TrainingBatches(training_set, training, lambda: trainer.current_epoch),
-            OrderedBatches(validation_set, training.batch_size) if len(validation_set) else None,
+            TrainingBatches(training_batches, training, lambda: trainer.current_epoch),
+            OrderedBatches(validation_batches, training.batch_size) if len(validation_set) else None,
             ckpt_path=found[0] if found else None,
             weights_only=True,
         )
-    save_best(folder / BEST, keeper.best)
-    return Result(output, keeper.best["epoch"], keeper.best["metrics"])
+    if writes:
+        save_best(folder / BEST, keeper.best)
+    return Result(output, keeper.best["epoch"], keeper.best["metrics"], processes.rank)
 
 
-def initial_potential(model: config.Model, baseline: dict[int, float], seed: int) -> Potential:
-    """Returns an untrained potential in float32; the same seed gives the same weights.
+def _shared(structures: StructureSet, processes: Processes) -> StructureSet | SharedSet:
+    return structures if processes.number == 1 else SharedSet(structures, processes.rank, processes.number)
+
+
+def initial_potential(
+    model: config.Model, baseline: dict[int, float], seed: int, initial: Potential | None = None
+) -> Potential:
+    """Returns a potential in float32 to be trained: with random weights, the same for the same seed, or given ones.
 
     Args:
         model: Hyper-parameters.
         baseline: eV by atomic number.
         seed: Of the weights.
+        initial: Where to take the weights from instead.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Potential(Lorem(model), baseline).float()
+        potential = Potential(Lorem(model), baseline).float()
+    if initial is not None:
+        potential.model.load_state_dict(initial.model.state_dict())
+    return potential
 
 
 def run_identity(model: config.Model, training: config.Training, data: Sequence[Store]) -> dict[str, Any]:
@@ -152,42 +189,13 @@ def run_identity(model: config.Model, training: config.Training, data: Sequence[
     )
 
 
-def choose_device(name: str) -> torch.device:
-    """Returns the device to use, and sets the number of threads on a CPU.
-
-    Args:
-        name: cpu, cuda, cuda:1, …, or auto: CUDA if it is there.
-
-    Raises:
-        ConfigError: If the device is not there.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        place = torch.device(name)
-    except RuntimeError:
-        raise ConfigError(f"device: must be cpu, cuda, cuda:N or auto, received '{name}'.") from None
-    if place.type == "cuda":
-        if not torch.cuda.is_available() or (place.index or 0) >= torch.cuda.device_count():
-            raise ConfigError(f"device: '{name}' is not available here. Use cpu or auto.")
-    elif "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(min(available_cores(), MAX_THREADS))
-    return place
-
-
-def available_cores() -> int:
-    """Returns the number of cores this process may use, a container's limit included."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-        cores = min(cores, max(1, int(quota) // int(period)))
-    except (OSError, ValueError):
-        pass  # no such file (not Linux), or no limit ("max")
-    return cores
-
-
 def _make_trainer(
-    output: Path, training: config.Training, place: torch.device, done: int, callbacks: list[Any]
+    output: Path,
+    training: config.Training,
+    place: torch.device,
+    done: int,
+    callbacks: list[Any],
+    processes: Processes,
 ) -> Trainer:
     logger = TensorBoardLogger(
         output, name="tensorboard", version="", default_hp_metric=False, purge_step=done + 1, flush_secs=10
@@ -195,13 +203,17 @@ def _make_trainer(
     with _quiet():
         return Trainer(
             accelerator="gpu" if place.type == "cuda" else "cpu",
-            devices=[place.index or 0] if place.type == "cuda" else 1,
+            devices=[place.index or 0] if place.type == "cuda" and processes.number == 1 else processes.per_node,
+            num_nodes=processes.nodes,
+            # The constant of an energy has no part in forces and stresses.
+            strategy=processes.strategy(has_unused_parameters=training.energy_weight == 0),
+            use_distributed_sampler=False,
             max_epochs=training.epochs,
             check_val_every_n_epoch=training.validate_every,
             gradient_clip_val=training.gradient_clip or None,
             callbacks=callbacks,
             logger=logger,
-            plugins=[AtomicCheckpointIO(), LightningEnvironment()],  # no cluster's: this is one process
+            plugins=[AtomicCheckpointIO(), processes.environment()],
             default_root_dir=output,
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -230,25 +242,29 @@ def _header(
     validation_set: StructureSet,
     steps_per_epoch: int,
     place: torch.device,
+    processes: Processes,
 ) -> str:
     n_parameters = sum(parameter.numel() for parameter in potential.parameters())
     where = f"{torch.get_num_threads()} CPU threads" if place.type == "cpu" else torch.cuda.get_device_name(place)
+    several = f"{processes.number} processes of " if processes.number > 1 else ""
     return (
         f"{run_name}: {n_parameters} parameters, {len(training_set)} training and {len(validation_set)} validation "
-        f"structures, {steps_per_epoch} steps per epoch, {where}, lorem-openmm {version('lorem-openmm')}"
+        f"structures, {steps_per_epoch} steps per epoch, {several}{where}, lorem-openmm {version('lorem-openmm')}"
     )
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keeps Lightning's remarks about hardware, workers and advertisements from the terminal."""
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
+    loggers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
-            for text in (".*many workers.*", ".*the logging interval.*", ".*no `val_dataloader`.*"):
+            for text in (".*many workers.*", ".*the logging interval.*", ".*no `val_dataloader`.*", "Grad strides.*"):
                 warnings.filterwarnings("ignore", message=text)
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

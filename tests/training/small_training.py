@@ -86,14 +86,32 @@ def settings(epochs: int = 6, long_range: bool = True, **training: object) -> co
     )
 
 
-def train_small(store: Path, output: Path, epochs: int, die: str = "", after: int = 0, **training: object) -> None:
+def fine_tuning(initial: Path, epochs: int, keep_baseline: bool = False, **training: object) -> config.Config:
+    """The configuration of ``settings`` whose run starts from a model."""
+    chosen = settings(epochs, **training)
+    run = {**chosen.runs["small"].model_dump(), "initial_model": str(initial), "keep_baseline": keep_baseline}
+    return config.parse(config.Config, {**chosen.model_dump(), "runs": {"small": run}}, "test")
+
+
+def train_small(
+    store: Path,
+    output: Path,
+    epochs: int,
+    die: str = "",
+    after: int = 0,
+    initial: Path | None = None,
+    **training: object,
+) -> None:
     """Trains in this process; ``die`` kills it in the ``after``-th checkpoint: ``write`` or ``rename``."""
+    from lorem_openmm.integrations.initial_model import read_initial_model
     from lorem_openmm.training.train import train
 
     torch.set_num_threads(1)
     if die:
         _arm(die, after)
-    train(settings(epochs, **training), "small", [store], output, device="cpu", progress=False)
+    chosen = settings(epochs, **training) if initial is None else fine_tuning(initial, epochs, **training)
+    model = None if initial is None else read_initial_model(initial)
+    train(chosen, "small", [store], output, device="cpu", progress=False, initial=model)
 
 
 def _arm(die: str, after: int) -> None:
