@@ -62,13 +62,15 @@ def label(options: argparse.Namespace) -> None:
 
 def prepare(options: argparse.Namespace) -> None:
     """``lorem-openmm prepare``."""
+    from lorem_openmm.data.collect import available_cores
     from lorem_openmm.data.prepare import largest_cutoff, prepare_dataset
 
     settings, layout = _read(options)
     dataset: config.Dataset = _entry(settings, "datasets", options.dataset)  # type: ignore[assignment]
     labelled = layout.labels(options.dataset) if dataset.label is not None else None
     output = layout.store(options.dataset)
-    report = prepare_dataset(dataset, options.dataset, labelled, largest_cutoff(settings, options.dataset), output)
+    cutoff, processes = largest_cutoff(settings, options.dataset), options.processes or available_cores()
+    report = prepare_dataset(dataset, options.dataset, labelled, cutoff, output, processes)
     counts = ", ".join(f"{number} {split}" for split, number in report["counts"].items() if split != "all")
     _say(f"{output}: {counts}; report: {output.with_suffix('.json')}")
 

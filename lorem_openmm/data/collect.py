@@ -132,7 +132,7 @@ class Selection(Sequence[Structure]):
 
 
 def collect(
-    paths: Sequence[Path], task: Task, folder: Path, processes: int | None = None
+    paths: Sequence[Path], task: Task, folder: Path, processes: int = 1
 ) -> tuple[Collected, list[str]]:
     """Reads and examines files in several processes; the result does not depend on their number.
 
@@ -142,7 +142,7 @@ def collect(
         paths: Extended XYZ files.
         task: What to do with each chunk.
         folder: Where to keep arrays until they are stored; the caller removes it.
-        processes: Number of processes; default: as many as this process may use cores.
+        processes: Number of processes.
 
     Returns:
         The structures, and the SHA-256 of each file.
@@ -155,7 +155,7 @@ def collect(
     counts, sums = [], []
     with ExitStack() as stack:
         stack.callback(spool.close)
-        workers = _Workers(stack, processes or available_cores())
+        workers = _Workers(stack, processes)
         for path in paths:
             chunks, sha256 = split_file(path)
             counts.append(sum(chunk.n_frames for chunk in chunks))

@@ -41,7 +41,7 @@ def prepare_dataset(
     labelled: Path | None,
     cutoff: float,
     output: Path,
-    processes: int | None = None,
+    processes: int = 1,
 ) -> dict[str, Any]:
     """Makes the store of a data set and its report.
 
@@ -51,8 +51,8 @@ def prepare_dataset(
         labelled: The labelled structures, where ``dataset.label`` makes them.
         cutoff: Å; the largest cutoff of the models that use the data set (:func:`largest_cutoff`).
         output: The store, ``.safetensors``; the report goes beside it, ``.json``.
-        processes: Number of processes that read; default: as many as this one may use cores. The result does not
-            depend on it.
+        processes: Number of processes that read; the result does not depend on it. More than one need the caller's
+            script to be importable (``if __name__ == "__main__"``).
 
     Returns:
         The report: counts per split and class, elements, energy and force statistics, baseline, atoms and
@@ -138,7 +138,7 @@ def _paths(value: str | Path | Sequence[str] | None) -> list[Path]:
 
 
 def _read(
-    dataset: config.Dataset, sources: list[_Source], cutoff: float, scratch: Path, processes: int | None
+    dataset: config.Dataset, sources: list[_Source], cutoff: float, scratch: Path, processes: int
 ) -> Collected:
     split = dataset.split
     kept = {dataset.class_key, dataset.separation_key, split.group_by, *(split.test_above or {})} - {None}
