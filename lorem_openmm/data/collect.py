@@ -131,9 +131,7 @@ class Selection(Sequence[Structure]):
         return Composition(whole.atomic_numbers[np.repeat(chosen, sizes)], offsets, whole.energy[self.indices])
 
 
-def collect(
-    paths: Sequence[Path], task: Task, folder: Path, processes: int = 1
-) -> tuple[Collected, list[str]]:
+def collect(paths: Sequence[Path], task: Task, folder: Path, processes: int = 1) -> tuple[Collected, list[str]]:
     """Reads and examines files in several processes; the result does not depend on their number.
 
     Memory holds a few chunks and about a hundred bytes per structure; everything else is in ``folder``.

@@ -137,9 +137,7 @@ def _paths(value: str | Path | Sequence[str] | None) -> list[Path]:
     return [Path(value)] if isinstance(value, str | Path) else [Path(item) for item in value]
 
 
-def _read(
-    dataset: config.Dataset, sources: list[_Source], cutoff: float, scratch: Path, processes: int
-) -> Collected:
+def _read(dataset: config.Dataset, sources: list[_Source], cutoff: float, scratch: Path, processes: int) -> Collected:
     split = dataset.split
     kept = {dataset.class_key, dataset.separation_key, split.group_by, *(split.test_above or {})} - {None}
     keys = Keys(dataset.energy_key, dataset.forces_key, dataset.stress_key)

@@ -51,7 +51,7 @@ class Spool:
         path, shape = Path(self._streams[name].name), self._shapes[name]
         if path.stat().st_size == 0:  # cannot be mapped
             return np.zeros((0, *shape), self._types[name])
-        return np.memmap(path, self._types[name], "r").reshape(-1, *shape)
+        return np.asarray(np.memmap(path, self._types[name], "r")).reshape(-1, *shape)
 
     def _widen(self, name: str, dtype: np.dtype) -> None:
         before = self._view(name)
