@@ -77,6 +77,11 @@ class Training(Section):
     gradient_clip: Annotated[float, Field(ge=0)] = Field(
         0.0, description="largest norm of the gradient; 0: no clipping"
     )
+    bucket_by_size: bool = Field(
+        False,
+        description="put structures of similar size into a batch, for less padding where sizes differ; batches are then "
+        "no longer random samples of the training set, as they are in lorem-jax",
+    )
     validate_every: Count = Field(1, description="epochs between validations and checkpoints")
     seed: int = Field(0, description="seed of the initial weights and of the order of the batches")
 

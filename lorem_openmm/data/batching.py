@@ -11,8 +11,10 @@ from lorem_openmm.data.loading import load, ranges
 from lorem_openmm.data.store import Store
 from lorem_openmm.graph import AtomGraph
 
-_REALS = ("positions", "forces", "cell", "stress")
-_INTEGERS = ("atomic_numbers", "has_stress", "centers", "neighbors", "cell_shifts", "ranks")
+_BY_SYSTEM = ("energy", "cell", "stress", "has_stress")
+_BY_ATOM = ("positions", "forces", "atomic_numbers")
+_BY_EDGE = ("centers", "neighbors", "cell_shifts", "ranks")
+WINDOW = 32  # batches that are sorted together: enough for alike sizes, too few for always the same company
 Record = TypeVar("Record", bound=Any)
 
 
@@ -48,7 +50,6 @@ class StructureSet:
         place: Where the arrays are: the device, or the host's memory.
         dtype: Type of positions, cells, forces.
         sizes: [n_structures] number of atoms.
-        n_edges: [n_structures] number of edges.
         periodic: for each structure, whether it is periodic or in vacuum.
         energy: [n_structures] float64 eV, the per-element baseline subtracted.
         store_index: [n_structures] which store each structure is from.
@@ -88,7 +89,6 @@ class StructureSet:
         self._run_starts, self._run_lengths = _exclusive_sum(self._n_runs), arrays["run_lengths"]
         self._run_edges = _exclusive_sum(self._run_lengths)
         self.sizes = torch.from_numpy(self._sizes)
-        self.n_edges = torch.from_numpy(_sums(self._run_lengths, self._n_runs))
         atoms = np.append(self._atom_starts, len(arrays["atomic_numbers"]))
         arrays["energy"] = arrays["energy"] - composition_energies(baseline, arrays["atomic_numbers"], atoms)
         self.elements = [int(number) for number in np.unique(arrays["atomic_numbers"])]
@@ -108,72 +108,82 @@ class StructureSet:
         """
         chosen = np.asarray(indices, dtype=np.int64)
         sizes, n_runs = self._sizes[chosen], self._n_runs[chosen]
-        starts = _exclusive_sum(sizes)
+        starts, max_size = _exclusive_sum(sizes), int(sizes.max(initial=0))
+        num_slots = int(self._degrees[chosen].max(initial=0))
         system_index = np.arange(len(chosen)).repeat(sizes)
-        rank_in_system = np.arange(len(system_index)) - starts[system_index]
+        ranks = np.arange(len(system_index)) - starts[system_index]
 
         runs = ranges(self._run_starts[chosen], n_runs)
         codes = self._run_codes[runs]
         order = codes.argsort(kind="stable")
         codes, runs = codes[order], runs[order]
         lengths = self._run_lengths[runs]
-        first = np.flatnonzero(np.diff(codes, prepend=~codes[:1]))
+        is_first = np.ones(len(codes), dtype=bool)
+        np.not_equal(codes[1:], codes[:-1], out=is_first[1:])
+        first = is_first.nonzero()[0]
+        types = codes[first].astype(np.int64)
         counts = np.add.reduceat(lengths, first).tolist() if len(first) else []
 
-        index, system, rank, atoms, edges, shift, types = self._to_place(
+        index, system, slots, atoms, edges, shift, pair_types = self._to_place(
             chosen,
             system_index,
-            rank_in_system,
-            self._atom_starts[chosen][system_index] + rank_in_system,
+            system_index * max_size + ranks,
+            self._atom_starts[chosen][system_index] + ranks,
             ranges(self._run_edges[runs], lengths),
             starts.repeat(n_runs)[order].repeat(lengths),
-            codes[first].astype(np.int64),
+            np.array((types >> 8, types & 255)).T.ravel(),
         )
-        rows, max_size = self._rows, int(sizes.max(initial=0))
-        num_slots = int(self._degrees[chosen].max(initial=0))
-        centers = rows["centers"][edges] + shift
+        by_system, by_atom, by_edge = self._by_system, self._by_atom, self._by_edge
+        centers = by_edge["centers"].index_select(0, edges) + shift
         graph = AtomGraph(
-            positions=rows["positions"][atoms],
-            atomic_numbers=rows["atomic_numbers"][atoms].long(),
+            positions=by_atom["positions"].index_select(0, atoms),
+            atomic_numbers=by_atom["atomic_numbers"].index_select(0, atoms).long(),
             system_index=system,
             system_sizes=sizes.tolist(),
-            cell=rows["cell"][index],
+            cell=by_system["cell"].index_select(0, index),
             periodic=self.periodic[chosen].tolist(),
             centers=centers,
-            neighbors=rows["neighbors"][edges] + shift,
+            neighbors=by_edge["neighbors"].index_select(0, edges) + shift,
             cell_shifts=self._cell_shifts(edges),
-            pair_types=torch.stack([types // 256, types % 256], dim=1),
+            pair_types=pair_types.view(-1, 2),
             pair_type_counts=counts,
-            edge_slots=centers * num_slots + rows["ranks"][edges],
+            edge_slots=torch.add(by_edge["ranks"].index_select(0, edges), centers, alpha=num_slots),
             num_slots=num_slots,
-            system_slots=system * max_size + rank,
+            system_slots=slots,
             max_size=max_size,
         )
         labels = Labels(
-            energy=rows["energy"][index],
-            forces=rows["forces"][atoms],
-            stress=rows["stress"][index],
-            has_stress=rows["has_stress"][index],
+            energy=by_system["energy"].index_select(0, index),
+            forces=by_atom["forces"].index_select(0, atoms),
+            stress=by_system["stress"].index_select(0, index),
+            has_stress=by_system["has_stress"].index_select(0, index),
             structures=index,
         )
         return self._to_device(graph), self._to_device(labels)
 
     @property
+    def costs(self) -> np.ndarray:
+        """Returns [n_structures] numbers that order the structures by atoms, then by edges."""
+        n_edges = _sums(self._run_lengths, self._n_runs)
+        return self._sizes * (int(n_edges.max(initial=0)) + 1) + n_edges
+
+    @property
     def energy(self) -> torch.Tensor:
         """Returns [n_structures] float64 eV, the per-element baseline subtracted."""
-        return self._rows["energy"]
+        return self._by_system["energy"]
 
     def _place_rows(self, arrays: dict[str, np.ndarray], budget: int | None) -> None:
         """Puts what batches are made of on the device, if it fits."""
-        rows = {name: torch.from_numpy(arrays[name]) for name in _INTEGERS}
-        rows |= {name: torch.from_numpy(arrays[name]).to(self.dtype) for name in _REALS}
-        rows["energy"] = torch.from_numpy(arrays["energy"])
+        rows = {name: torch.from_numpy(arrays[name]) for name in (*_BY_SYSTEM, *_BY_ATOM, *_BY_EDGE)}
+        rows |= {name: rows[name].to(self.dtype) for name in ("positions", "forces", "cell", "stress")}
         n_bytes = sum(row.numel() * row.element_size() for row in rows.values())
         if budget is None and self.device.type == "cuda":
             budget = torch.cuda.mem_get_info(self.device)[0] // 2  # the rest is for the training step
         fits = budget is None or n_bytes <= budget
         self.place = self.device if fits else torch.device("cpu")
-        self._rows = {name: row.to(self.place) for name, row in rows.items()}
+        self._by_system, self._by_atom, self._by_edge = (
+            {name: rows[name].to(self.place) for name in names} for names in (_BY_SYSTEM, _BY_ATOM, _BY_EDGE)
+        )
 
     def _to_place(self, *arrays: np.ndarray) -> tuple[torch.Tensor, ...]:
         """Moves index arrays to where the rows are, all in one piece."""
@@ -192,25 +202,39 @@ class StructureSet:
         return record._replace(**moved)
 
     def _cell_shifts(self, edges: torch.Tensor) -> torch.Tensor:
-        shifts = self._rows["cell_shifts"]
+        shifts = self._by_edge["cell_shifts"]
         if len(shifts) == 0:  # nothing is periodic
             return torch.zeros((len(edges), 3), dtype=self.dtype, device=self.place)
-        return shifts[edges].to(self.dtype)
+        return shifts.index_select(0, edges).to(self.dtype)
 
 
-def epoch_batches(n_structures: int, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
+def epoch_batches(
+    n_structures: int, batch_size: int, seed: int, epoch: int, costs: np.ndarray | None = None
+) -> list[np.ndarray]:
     """Returns the batches of one epoch: all structures once, in an order that depends on (seed, epoch) only.
 
     Training that continues at an epoch therefore needs no stored state of a random generator.
+
+    With ``costs``, structures that cost alike share a batch: the shuffled structures are taken in windows of
+    ``WINDOW`` batches, each window is sorted by cost and cut into batches, and the batches are shuffled. A window
+    is a random sample, so every batch still changes from epoch to epoch; sorting the whole set would make batches
+    of always the same structures. The last batch, where it is smaller, is a random sample of all.
 
     Args:
         n_structures: Size of the training set.
         batch_size: Structures per batch; the last batch may be smaller.
         seed: Seed of the run.
         epoch: Number of the epoch.
+        costs: [n_structures] what to group by (:attr:`StructureSet.costs`); None: a plain shuffle.
     """
-    order = np.random.default_rng([seed, epoch]).permutation(n_structures)
-    return list(_chunks(order, batch_size))
+    random = np.random.default_rng([seed, epoch])
+    order = random.permutation(n_structures)
+    if costs is None:
+        return list(_chunks(order, batch_size))
+    n_whole = n_structures // batch_size * batch_size
+    windows = [window[costs[window].argsort(kind="stable")] for window in _chunks(order[:n_whole], batch_size * WINDOW)]
+    batches = [batch for window in windows for batch in _chunks(window, batch_size)]
+    return [batches[place] for place in random.permutation(len(batches))] + list(_chunks(order[n_whole:], batch_size))
 
 
 def ordered_batches(n_structures: int, batch_size: int) -> list[np.ndarray]:

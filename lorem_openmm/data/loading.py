@@ -152,5 +152,6 @@ def ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         lengths: [n_ranges].
     """
     ends = lengths.cumsum()
-    total = int(ends[-1]) if len(ends) else 0
-    return (starts - ends + lengths).repeat(lengths) + np.arange(total)
+    places = (starts - ends + lengths).repeat(lengths)
+    places += np.arange(len(places))
+    return places

@@ -39,7 +39,8 @@ class TrainingBatches:
         return math.ceil(len(self.structures) / self.training.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        batches = epoch_batches(len(self.structures), self.training.batch_size, self.training.seed, self.epoch())
+        costs = self.structures.costs if self.training.bucket_by_size else None
+        batches = epoch_batches(len(self.structures), self.training.batch_size, self.training.seed, self.epoch(), costs)
         yield from map(self.structures.batch, batches)
 
 
