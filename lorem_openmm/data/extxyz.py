@@ -238,14 +238,14 @@ def _columns(properties: str, keys: Keys) -> _Columns | None:
         place[name] = (start, kind, count)
         if name not in ("species", "pos", keys.forces):
             allowed = ase_name not in per_config_properties and ase_name not in _RESERVED
-            if not allowed or ase_name in (keys.energy, keys.stress) or kind == "L" or ase_name in place:
+            if not allowed or ase_name in (keys.energy, keys.stress) or kind == "L":
                 return None
             if ase_name in per_atom_properties and kind == "S":
                 return None
             {"R": reals, "I": integers, "S": []}[kind].extend(range(start, start + count))
         start += count
     expected = {"species": ("S", 1), "pos": ("R", 3), keys.forces: ("R", 3)}
-    complete = len(names) == len(kinds) == len(set(names)) and start == len(dtype.names or ())
+    complete = len(names) == len(kinds) == len({found[name][0] for name in names}) and start == len(dtype.names or ())
     if not complete or any(place.get(name, (0, "", 0))[1:] != what for name, what in expected.items()):
         return None
     if REV_PROPERTY_NAME_MAP.get(keys.forces, keys.forces) != keys.forces or min(c for _, _, c in place.values()) < 1:
