@@ -13,7 +13,7 @@ from lorem_openmm.data.layout import check_layout, open_text
 from lorem_openmm.errors import DataError
 
 CHUNK_BYTES = 2**20  # decides the pieces, never the number of processes: about 1500 frames of 6 atoms
-_READ_BYTES = 2**24
+_READ_BYTES = 2**21
 
 
 class Chunk(NamedTuple):

@@ -34,7 +34,7 @@ def encode(infos: Sequence[Mapping[str, Any]], kept: frozenset[str]) -> dict[str
 
 def _part(values: list[Any], keep: bool) -> Part:
     kinds = set(map(type, values))
-    if kinds == {np.float64} or kinds == {np.int64}:
+    if kinds in ({np.float64}, {np.int64}):
         return np.array(values)
     if kinds == {str}:
         names = sorted(set(values))

@@ -1,6 +1,7 @@
 """What is done to the frames of one chunk, in whichever process: read, check, hash, list neighbours."""
 
 import hashlib
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -93,7 +94,7 @@ def _hashes(frames: Frames) -> np.ndarray:
     numbers_bytes, position_bytes, cell_bytes = (memoryview(values.tobytes()) for values in (numbers, positions, cell))
     digests = []
     bounds = frames.offsets.tolist()
-    for index, (start, stop) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+    for index, (start, stop) in enumerate(pairwise(bounds)):
         digest = hashlib.sha256(numbers_bytes[8 * start : 8 * stop])
         digest.update(position_bytes[24 * start : 24 * stop])
         digest.update(cell_bytes[72 * index : 72 * index + 72])

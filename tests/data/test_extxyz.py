@@ -74,7 +74,7 @@ def test_common_comments_need_no_ase(comment, without_ase):
 ODD = [
     f"{COLUMNS} energy=-1 lonely",
     f"{COLUMNS} energy=-1 a='single quotes' b={{1 2}} c=[3 4] d=\"with 'inner' [ones]\"",
-    f"{COLUMNS} energy=-1 a=1,2,3 b=\"4, 5\" uid=007 c=007 d=0x10 e=1_000 f=1e5 g=-0 h=99999999999999999999",
+    f'{COLUMNS} energy=-1 a=1,2,3 b="4, 5" uid=007 c=007 d=0x10 e=1_000 f=1e5 g=-0 h=99999999999999999999',
     f'{COLUMNS} energy=-1 a="" b= c',
     f'{COLUMNS} energy=-1 a="  " b=2',
     f"{COLUMNS}\tenergy=-1\ta=5",
@@ -200,9 +200,7 @@ def test_arrays_of_equal_text_are_not_shared():
 
 
 @pytest.mark.reference_data
-@pytest.mark.parametrize(
-    "file", ["gnl_cumulene/train.xyz", "water_rpbe_d3/train.xyz", "biodimers_curves/test-id0.xyz"]
-)
+@pytest.mark.parametrize("file", ["gnl_cumulene/train.xyz", "water_rpbe_d3/train.xyz", "biodimers_curves/test-id0.xyz"])
 def test_reference_files(reference_data: Path, file: str, without_ase):
     expected = ase.io.read(reference_data / file, index=":", format="extxyz")
     found = parse_frames((reference_data / file).read_text(), Keys(), "made.xyz", 0)
