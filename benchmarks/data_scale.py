@@ -7,20 +7,9 @@ formula, so that nothing is downloaded; energies and forces are those of a pair 
 process, whose peak memory is reported: of the process itself, and of its workers together at their own peaks.
 """
 
-import argparse
-import json
-import resource
-import subprocess
-import sys
-import tempfile
-import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from records import machine
-
-from lorem_openmm.files import write_json
 
 HALOGENS = {"F": 1.39, "Cl": 1.78, "Br": 1.94, "I": 2.14}  # distance to carbon in Å
 SYMBOLS = [*HALOGENS]
@@ -60,7 +49,7 @@ def _block(random: np.random.Generator, first: int, n: int) -> list[str]:
         symbols = ["C", "H", "H", "H", SYMBOLS[kinds[k, 0]], SYMBOLS[kinds[k, 1]]][:size]
         total = energy[k] + sum(ATOM_ENERGY[symbol] for symbol in symbols)
         atoms = "".join(
-            f"{symbol:2s} %15.8f %15.8f %15.8f %15.8f %15.8f %15.8f\n" % tuple(row)  # noqa: UP031 (fastest)
+            f"{symbol:2s} %15.8f %15.8f %15.8f %15.8f %15.8f %15.8f\n" % tuple(row)
             for symbol, row in zip(symbols, rows[k].tolist(), strict=False)
         )
         texts.append(

@@ -79,8 +79,8 @@ class Training(Section):
     )
     bucket_by_size: bool = Field(
         False,
-        description="put structures of similar size into a batch, for less padding where sizes differ; batches are then "
-        "no longer random samples of the training set, as they are in lorem-jax",
+        description="put structures of similar size into a batch, for less padding where sizes differ; a batch is then "
+        "no random sample of the training set any more, as it is in lorem-jax",
     )
     validate_every: Count = Field(1, description="epochs between validations and checkpoints")
     seed: int = Field(0, description="seed of the initial weights and of the order of the batches")

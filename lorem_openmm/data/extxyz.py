@@ -231,8 +231,10 @@ def _columns(properties: str, keys: Keys) -> _Columns | None:
         found, names, dtype, _ = parse_properties(properties)
     except (ValueError, IndexError):
         return None
-    kinds, start, place = properties.split(":")[1::3], 0, {}
-    reals, integers = [], []
+    kinds, start = properties.split(":")[1::3], 0
+    place: dict[str, tuple[int, str, int]] = {}
+    reals: list[int] = []
+    integers: list[int] = []
     for name, kind in zip(names, kinds, strict=False):
         ase_name, count = found[name]
         place[name] = (start, kind, count)
@@ -271,7 +273,7 @@ def _with_ase(lines: Sequence[str], keys: Keys, file: str, frame: int) -> Struct
     """Reads one frame with ASE."""
     check_frame(lines, file, frame, whole=True)
     try:
-        atoms = ase.io.read(StringIO("\n".join(lines) + "\n"), index=0, format="extxyz")
+        (atoms,) = ase.io.iread(StringIO("\n".join(lines) + "\n"), index=":", format="extxyz")
     except Exception as error:  # ASE raises many kinds on malformed text
         raise DataError(f"{file}, frame {frame} (counted from 0): not valid extended XYZ: {error}") from None
     return from_atoms(atoms, keys.energy, keys.forces, keys.stress, file, frame)

@@ -12,7 +12,6 @@ from lorem_openmm.data.extxyz import Keys
 from lorem_openmm.data.frames import Frames
 from lorem_openmm.data.info import Part, encode
 from lorem_openmm.data.neighbors import neighbor_lists
-from lorem_openmm.data.structures import Structure
 from lorem_openmm.errors import DataError
 
 
@@ -84,7 +83,7 @@ def _structure_faults(frames: Frames) -> list[str]:
         fine &= (stress.max(axis=(1, 2)) < 0.999 * checks.MAX_STRESS) & (asymmetry.max(axis=(1, 2)) < 1e-9)
     numbers = arrays["atomic_numbers"]
     fine &= (np.minimum.reduceat(numbers, first) >= 1) & (np.maximum.reduceat(numbers, first) <= 118)
-    return [fault for index in np.flatnonzero(~fine) for fault in checks.structure_faults(frames[index])]
+    return [fault for index in np.flatnonzero(~fine).tolist() for fault in checks.structure_faults(frames[index])]
 
 
 def _hashes(frames: Frames) -> np.ndarray:
@@ -114,10 +113,9 @@ def _edges(frames: Frames, cutoff: float) -> tuple[dict[str, np.ndarray], list[s
     if len(present):
         shortest[present] = np.minimum.reduceat(edges.distances, starts[present])
     faults = []
-    for index in np.flatnonzero(shortest < checks.MIN_DISTANCE):
+    for index in np.flatnonzero(shortest < checks.MIN_DISTANCE).tolist():
         own = slice(starts[index], starts[index] + n_edges[index])
-        structure: Structure = frames[int(index)]
-        faults += checks.distance_faults(structure, edges.centers[own], edges.neighbors[own], edges.distances[own])
+        faults += checks.distance_faults(frames[index], edges.centers[own], edges.neighbors[own], edges.distances[own])
     found: dict[str, Any] = {"centers": edges.centers, "neighbors": edges.neighbors, "cell_shifts": edges.cell_shifts}
     found = {name: values.astype(smallest_type(values)) for name, values in found.items()}
     return found | {"n_edges": n_edges, "bond_ratio": bond_ratio}, faults

@@ -96,10 +96,10 @@ def test_what_does_not_fit_stays_on_the_host(mixed_stores, budget, monkeypatch):
 
 
 def test_default_budget_is_half_of_the_free_memory(mixed_stores, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 10**10))
     moved: list[torch.device] = []
     monkeypatch.setattr(torch.Tensor, "to", lambda tensor, *to: moved.append(to[0]) or tensor)
     for free, expected in ((1000, "cpu"), (10**9, "cuda")):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: (free, 10**10))
         structures = StructureSet(mixed_stores, "train", 3.3, np.zeros(119), "cuda")
         assert structures.place.type == expected
         assert torch.device(expected) in moved
