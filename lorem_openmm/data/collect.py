@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 
@@ -118,6 +118,11 @@ class Selection(Sequence[Structure]):
         if isinstance(index, slice):
             return Selection(self.collected, self.indices[index])
         return self.collected[int(self.indices[index])]
+
+    def info_values(self, key: str) -> Iterator[Any]:
+        """Yields an info entry of each structure; None: none."""
+        column = self.collected.info.column(key)
+        return (column[index] for index in self.indices.tolist())
 
     def composition(self) -> Composition:
         """Returns elements and energies."""
