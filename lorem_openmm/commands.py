@@ -62,8 +62,8 @@ def label(options: argparse.Namespace) -> None:
 
 def prepare(options: argparse.Namespace) -> None:
     """``lorem-openmm prepare``."""
-    from lorem_openmm.data.collect import available_cores
     from lorem_openmm.data.prepare import largest_cutoff, prepare_dataset
+    from lorem_openmm.data.workers import available_cores
 
     settings, layout = _read(options)
     dataset: config.Dataset = _entry(settings, "datasets", options.dataset)  # type: ignore[assignment]

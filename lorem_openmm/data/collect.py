@@ -1,6 +1,5 @@
 """All structures of a data set, read in several processes and kept on disk while they are put together."""
 
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -21,6 +20,7 @@ from lorem_openmm.data.layout import check_layout
 from lorem_openmm.data.pieces import Piece, Task, process
 from lorem_openmm.data.spool import Spool
 from lorem_openmm.data.structures import Structure
+from lorem_openmm.data.workers import end_with_parent
 from lorem_openmm.errors import DataError
 from lorem_openmm.progress import progress
 
@@ -182,11 +182,6 @@ def collect(paths: Sequence[Path], task: Task, folder: Path, processes: int = 1)
     return collected, sums
 
 
-def available_cores() -> int:
-    """Returns the number of cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 class _Workers:
     """Processes that are started when there is enough for them to do."""
 
@@ -202,7 +197,7 @@ class _Workers:
         if self.pool is None:
             context = get_context("forkserver")  # threads of libraries do not survive a fork
             context.set_forkserver_preload(["lorem_openmm.data.pieces"])
-            self.pool = ProcessPoolExecutor(self.processes, mp_context=context)
+            self.pool = ProcessPoolExecutor(self.processes, mp_context=context, initializer=end_with_parent)
             self.stack.callback(self.pool.shutdown, cancel_futures=True)
         rest = iter(chunks)
         waiting = deque(

@@ -59,7 +59,7 @@ def process(chunk: Chunk, task: Task) -> Piece:
     """
     try:
         frames = read_chunk(chunk, task.keys)
-    except DataError as error:
+    except (DataError, OSError) as error:
         return Piece(chunk.n_frames, {}, {}, [], [], str(error))
     arrays = frames.arrays | {"hash": _hashes(frames)}
     arrays["atomic_numbers"] = arrays["atomic_numbers"].astype(np.uint8)

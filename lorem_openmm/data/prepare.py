@@ -64,34 +64,44 @@ def prepare_dataset(
     """
     _check_writable(output)
     sources = _sources(dataset, name, labelled)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.stem}.") as scratch:
-        structures = _read(dataset, sources, cutoff, Path(scratch), processes)
-        splits, warnings = _divide(dataset, sources, structures)
-        elements, counts = count_elements(structures.arrays["atomic_numbers"], structures.offsets)
-        is_training = splits == TRAIN
-        energy = structures.arrays["energy"]
-        baseline = fit_baseline(elements, counts[is_training], energy[is_training])
-        residuals = energy - composition_energies(
-            as_table(baseline.energies), structures.arrays["atomic_numbers"], structures.offsets
-        )
-        warnings += _check_energies(structures, residuals, outside_span(counts[is_training], counts))
-        faults = checks.Faults()
-        faults.add(structures.edge_faults)
-        faults.raise_if_any()
-        warnings += checks.position_warnings(structures.arrays["bond_ratio"])
-        info_arrays, metadata = info_columns(dataset, structures.info, structures[0].place)
-        metadata |= {
-            "name": name,
-            "cutoff": cutoff,
-            "sources": [{"file": str(s.path), "sha256": s.sha256, "n_structures": s.n_frames} for s in sources],
-            "split": dataset.split.model_dump(),
-            "baseline": by_symbol(baseline.energies),
-            "versions": {"lorem-openmm": importlib.metadata.version("lorem-openmm")},
-        }
-        store = write_store(output, _arrays(structures, splits) | info_arrays, metadata)
-    summary = report(store, baseline, residuals, warnings)
+    try:
+        with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.stem}.") as scratch:
+            structures = _read(dataset, sources, cutoff, Path(scratch), processes)
+            summary = _store(dataset, name, sources, structures, cutoff, output)
+    except OSError as error:
+        raise not_writable(output, error) from None
     write_json(output.with_suffix(".json"), summary)
     return summary
+
+
+def _store(
+    dataset: config.Dataset, name: str, sources: list[_Source], structures: Collected, cutoff: float, output: Path
+) -> dict[str, Any]:
+    """Divides and checks what was read, writes the store and returns the report."""
+    splits, warnings = _divide(dataset, sources, structures)
+    arrays = structures.arrays
+    elements, counts = count_elements(arrays["atomic_numbers"], structures.offsets)
+    is_training = splits == TRAIN
+    baseline = fit_baseline(elements, counts[is_training], arrays["energy"][is_training])
+    residuals = arrays["energy"] - composition_energies(
+        as_table(baseline.energies), arrays["atomic_numbers"], structures.offsets
+    )
+    warnings += _check_energies(structures, residuals, outside_span(counts[is_training], counts))
+    faults = checks.Faults()
+    faults.add(structures.edge_faults)
+    faults.raise_if_any()
+    warnings += checks.position_warnings(arrays["bond_ratio"])
+    info_arrays, metadata = info_columns(dataset, structures.info, structures[0].place)
+    metadata |= {
+        "name": name,
+        "cutoff": cutoff,
+        "sources": [{"file": str(s.path), "sha256": s.sha256, "n_structures": s.n_frames} for s in sources],
+        "split": dataset.split.model_dump(),
+        "baseline": by_symbol(baseline.energies),
+        "versions": {"lorem-openmm": importlib.metadata.version("lorem-openmm")},
+    }
+    store = write_store(output, _arrays(structures, splits) | info_arrays, metadata)
+    return report(store, baseline, residuals, warnings)
 
 
 def largest_cutoff(settings: config.Config, dataset: str) -> float:
