@@ -1,8 +1,10 @@
 """From extended XYZ files to one store: read, check, divide, baseline, neighbour lists, write, report."""
 
 import importlib.metadata
+import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,13 +67,25 @@ def prepare_dataset(
     _check_writable(output)
     sources = _sources(dataset, name, labelled)
     try:
-        with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.stem}.") as scratch:
-            structures = _read(dataset, sources, cutoff, Path(scratch), processes)
+        with _scratch(output) as scratch:
+            structures = _read(dataset, sources, cutoff, scratch, processes)
             summary = _store(dataset, name, sources, structures, cutoff, output)
     except OSError as error:
         raise not_writable(output, error) from None
     write_json(output.with_suffix(".json"), summary)
     return summary
+
+
+@contextmanager
+def _scratch(output: Path) -> Iterator[Path]:
+    """Yields an empty folder beside the output and removes it; also what a killed run left there."""
+    folder = output.with_name(f".{output.name}.parts")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
 
 
 def _store(

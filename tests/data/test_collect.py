@@ -42,6 +42,9 @@ def prepare(path: Path, output: Path, processes: int = 1, **settings: object) ->
 
 
 def test_processes_and_pieces_do_not_change_a_byte(tmp_path, mixed, monkeypatch):
+    left_by_a_killed_run = tmp_path / ".whole.safetensors.parts"
+    left_by_a_killed_run.mkdir()
+    (left_by_a_killed_run / "positions.float64").write_bytes(b"old")
     whole = prepare(mixed, tmp_path / "whole.safetensors")
     monkeypatch.setattr(collect, "split_file", partial(split_file, chunk_bytes=3000))
     in_pieces = prepare(mixed, tmp_path / "pieces.safetensors")
