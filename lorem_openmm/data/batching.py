@@ -50,7 +50,7 @@ class StructureSet:
         place: Where the arrays are: the device, or the host's memory.
         dtype: Type of positions, cells, forces.
         sizes: [n_structures] number of atoms.
-        periodic: for each structure, whether it is periodic or in vacuum.
+        periodic: [n_structures] booleans, whether it is periodic or in vacuum.
         energy: [n_structures] float64 eV, the per-element baseline subtracted.
         store_index: [n_structures] which store each structure is from.
         structure_index: [n_structures] its place in that store.
@@ -107,30 +107,21 @@ class StructureSet:
             The graph and the labels, both on the set's device.
         """
         chosen = np.asarray(indices, dtype=np.int64)
-        sizes, n_runs = self._sizes[chosen], self._n_runs[chosen]
+        sizes = self._sizes[chosen]
         starts, max_size = _exclusive_sum(sizes), int(sizes.max(initial=0))
         num_slots = int(self._degrees[chosen].max(initial=0))
         system_index = np.arange(len(chosen)).repeat(sizes)
         ranks = np.arange(len(system_index)) - starts[system_index]
 
-        runs = ranges(self._run_starts[chosen], n_runs)
-        codes = self._run_codes[runs]
-        order = codes.argsort(kind="stable")
-        codes, runs = codes[order], runs[order]
+        runs, order, types, counts = self._merged_runs(chosen)
         lengths = self._run_lengths[runs]
-        is_first = np.ones(len(codes), dtype=bool)
-        np.not_equal(codes[1:], codes[:-1], out=is_first[1:])
-        first = is_first.nonzero()[0]
-        types = codes[first].astype(np.int64)
-        counts = np.add.reduceat(lengths, first).tolist() if len(first) else []
-
         index, system, slots, atoms, edges, shift, pair_types = self._to_place(
             chosen,
             system_index,
             system_index * max_size + ranks,
             self._atom_starts[chosen][system_index] + ranks,
             ranges(self._run_edges[runs], lengths),
-            starts.repeat(n_runs)[order].repeat(lengths),
+            starts.repeat(self._n_runs[chosen])[order].repeat(lengths),
             np.array((types >> 8, types & 255)).T.ravel(),
         )
         by_system, by_atom, by_edge = self._by_system, self._by_atom, self._by_edge
@@ -160,6 +151,23 @@ class StructureSet:
             structures=index,
         )
         return self._to_device(graph), self._to_device(labels)
+
+    def _merged_runs(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[int]]:
+        """Sorts the runs of some structures by pair of species.
+
+        Returns:
+            The runs; where each was among those of the structures in turn; the pairs that occur, as codes, and
+            the number of edges of each.
+        """
+        runs = ranges(self._run_starts[chosen], self._n_runs[chosen])
+        codes = self._run_codes[runs]
+        order = codes.argsort(kind="stable")
+        codes, runs = codes[order], runs[order]
+        is_first = np.ones(len(codes), dtype=bool)
+        np.not_equal(codes[1:], codes[:-1], out=is_first[1:])
+        first = is_first.nonzero()[0]
+        counts = np.add.reduceat(self._run_lengths[runs], first).tolist() if len(first) else []
+        return runs, order, codes[first].astype(np.int64), counts
 
     @property
     def costs(self) -> np.ndarray:
