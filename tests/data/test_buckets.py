@@ -45,7 +45,7 @@ def test_batches_hold_alike_structures_and_never_always_the_same():
     }
     assert len(company) == 3 * len(batches)
     means = np.array([costs[batch].mean() for batch in batches])
-    assert abs(np.corrcoef(means, np.arange(len(means)))[0, 1]) < 0.25  # sizes do not drift during the epoch
+    assert 0.35 < np.mean(np.diff(means) > 0) < 0.65  # sizes do not grow batch by batch
 
 
 def test_a_structure_may_come_first_or_last_whatever_its_size():

@@ -45,6 +45,13 @@ def test_line_ends(tmp_path, monkeypatch, end, read_bytes):
     assert len(split_file(path, 1)[0]) == (1 if end == "\r" else 4)
 
 
+def test_a_lone_carriage_return_ends_a_line(tmp_path):
+    path = tmp_path / "frames.xyz"
+    path.write_bytes((FRAME.format(0) + FRAME.format("1\rO 1 1 1 1 1 1")).encode())
+    with pytest.raises(DataError, match=r"frame 2 .* must be the number of atoms"):
+        split_file(path)
+
+
 def test_text_behind_blank_lines_is_refused_whatever_is_read_at_once(tmp_path, monkeypatch):
     path = tmp_path / "frames.xyz"
     path.write_text(FRAME.format(0) + "\n\n" + FRAME.format(1))

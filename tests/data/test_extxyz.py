@@ -192,6 +192,15 @@ def test_odd_frames_among_common_ones_keep_their_places():
         parse_frames("".join([*order[:4], bad, *order[5:]]), Keys(), "made.xyz", 5)
 
 
+def test_columns_that_only_add_up_over_two_lines_are_refused():
+    named = ATOMS.replace("\n", " name\n")
+    shifted = ATOMS.replace("Cl", "name Cl").replace("-0.30\n", "-0.30 name\n")
+    assert named.split() == shifted.split()
+    comment = f"{COLUMNS}:name:S:1 energy=1"
+    with pytest.raises(DataError, match=r"frame 4 .* must have 8 columns"):
+        parse_frames(f"2\n{comment}\n{named}2\n{comment}\n{shifted}", Keys(), "made.xyz", 3)
+
+
 def test_arrays_of_equal_text_are_not_shared():
     text = f'2\n{COLUMNS} energy=1 vector="1 2 3"\n{ATOMS}' * 2
     first, second = parse_frames(text, Keys(), "made.xyz", 0)
