@@ -91,6 +91,7 @@ def _pipeline_commands(subparsers) -> None:  # type: ignore[no-untyped-def]
         commands.prepare,
     )
     prepare.add_argument("dataset", help="name of an entry of `datasets`")
+    prepare.add_argument("--processes", type=int, help="worker processes (default: all cores)")
 
     train = _command(
         subparsers,

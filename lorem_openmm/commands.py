@@ -78,6 +78,7 @@ def fetch(options: argparse.Namespace) -> None:
 def prepare(options: argparse.Namespace) -> None:
     """``lorem-openmm prepare``."""
     from lorem_openmm.data.prepare import largest_cutoff, prepare_dataset
+    from lorem_openmm.data.workers import available_cores
 
     settings, layout = _read(options)
     dataset: config.Dataset = _entry(settings, "datasets", options.dataset)  # type: ignore[assignment]
@@ -85,7 +86,8 @@ def prepare(options: argparse.Namespace) -> None:
     if dataset.registry is not None:
         made = layout.fetched(dataset.registry)
     output = layout.store(options.dataset)
-    report = prepare_dataset(dataset, options.dataset, made, largest_cutoff(settings, options.dataset), output)
+    cutoff, processes = largest_cutoff(settings, options.dataset), options.processes or available_cores()
+    report = prepare_dataset(dataset, options.dataset, made, cutoff, output, processes)
     counts = ", ".join(f"{number} {split}" for split, number in report["counts"].items() if split != "all")
     _say(f"{output}: {counts}; report: {output.with_suffix('.json')}")
 

@@ -13,9 +13,10 @@ rule prepare:
         LAYOUT.root / "logs" / "prepare" / "{dataset}.log",
     conda:
         "../envs/run.yaml"
+    threads: workflow.cores or 1
     params:
         config=str(LAYOUT.config),
         section=lambda wildcards: section("datasets", wildcards.dataset),
         cutoff=lambda wildcards: largest_cutoff(CONFIG, wildcards.dataset),
     shell:
-        "lorem-openmm prepare {wildcards.dataset} --config {params.config} 2>&1 | tee {log}"
+        "lorem-openmm prepare {wildcards.dataset} --config {params.config} --processes {threads} 2>&1 | tee {log}"

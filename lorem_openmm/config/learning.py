@@ -89,6 +89,11 @@ class Training(Section):
     patience: Index = Field(
         0, description="end the training after so many epochs without a better validation score; 0: never"
     )
+    bucket_by_size: bool = Field(
+        False,
+        description="put structures of similar size into a batch, for less padding where sizes differ; a batch is then "
+        "no random sample of the training set any more, as it is in lorem-jax",
+    )
     validate_every: Count = Field(1, description="epochs between validations and checkpoints")
     seed: int = Field(0, description="seed of the initial weights, of the order of the batches and of rotations")
 

@@ -1,10 +1,13 @@
 """Energies per element: the part of the total energy that only depends on the composition."""
 
+import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 NUM_ELEMENTS = 119  # atomic numbers 0 … 118, index = Z
+_STRUCTURES_AT_ONCE = 2**15
 
 
 class Baseline(NamedTuple):
@@ -32,8 +35,8 @@ def fit_baseline(elements: np.ndarray, counts: np.ndarray, energies: np.ndarray)
     """
     present = counts.any(axis=0)
     # Few distinct compositions stand for many structures: average first, so that the problem stays tiny.
-    rows, inverse, repeats = np.unique(counts[:, present], axis=0, return_inverse=True, return_counts=True)
-    sums = np.bincount(inverse.reshape(-1), weights=energies, minlength=len(rows))
+    rows, inverse, repeats = _distinct(counts[:, present])
+    sums = np.bincount(inverse, weights=energies, minlength=len(rows))
     weights = np.sqrt(repeats)
     solution, _, rank, _ = np.linalg.lstsq(rows * weights[:, None], sums / repeats * weights, rcond=None)
     values = {int(number): float(value) for number, value in zip(elements[present], solution, strict=True)}
@@ -52,7 +55,7 @@ def outside_span(training_counts: np.ndarray, counts: np.ndarray) -> np.ndarray:
     Returns:
         [n_structures] booleans.
     """
-    rows = np.unique(training_counts, axis=0)
+    rows = _distinct(training_counts)[0]
     _, singular, directions = np.linalg.svd(rows.astype(np.float64), full_matrices=True)
     free = directions[np.sum(singular > 1e-9 * singular.max(initial=1.0)) :]
     return np.any(np.abs(counts @ free.T) > 1e-6 * (1 + counts.max(initial=0)), axis=1)
@@ -68,11 +71,15 @@ def count_elements(atomic_numbers: np.ndarray, offsets: np.ndarray) -> tuple[np.
     Returns:
         The elements that occur, [n_elements] ascending, and the counts, [n_structures, n_elements].
     """
-    n_structures = len(offsets) - 1
-    elements, column = np.unique(atomic_numbers, return_inverse=True)
-    row = np.repeat(np.arange(n_structures), np.diff(offsets))
-    flat = np.bincount(row * len(elements) + column.reshape(-1), minlength=n_structures * len(elements))
-    return elements, flat.reshape(n_structures, len(elements))
+    elements = np.unique(atomic_numbers)
+    columns = np.zeros(int(elements.max(initial=0)) + 1, dtype=np.int64)
+    columns[elements] = np.arange(len(elements))
+    counts = np.empty((len(offsets) - 1, len(elements)), dtype=np.int64)
+    for block, sizes, numbers in _blocks(atomic_numbers, offsets):
+        row = np.repeat(np.arange(len(sizes)), sizes)
+        flat = np.bincount(row * len(elements) + columns[numbers], minlength=len(sizes) * len(elements))
+        counts[block] = flat.reshape(-1, len(elements))
+    return elements, counts
 
 
 def as_table(energies: dict[int, float]) -> np.ndarray:
@@ -91,4 +98,27 @@ def composition_energies(table: np.ndarray, atomic_numbers: np.ndarray, offsets:
         atomic_numbers: [n_atoms] of all structures, at least one atom each.
         offsets: [n_structures + 1] first atom of each structure, and the end.
     """
-    return np.add.reduceat(table[atomic_numbers], offsets[:-1])
+    energies = np.empty(len(offsets) - 1)
+    for block, sizes, numbers in _blocks(atomic_numbers, offsets):
+        energies[block] = np.add.reduceat(table[numbers], np.cumsum(sizes) - sizes)
+    return energies
+
+
+def _blocks(atomic_numbers: np.ndarray, offsets: np.ndarray) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+    """Yields some structures at a time, their sizes and their elements: temporary arrays stay small."""
+    for start in range(0, len(offsets) - 1, _STRUCTURES_AT_ONCE):
+        own = offsets[start : start + _STRUCTURES_AT_ONCE + 1]
+        yield slice(start, start + len(own) - 1), np.diff(own), atomic_numbers[own[0] : own[-1]]
+
+
+def _distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns ``np.unique`` of the rows with inverse and counts; sorts one number per row where that will do."""
+    bases = [int(base) + 1 for base in rows.max(axis=0, initial=0)]
+    if math.prod(bases) >= 2**62:
+        distinct, inverse, repeats = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
+        return distinct, inverse.reshape(-1), repeats
+    code = np.zeros(len(rows), dtype=np.int64)
+    for column, base in zip(rows.T, bases, strict=True):
+        code = code * base + column
+    _, first, inverse, repeats = np.unique(code, return_index=True, return_inverse=True, return_counts=True)
+    return rows[first], inverse.reshape(-1), repeats

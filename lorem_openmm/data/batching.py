@@ -1,15 +1,21 @@
 """Training batches: structures on a device, joined into graphs without a loop over them."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 
 from lorem_openmm.data.baseline import composition_energies
+from lorem_openmm.data.loading import load, ranges
 from lorem_openmm.data.store import Store
-from lorem_openmm.errors import DataError
 from lorem_openmm.graph import AtomGraph
+
+_BY_SYSTEM = ("energy", "cell", "stress", "has_stress")
+_BY_ATOM = ("positions", "forces", "atomic_numbers")
+_BY_EDGE = ("centers", "neighbors", "cell_shifts", "ranks")
+WINDOW = 32  # batches that are sorted together: enough for alike sizes, too few for always the same company
+Record = TypeVar("Record", bound=Any)
 
 
 class WholeBatch(NamedTuple):
@@ -51,14 +57,21 @@ class Labels(NamedTuple):
 
 
 class StructureSet:
-    """One split of one or several stores, on a device, ready to be joined into batches.
+    """One split of one or several stores, ready to be joined into batches.
 
     Edges of each structure are sorted by pair of species once; a batch then merges these runs, which needs no
     sort of its edges. The graph equals that of ``build_graph`` on the joined structures, edge by edge.
 
+    Which rows go into a batch is worked out on the host, where small arrays cost least; the rows themselves are
+    taken where the arrays are: on the device if they fit there, so that a batch moves a few indices only.
+
     Attributes:
         device: Where the batches are.
+        place: Where the arrays are: the device, or the host's memory.
         dtype: Type of positions, cells, forces.
+        sizes: [n_structures] number of atoms.
+        periodic: [n_structures] booleans, whether it is periodic or in vacuum.
+        energy: [n_structures] float64 eV, the per-element baseline subtracted.
         store_index: [n_structures] which store each structure is from.
         structure_index: [n_structures] its place in that store.
     """
@@ -71,6 +84,7 @@ class StructureSet:
         baseline: np.ndarray,
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
+        budget: int | None = None,
     ) -> None:
         """Loads a split.
 
@@ -79,30 +93,29 @@ class StructureSet:
             split: train, validation or test.
             cutoff: Å; longer neighbour lists are cut down to it.
             baseline: [119] eV, index = Z, subtracted from the energies.
-            device: Where to keep the tensors.
+            device: Where the batches are needed.
             dtype: Type of the model.
+            budget: Bytes on the device that the arrays may take, else they stay on the host; default: half of
+                what is free there.
 
         Raises:
             DataError: If a store's neighbour lists are shorter than the cutoff.
         """
         self.device, self.dtype = torch.device(device), dtype
-        parts = [_select(store, store.indices(split), cutoff) for store in stores]
-        joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        self.store_index = np.repeat(np.arange(len(parts)), [len(part["sizes"]) for part in parts])
-        self.structure_index = joined["structures"]
-        self.sizes = torch.from_numpy(joined["sizes"])
-        self.periodic: list[bool] = joined["periodic"].tolist()
-        self._atom_starts = _exclusive_sum(self.sizes)
-        self._load_atoms(joined, baseline)
-        self._load_edges(joined)
+        arrays, self.store_index, self.structure_index = load(stores, split, cutoff)
+        self._sizes, self.periodic = arrays["sizes"], arrays["periodic"]
+        self._atom_starts = _exclusive_sum(self._sizes)
+        self._degrees, self._n_runs, self._run_codes = arrays["degree"], arrays["n_runs"], arrays["run_codes"]
+        self._run_starts, self._run_lengths = _exclusive_sum(self._n_runs), arrays["run_lengths"]
+        self._run_edges = _exclusive_sum(self._run_lengths)
+        self.sizes = torch.from_numpy(self._sizes)
+        atoms = np.append(self._atom_starts, len(arrays["atomic_numbers"]))
+        arrays["energy"] = arrays["energy"] - composition_energies(baseline, arrays["atomic_numbers"], atoms)
+        self.elements = [int(number) for number in np.unique(arrays["atomic_numbers"])]
+        self._place_rows(arrays, budget)
 
     def __len__(self) -> int:
         return len(self.periodic)
-
-    @property
-    def elements(self) -> list[int]:
-        """Returns the atomic numbers that occur, ascending."""
-        return [int(number) for number in torch.unique(self.atomic_numbers)]
 
     def batch(self, indices: Sequence[int] | np.ndarray | torch.Tensor) -> tuple[AtomGraph, Labels]:
         """Joins structures into one graph.
@@ -113,99 +126,143 @@ class StructureSet:
         Returns:
             The graph and the labels, both on the set's device.
         """
-        chosen = torch.as_tensor(indices, dtype=torch.long)
-        sizes = self.sizes[chosen]
-        starts = _exclusive_sum(sizes)
-        atoms, system_index = _ranges(self._atom_starts[chosen], sizes, self.device)
+        chosen = np.asarray(indices, dtype=np.int64)
+        sizes = self._sizes[chosen]
+        starts, max_size = _exclusive_sum(sizes), int(sizes.max(initial=0))
+        num_slots = int(self._degrees[chosen].max(initial=0))
+        system_index = np.arange(len(chosen)).repeat(sizes)
+        ranks = np.arange(len(system_index)) - starts[system_index]
 
-        runs, run_system = _ranges(self._run_starts[chosen], self._run_numbers[chosen], torch.device("cpu"))
-        codes, order = torch.sort(self._run_codes[runs], stable=True)
-        runs, run_system = runs[order], run_system[order]
-        run_lengths = self._run_lengths[runs]
-        edges, run_of_edge = _ranges(self._run_edges[runs], run_lengths, self.device)
-        shift = starts[run_system].to(self.device)[run_of_edge]
-        centers = self._centers[edges] + shift
-        types, which = torch.unique_consecutive(codes, return_inverse=True)
-        counts = torch.zeros_like(types).index_add_(0, which, run_lengths)
-        max_size = int(sizes.max()) if len(chosen) else 0
-        num_slots = int(self._degrees[chosen].max()) if len(chosen) else 0
-
-        on_device = chosen.to(self.device)
+        runs, order, types, counts = self._merged_runs(chosen)
+        lengths = self._run_lengths[runs]
+        index, system, slots, atoms, edges, shift, pair_types = self._to_place(
+            chosen,
+            system_index,
+            system_index * max_size + ranks,
+            self._atom_starts[chosen][system_index] + ranks,
+            ranges(self._run_edges[runs], lengths),
+            starts.repeat(self._n_runs[chosen])[order].repeat(lengths),
+            np.array((types >> 8, types & 255)).T.ravel(),
+        )
+        by_system, by_atom, by_edge = self._by_system, self._by_atom, self._by_edge
+        centers = by_edge["centers"].index_select(0, edges) + shift
         graph = AtomGraph(
-            positions=self.positions[atoms],
-            atomic_numbers=self.atomic_numbers[atoms],
-            system_index=system_index,
+            positions=by_atom["positions"].index_select(0, atoms),
+            atomic_numbers=by_atom["atomic_numbers"].index_select(0, atoms).long(),
+            system_index=system,
             system_sizes=sizes.tolist(),
-            cell=self.cell[on_device],
-            periodic=[self.periodic[index] for index in chosen.tolist()],
+            cell=by_system["cell"].index_select(0, index),
+            periodic=self.periodic[chosen].tolist(),
             centers=centers,
-            neighbors=self._neighbors[edges] + shift,
-            cell_shifts=self._cell_shifts[edges].to(self.dtype),
-            pair_types=torch.stack([types // 256, types % 256], dim=1).to(self.device),
-            pair_type_counts=counts.tolist(),
-            edge_slots=centers * num_slots + self._ranks[edges],
+            neighbors=by_edge["neighbors"].index_select(0, edges) + shift,
+            cell_shifts=self._cell_shifts(edges),
+            pair_types=pair_types.view(-1, 2),
+            pair_type_counts=counts,
+            edge_slots=torch.add(by_edge["ranks"].index_select(0, edges), centers, alpha=num_slots),
             num_slots=num_slots,
-            system_slots=system_index * max_size + atoms - self._atom_starts[chosen].to(self.device)[system_index],
+            system_slots=slots,
             max_size=max_size,
         )
         labels = Labels(
-            energy=self.energy[on_device],
-            forces=self.forces[atoms],
-            stress=self.stress[on_device],
-            has_stress=self.has_stress[on_device],
-            structures=on_device,
+            energy=by_system["energy"].index_select(0, index),
+            forces=by_atom["forces"].index_select(0, atoms),
+            stress=by_system["stress"].index_select(0, index),
+            has_stress=by_system["has_stress"].index_select(0, index),
+            structures=index,
         )
-        return graph, labels
+        return self._to_device(graph), self._to_device(labels)
 
-    def _load_atoms(self, joined: dict[str, np.ndarray], baseline: np.ndarray) -> None:
-        offsets = np.concatenate([[0], np.cumsum(joined["sizes"])])
-        energy = joined["energy"] - composition_energies(baseline, joined["atomic_numbers"], offsets)
-        self.energy = torch.from_numpy(energy).to(self.device)
-        self.atomic_numbers = torch.from_numpy(joined["atomic_numbers"].astype(np.int64)).to(self.device)
-        self.positions, self.forces, self.cell, self.stress = (
-            torch.from_numpy(joined[name]).to(self.device, self.dtype)
-            for name in ("positions", "forces", "cell", "stress")
+    def _merged_runs(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[int]]:
+        """Sorts the runs of some structures by pair of species.
+
+        Returns:
+            The runs; where each was among those of the structures in turn; the pairs that occur, as codes, and
+            the number of edges of each.
+        """
+        runs = ranges(self._run_starts[chosen], self._n_runs[chosen])
+        codes = self._run_codes[runs]
+        order = codes.argsort(kind="stable")
+        codes, runs = codes[order], runs[order]
+        is_first = np.ones(len(codes), dtype=bool)
+        np.not_equal(codes[1:], codes[:-1], out=is_first[1:])
+        first = is_first.nonzero()[0]
+        counts = np.add.reduceat(self._run_lengths[runs], first).tolist() if len(first) else []
+        return runs, order, codes[first].astype(np.int64), counts
+
+    @property
+    def costs(self) -> np.ndarray:
+        """Returns [n_structures] numbers that order the structures by atoms, then by edges."""
+        n_edges = _sums(self._run_lengths, self._n_runs)
+        return self._sizes * (int(n_edges.max(initial=0)) + 1) + n_edges
+
+    @property
+    def energy(self) -> torch.Tensor:
+        """Returns [n_structures] float64 eV, the per-element baseline subtracted."""
+        return self._by_system["energy"]
+
+    def _place_rows(self, arrays: dict[str, np.ndarray], budget: int | None) -> None:
+        """Puts what batches are made of on the device, if it fits."""
+        rows = {name: torch.from_numpy(arrays[name]) for name in (*_BY_SYSTEM, *_BY_ATOM, *_BY_EDGE)}
+        rows |= {name: rows[name].to(self.dtype) for name in ("positions", "forces", "cell", "stress")}
+        n_bytes = sum(row.numel() * row.element_size() for row in rows.values())
+        if budget is None and self.device.type == "cuda":
+            budget = torch.cuda.mem_get_info(self.device)[0] // 2  # the rest is for the training step
+        fits = budget is None or n_bytes <= budget
+        self.place = self.device if fits else torch.device("cpu")
+        self._by_system, self._by_atom, self._by_edge = (
+            {name: rows[name].to(self.place) for name in names} for names in (_BY_SYSTEM, _BY_ATOM, _BY_EDGE)
         )
-        self.has_stress = torch.from_numpy(joined["has_stress"]).to(self.device)
 
-    def _load_edges(self, joined: dict[str, np.ndarray]) -> None:
-        """Sorts the edges of each structure by pair of species and notes the runs of equal pairs."""
-        sizes, n_edges = joined["sizes"], joined["n_edges"]
-        structure = np.repeat(np.arange(len(sizes)), n_edges)
-        first_atom = (np.cumsum(sizes) - sizes)[structure]
-        numbers = joined["atomic_numbers"].astype(np.int64)
-        codes = numbers[joined["centers"] + first_atom] * 256 + numbers[joined["neighbors"] + first_atom]
-        key = structure * 65536 + codes
-        order = np.argsort(key, kind="stable")
-        key, centers = key[order], joined["centers"][order]
-        ranks, degrees = _ranks(centers + first_atom, len(numbers))
-        starts = np.flatnonzero(np.diff(key, prepend=-1))
-        self._run_edges = torch.from_numpy(starts)
-        self._run_lengths = torch.from_numpy(np.diff(starts, append=len(key)))
-        self._run_codes = torch.from_numpy(key[starts] % 65536)
-        self._run_numbers = torch.from_numpy(np.bincount(key[starts] // 65536, minlength=len(sizes)))
-        self._run_starts = _exclusive_sum(self._run_numbers)
-        largest = np.maximum.reduceat(degrees, np.cumsum(sizes) - sizes) if len(sizes) else np.zeros(0, np.int64)
-        self._degrees = torch.from_numpy(largest)
-        self._centers = torch.from_numpy(centers).to(self.device)
-        self._neighbors = torch.from_numpy(joined["neighbors"][order]).to(self.device)
-        self._cell_shifts = torch.from_numpy(joined["cell_shifts"][order]).to(self.device)
-        self._ranks = torch.from_numpy(ranks.astype(np.int32)).to(self.device)
+    def _to_place(self, *arrays: np.ndarray) -> tuple[torch.Tensor, ...]:
+        """Moves index arrays to where the rows are, all in one piece."""
+        if self.place.type == "cpu":
+            return tuple(map(torch.from_numpy, arrays))
+        return torch.from_numpy(np.concatenate(arrays)).to(self.place).split([len(array) for array in arrays])
+
+    def _to_device(self, record: Record) -> Record:
+        if self.place == self.device:
+            return record
+        moved = {
+            name: value.pin_memory().to(self.device, non_blocking=True)
+            for name, value in record._asdict().items()
+            if isinstance(value, torch.Tensor)
+        }
+        return record._replace(**moved)
+
+    def _cell_shifts(self, edges: torch.Tensor) -> torch.Tensor:
+        shifts = self._by_edge["cell_shifts"]
+        if len(shifts) == 0:  # nothing is periodic
+            return torch.zeros((len(edges), 3), dtype=self.dtype, device=self.place)
+        return shifts.index_select(0, edges).to(self.dtype)
 
 
-def epoch_batches(n_structures: int, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
+def epoch_batches(
+    n_structures: int, batch_size: int, seed: int, epoch: int, costs: np.ndarray | None = None
+) -> list[np.ndarray]:
     """Returns the batches of one epoch: all structures once, in an order that depends on (seed, epoch) only.
 
     Training that continues at an epoch therefore needs no stored state of a random generator.
+
+    With ``costs``, structures that cost alike share a batch: the shuffled structures are taken in windows of
+    ``WINDOW`` batches, each window is sorted by cost and cut into batches, and the batches are shuffled. A window
+    is a random sample, so every batch still changes from epoch to epoch; sorting the whole set would make batches
+    of always the same structures. The last batch, where it is smaller, is a random sample of all.
 
     Args:
         n_structures: Size of the training set.
         batch_size: Structures per batch; the last batch may be smaller.
         seed: Seed of the run.
         epoch: Number of the epoch.
+        costs: [n_structures] what to group by (:attr:`StructureSet.costs`); None: a plain shuffle.
     """
-    order = np.random.default_rng([seed, epoch]).permutation(n_structures)
-    return list(_chunks(order, batch_size))
+    random = np.random.default_rng([seed, epoch])
+    order = random.permutation(n_structures)
+    if costs is None:
+        return list(_chunks(order, batch_size))
+    n_whole = n_structures // batch_size * batch_size
+    windows = [window[costs[window].argsort(kind="stable")] for window in _chunks(order[:n_whole], batch_size * WINDOW)]
+    batches = [batch for window in windows for batch in _chunks(window, batch_size)]
+    return [batches[place] for place in random.permutation(len(batches))] + list(_chunks(order[n_whole:], batch_size))
 
 
 def ordered_batches(n_structures: int, batch_size: int) -> list[np.ndarray]:
@@ -223,57 +280,11 @@ def _chunks(order: np.ndarray, size: int) -> Iterator[np.ndarray]:
         yield order[start : start + size]
 
 
-def _select(store: Store, chosen: np.ndarray, cutoff: float) -> dict[str, np.ndarray]:
-    """Reads the chosen structures of a store, with edges within the cutoff."""
-    if cutoff > store.cutoff + 1e-9:
-        raise DataError(
-            f"{store.path}: its neighbour lists reach {store.cutoff} Å, shorter than the model's cutoff of "
-            f"{cutoff} Å. Prepare the data set again."
-        )
-    sizes, n_edges = np.diff(store["atom_offsets"]), np.diff(store["edge_offsets"])
-    mask = np.zeros(len(store), dtype=bool)
-    mask[chosen] = True
-    atoms, edges = np.repeat(mask, sizes), np.repeat(mask, n_edges)
-    part = {name: store[name][chosen] for name in ("energy", "cell", "periodic", "stress", "has_stress")}
-    part |= {name: store[name][atoms] for name in ("positions", "forces", "atomic_numbers")}
-    part |= {name: store[name][edges] for name in ("centers", "neighbors", "cell_shifts")}
-    part |= {"sizes": sizes[chosen], "n_edges": n_edges[chosen], "structures": chosen}
-    if cutoff < store.cutoff - 1e-9:
-        _shorten(part, cutoff)
-    for name in ("centers", "neighbors"):
-        part[name] = part[name].astype(np.int32)
-    return part
+def _exclusive_sum(values: np.ndarray) -> np.ndarray:
+    return values.cumsum() - values
 
 
-def _shorten(part: dict[str, np.ndarray], cutoff: float) -> None:
-    structure = np.repeat(np.arange(len(part["sizes"])), part["n_edges"])
-    first_atom = (np.cumsum(part["sizes"]) - part["sizes"])[structure]
-    positions, shifts = part["positions"], part["cell_shifts"].astype(np.float64)
-    vectors = positions[part["neighbors"] + first_atom] - positions[part["centers"] + first_atom]
-    if part["periodic"].any():
-        vectors += np.einsum("ea,eab->eb", shifts, part["cell"][structure])
-    within = np.einsum("ea,ea->e", vectors, vectors) < cutoff**2
-    for name in ("centers", "neighbors", "cell_shifts"):
-        part[name] = part[name][within]
-    part["n_edges"] = np.bincount(structure[within], minlength=len(part["sizes"]))
-
-
-def _ranks(centers: np.ndarray, n_atoms: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the rank of each edge among those of its center, and the number of edges of each atom."""
-    by_center = np.argsort(centers, kind="stable")
-    degrees = np.bincount(centers, minlength=n_atoms)
-    ranks = np.empty_like(by_center)
-    ranks[by_center] = np.arange(len(centers)) - np.repeat(np.cumsum(degrees) - degrees, degrees)
-    return ranks, degrees
-
-
-def _exclusive_sum(values: torch.Tensor) -> torch.Tensor:
-    return torch.cumsum(values, 0) - values
-
-
-def _ranges(starts: torch.Tensor, lengths: torch.Tensor, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Returns the integers of all ranges one after the other, and the range each is from, on a device."""
-    total = int(lengths.sum())
-    begin = (starts - _exclusive_sum(lengths)).to(device)
-    which = torch.repeat_interleave(torch.arange(len(starts), device=device), lengths.to(device), output_size=total)
-    return begin[which] + torch.arange(total, device=device), which
+def _sums(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Returns the sums over consecutive stretches, which may be empty."""
+    ends = np.append(0, values.cumsum(dtype=np.int64))
+    return np.diff(ends[np.append(0, lengths.cumsum())])

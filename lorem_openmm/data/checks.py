@@ -1,11 +1,13 @@
 """Checks of structures and labels: each fault names file, frame, the rule, what was found and what to do."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 from ase.data import chemical_symbols, covalent_radii
 
+from lorem_openmm.data.baseline import composition_energies
+from lorem_openmm.data.frames import Composition, composition
 from lorem_openmm.data.structures import Structure
 from lorem_openmm.errors import DataError
 from lorem_openmm.units import (
@@ -118,7 +120,13 @@ def distance_faults(
     ]
 
 
-def bond_ratio(atomic_numbers: np.ndarray, centers: np.ndarray, neighbors: np.ndarray, distances: np.ndarray) -> float:
+def bond_ratio(
+    atomic_numbers: np.ndarray,
+    centers: np.ndarray,
+    neighbors: np.ndarray,
+    distances: np.ndarray,
+    n_edges: np.ndarray | None = None,
+) -> np.ndarray:
     """Returns min r_ij / (R_i + R_j) with covalent radii R: 1 in Å, 1.9 in bohr; NaN without neighbours.
 
     Args:
@@ -126,11 +134,16 @@ def bond_ratio(atomic_numbers: np.ndarray, centers: np.ndarray, neighbors: np.nd
         centers: [n_edges].
         neighbors: [n_edges].
         distances: [n_edges] Å.
+        n_edges: [n_structures] numbers of edges, where they are of several structures; the result has its shape.
     """
-    if distances.size == 0:
-        return float("nan")
     radii = covalent_radii[atomic_numbers]
-    return float(np.min(distances / (radii[centers] + radii[neighbors])))
+    ratios = distances / (radii[centers] + radii[neighbors])
+    lengths = np.asarray(len(ratios) if n_edges is None else n_edges)
+    smallest = np.full(lengths.shape, np.nan)
+    present = lengths > 0
+    if present.any():
+        smallest[present] = np.minimum.reduceat(ratios, (np.cumsum(lengths).reshape(lengths.shape) - lengths)[present])
+    return smallest
 
 
 def position_warnings(bond_ratios: np.ndarray) -> list[str]:
@@ -162,17 +175,18 @@ def energy_faults(structures: Sequence[Structure], residuals: np.ndarray) -> tup
         Faults, and warnings where the data may be right by coincidence.
     """
     faults = []
-    for structure, total in zip(structures, residuals, strict=True):
-        residual = total / len(structure.atomic_numbers)
-        if abs(residual) > MAX_ENERGY_PER_ATOM:
-            faults.append(
-                f"{structure.place}: the energy must be within {MAX_ENERGY_PER_ATOM} eV per atom of the "
-                f"per-element baseline, received {residual:.4g} eV per atom beyond it (energy "
-                f"{structure.energy:.6g}). Energies must be total energies in eV (from hartree: multiply by "
-                f"{EV_PER_HARTREE:.4f}; from kcal/mol: by {1 / KCAL_PER_MOL_PER_EV:.6f}; from kJ/mol: by "
-                f"{1 / KJ_PER_MOL_PER_EV:.6f}), all frames in the same unit."
-            )
-    if faults or (unit := _suspected_unit(structures)) is None:
+    flat = composition(structures)
+    per_atom = residuals / np.diff(flat.offsets)
+    for index in np.flatnonzero(np.abs(per_atom) > MAX_ENERGY_PER_ATOM).tolist():
+        structure = structures[index]
+        faults.append(
+            f"{structure.place}: the energy must be within {MAX_ENERGY_PER_ATOM} eV per atom of the "
+            f"per-element baseline, received {per_atom[index]:.4g} eV per atom beyond it (energy "
+            f"{structure.energy:.6g}). Energies must be total energies in eV (from hartree: multiply by "
+            f"{EV_PER_HARTREE:.4f}; from kcal/mol: by {1 / KCAL_PER_MOL_PER_EV:.6f}; from kJ/mol: by "
+            f"{1 / KJ_PER_MOL_PER_EV:.6f}), all frames in the same unit."
+        )
+    if faults or (unit := _suspected_unit(flat)) is None:
         return faults, []
     message = (
         f"{structures[0].place}: energies must be in eV, but nearly all energies of the data set are within "
@@ -192,19 +206,24 @@ def frame_hash(structure: Structure) -> bytes:
     """
     digest = hashlib.sha256(structure.atomic_numbers.astype("<i8").tobytes())
     for values in (structure.positions, structure.cell):
-        digest.update((np.round(values, 5) + 0.0).astype("<f8").tobytes())  # + 0.0 turns −0 into 0
+        digest.update(rounded(values).tobytes())
     return digest.digest()
 
 
-def duplicate_faults(structures: Sequence[Structure], hashes: Sequence[bytes], splits: np.ndarray) -> list[str]:
+def rounded(values: np.ndarray) -> np.ndarray:
+    """Returns values as :func:`frame_hash` takes them."""
+    return (np.round(values, 5) + 0.0).astype("<f8")  # + 0.0 turns −0 into 0
+
+
+def duplicate_faults(structures: Sequence[Structure], hashes: Sequence[Hashable], splits: np.ndarray) -> list[str]:
     """Checks that no structure is in two splits.
 
     Args:
         structures: All structures.
-        hashes: :func:`frame_hash` of each.
+        hashes: :func:`frame_hash` of each, or anything else that is equal where it is.
         splits: [n_structures] split of each.
     """
-    first: dict[bytes, int] = {}
+    first: dict[Hashable, int] = {}
     faults = []
     for index, key in enumerate(hashes):
         other = first.setdefault(key, index)
@@ -224,18 +243,19 @@ def unseen_element_faults(structures: Sequence[Structure], is_training: np.ndarr
         structures: All structures.
         is_training: [n_structures] booleans.
     """
-    known: set[int] = set()
-    for structure, training in zip(structures, is_training, strict=True):
-        if training:
-            known.update(structure.atomic_numbers.tolist())
+    numbers, offsets, _ = composition(structures)
+    known = np.zeros(256, dtype=bool)
+    known[numbers[np.repeat(is_training, np.diff(offsets))]] = True
     faults = []
-    for structure in structures:
-        if unseen := set(structure.atomic_numbers.tolist()) - known:
-            symbols = ", ".join(chemical_symbols[number] for number in sorted(unseen))
-            faults.append(
-                f"{structure.place}: every element must occur in the training set, received {symbols} which "
-                "does not. Add training structures with it, or remove this one."
-            )
+    is_unseen = np.logical_or.reduceat(~known[numbers], offsets[:-1])
+    for index in np.flatnonzero(is_unseen).tolist():
+        structure = structures[index]
+        unseen = {number for number in structure.atomic_numbers.tolist() if not known[number]}
+        symbols = ", ".join(chemical_symbols[number] for number in sorted(unseen))
+        faults.append(
+            f"{structure.place}: every element must occur in the training set, received {symbols} which "
+            "does not. Add training structures with it, or remove this one."
+        )
     return faults
 
 
@@ -267,11 +287,16 @@ def _magnitude_faults(structure: Structure) -> list[str]:
     return faults
 
 
-def _suspected_unit(structures: Sequence[Structure]) -> str | None:
+def _suspected_unit(flat: Composition) -> str | None:
     """Returns the unit in which nearly all energies are total energies of all electrons, if any but eV."""
-    light = [s for s in structures if s.atomic_numbers.max() < len(_ATOM_HARTREE)]
-    ratios = np.array([s.energy / _ATOM_HARTREE[s.atomic_numbers].sum() for s in light])
+    largest = np.maximum.reduceat(flat.atomic_numbers, flat.offsets[:-1]) if len(flat.energy) else np.zeros(0)
+    light = largest < len(_ATOM_HARTREE)
+    table = np.zeros(256)
+    table[: len(_ATOM_HARTREE)] = _ATOM_HARTREE
+    if not light.any():
+        return None
+    ratios = flat.energy[light] / composition_energies(table, flat.atomic_numbers, flat.offsets)[light]
     for unit, expected in _ENERGY_UNITS.items():
-        if light and np.mean(np.abs(ratios / expected - 1) < 0.03) > 0.9:
+        if np.mean(np.abs(ratios / expected - 1) < 0.03) > 0.9:
             return unit
     return None

@@ -1,23 +1,156 @@
-"""Entries of the comment lines as columns of a store."""
+"""Entries of the comment lines as columns: while they are read, and in a store."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from lorem_openmm import config
-from lorem_openmm.data.structures import Structure
 from lorem_openmm.errors import DataError, did_you_mean
 
 MAX_TEXT_VALUES = 1000  # distinct values of a text entry that is worth keeping
 _NUMBERS = (int, float, np.integer, np.floating, np.bool_)  # bool is an int
+_SIMPLE = (str, *_NUMBERS)
+
+Part = np.ndarray | tuple[np.ndarray, list[str]] | list[Any]
+"""One entry of consecutive frames: all real or all whole numbers, codes and texts, or any values (None: none)."""
 
 
-def info_columns(dataset: config.Dataset, structures: list[Structure]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+class _Other:
+    """Stands for a value that no column can hold."""
+
+
+def encode(infos: Sequence[Mapping[str, Any]], kept: frozenset[str]) -> dict[str, Part]:
+    """Turns the info entries of frames into compact parts of columns.
+
+    Args:
+        infos: The entries of each frame.
+        kept: Keys whose values are kept whatever they are.
+    """
+    return {
+        key: _part([info.get(key) for info in infos], key in kept) for key in dict.fromkeys(k for i in infos for k in i)
+    }
+
+
+def _part(values: list[Any], keep: bool) -> Part:
+    kinds = set(map(type, values))
+    if kinds in ({np.float64}, {np.int64}):
+        return np.array(values)
+    if kinds == {str}:
+        names = sorted(set(values))
+        codes = {text: code for code, text in enumerate(names)}
+        return np.array([codes[value] for value in values], dtype=np.int32), names
+    if keep:
+        return values
+    return [value if value is None or isinstance(value, _SIMPLE) else _Other() for value in values]
+
+
+class InfoTable:
+    """The info entries of all structures by key, compact, in the order of the structures."""
+
+    def __init__(self) -> None:
+        self._parts: dict[str, list[tuple[int, Part]]] = {}
+        self._columns: dict[str, Column] = {}
+        self.n_structures = 0
+
+    def append(self, parts: Mapping[str, Part], n_structures: int) -> None:
+        """Adds the entries of the next structures.
+
+        Args:
+            parts: Of :func:`encode`.
+            n_structures: Number of structures.
+        """
+        for key, part in parts.items():
+            self._parts.setdefault(key, []).append((self.n_structures, part))
+        self.n_structures += n_structures
+
+    @property
+    def keys(self) -> list[str]:
+        """Returns the keys that occur, sorted."""
+        return sorted(self._parts)
+
+    def column(self, key: str) -> "Column":
+        """Returns the entries of a key; of an unknown key, none."""
+        if key not in self._columns:
+            self._columns[key] = Column(self._parts.get(key, []), self.n_structures)
+        return self._columns[key]
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Returns the entries of one structure."""
+        entries = ((key, self.column(key)[index]) for key in self._parts)
+        return {key: value for key, value in entries if value is not None}
+
+
+class Column:
+    """One entry of all structures: one array where they are alike, else a list."""
+
+    def __init__(self, parts: Sequence[tuple[int, Part]], n_structures: int) -> None:
+        self.numbers: np.ndarray | None = None
+        self.texts: tuple[np.ndarray, list[str]] | None = None
+        self.values: list[Any] = []
+        whole = sum(_length(part) for _, part in parts) == n_structures
+        kinds = {part.dtype.kind if isinstance(part, np.ndarray) else type(part) for _, part in parts}
+        if whole and len(kinds) == 1 and kinds <= {"f", "i"}:
+            self.numbers = np.concatenate([part for _, part in parts])  # type: ignore[arg-type]
+        elif whole and kinds == {tuple}:
+            self.texts = _join_texts([part for _, part in parts])  # type: ignore[misc]
+        else:
+            self.values = [None] * n_structures
+            for start, part in parts:
+                self.values[start : start + _length(part)] = _items(part)
+
+    def __getitem__(self, index: int) -> Any:
+        if self.numbers is not None:
+            return self.numbers[index]
+        return self.texts[1][self.texts[0][index]] if self.texts is not None else self.values[index]
+
+    def as_numbers(self) -> np.ndarray | None:
+        """Returns [n_structures] numbers, NaN: none; None where some values are not."""
+        if self.numbers is not None:
+            return self.numbers.astype(np.float64)
+        if self.texts is not None or not all(value is None or isinstance(value, _NUMBERS) for value in self.values):
+            return None
+        return np.array([np.nan if value is None else float(value) for value in self.values])
+
+    def as_texts(self) -> tuple[np.ndarray, list[str]] | None:
+        """Returns codes [n_structures] (−1: none) and texts; None where there are too many, or other values."""
+        if self.texts is not None:
+            return self.texts if len(self.texts[1]) <= MAX_TEXT_VALUES else None
+        values = self.values if self.numbers is None else list(self.numbers)
+        if not all(value is None or isinstance(value, _SIMPLE) for value in values):
+            return None
+        texts = [None if value is None else str(value) for value in values]
+        names = sorted({text for text in texts if text is not None})
+        if len(names) > MAX_TEXT_VALUES:
+            return None
+        codes = {text: code for code, text in enumerate(names)}
+        return np.array([-1 if text is None else codes[text] for text in texts], dtype=np.int32), names
+
+
+def _length(part: Part) -> int:
+    return len(part[0]) if isinstance(part, tuple) else len(part)
+
+
+def _items(part: Part) -> Iterator[Any]:
+    if isinstance(part, tuple):
+        return (part[1][code] for code in part[0].tolist())
+    return iter(part)
+
+
+def _join_texts(parts: Sequence[tuple[np.ndarray, list[str]]]) -> tuple[np.ndarray, list[str]]:
+    names = sorted({name for _, part_names in parts for name in part_names})
+    place = {text: code for code, text in enumerate(names)}
+    codes = [np.array([place[name] for name in part_names], dtype=np.int32)[part] for part, part_names in parts]
+    return np.concatenate(codes), names
+
+
+def info_columns(dataset: config.Dataset, table: InfoTable, place: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Turns the info entries into columns: numbers, or texts with few different values.
 
     Args:
         dataset: Names the entries of the classes and separations.
-        structures: The structures.
+        table: The entries.
+        place: File and frame of the first structure.
 
     Returns:
         The arrays ``info.<key>``, ``class_index`` and ``separation`` of a store, and the metadata about them.
@@ -28,18 +161,17 @@ def info_columns(dataset: config.Dataset, structures: list[Structure]) -> tuple[
     arrays: dict[str, np.ndarray] = {}
     texts: dict[str, list[str]] = {}
     dropped = []
-    for key in sorted({key for structure in structures for key in structure.info}):
-        values = [structure.info.get(key) for structure in structures]
-        if (numbers := _number_column(values)) is not None:
+    for key in table.keys:
+        if (numbers := table.column(key).as_numbers()) is not None:
             arrays[f"info.{key}"] = numbers
-        elif (coded := _text_column(values)) is not None:
+        elif (coded := table.column(key).as_texts()) is not None:
             arrays[f"info.{key}"], texts[key] = coded
         else:
             dropped.append(key)
-    class_index, class_names = _classes(dataset.class_key, structures)
+    class_index, class_names = _classes(dataset.class_key, table, place)
     arrays |= {
         "class_index": class_index,
-        "separation": _separations(dataset.separation_key, structures),
+        "separation": _separations(dataset.separation_key, table, place),
     }
     metadata = {
         "info_text": texts,
@@ -51,43 +183,27 @@ def info_columns(dataset: config.Dataset, structures: list[Structure]) -> tuple[
     return arrays, metadata
 
 
-def _number_column(values: list[Any]) -> np.ndarray | None:
-    if not all(value is None or isinstance(value, _NUMBERS) for value in values):
-        return None
-    return np.array([np.nan if value is None else float(value) for value in values])
-
-
-def _text_column(values: list[Any]) -> tuple[np.ndarray, list[str]] | None:
-    if not all(value is None or isinstance(value, (str, *_NUMBERS)) for value in values):
-        return None
-    names = sorted({str(value) for value in values if value is not None})
-    if len(names) > MAX_TEXT_VALUES:
-        return None
-    codes = {text: code for code, text in enumerate(names)}
-    return np.array([-1 if v is None else codes[str(v)] for v in values], dtype=np.int32), names
-
-
-def _classes(key: str | None, structures: list[Structure]) -> tuple[np.ndarray, list[str]]:
+def _classes(key: str | None, table: InfoTable, place: str) -> tuple[np.ndarray, list[str]]:
     if key is None:
-        return np.full(len(structures), -1, dtype=np.int32), []
-    coded = _text_column([structure.info.get(key) for structure in structures])
+        return np.full(table.n_structures, -1, dtype=np.int32), []
+    coded = table.column(key).as_texts()
     if coded is None or not coded[1]:
         raise DataError(
-            f"{structures[0].place}: `class_key` must name an info entry with 1 to {MAX_TEXT_VALUES} "
+            f"{place}: `class_key` must name an info entry with 1 to {MAX_TEXT_VALUES} "
             f"different texts or numbers, received '{key}' which has "
-            f"{_received(coded)}.{_known(key, structures)}"
+            f"{_received(coded)}.{_known(key, table)}"
         )
     return coded
 
 
-def _separations(key: str | None, structures: list[Structure]) -> np.ndarray:
+def _separations(key: str | None, table: InfoTable, place: str) -> np.ndarray:
     if key is None:
-        return np.full(len(structures), np.nan)
-    numbers = _number_column([structure.info.get(key) for structure in structures])
+        return np.full(table.n_structures, np.nan)
+    numbers = table.column(key).as_numbers()
     if numbers is None or np.all(np.isnan(numbers)):
         raise DataError(
-            f"{structures[0].place}: `separation_key` must name an info entry that is a number, received "
-            f"'{key}' which has {'other values' if numbers is None else 'none'}.{_known(key, structures)}"
+            f"{place}: `separation_key` must name an info entry that is a number, received "
+            f"'{key}' which has {'other values' if numbers is None else 'none'}.{_known(key, table)}"
         )
     return numbers
 
@@ -96,6 +212,6 @@ def _received(coded: tuple[np.ndarray, list[str]] | None) -> str:
     return "none" if coded is not None else "more, or values of another kind"
 
 
-def _known(key: str, structures: list[Structure]) -> str:
-    known = sorted(structures[0].info)
+def _known(key: str, table: InfoTable) -> str:
+    known = sorted(table[0])
     return f"{did_you_mean(key, known)} This frame has: {', '.join(known) or 'none'}. Correct the data set."

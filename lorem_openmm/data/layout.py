@@ -1,12 +1,13 @@
 """The layout of extended XYZ files: whether every frame is whole."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
 from lorem_openmm.errors import DataError
 
-_DEFAULT_PROPERTIES = "species:S:1:pos:R:3"
+DEFAULT_PROPERTIES = "species:S:1:pos:R:3"
 
 
 def check_layout(path: str | Path) -> int:
@@ -44,6 +45,30 @@ def check_layout(path: str | Path) -> int:
     if n_frames == 0:
         raise DataError(f"{path}: holds no frames. Give extended XYZ with at least one structure.")
     return n_frames
+
+
+def check_frame(lines: Sequence[str], file: str, frame: int, whole: bool = False) -> int:
+    """Checks the layout of one frame.
+
+    Args:
+        lines: Its lines without newlines: at least those of the atom count and the comment.
+        file: Name used in errors.
+        frame: Number used in errors.
+        whole: Whether ``lines`` is the whole frame, so that its atom lines are checked too.
+
+    Returns:
+        The number of atoms.
+
+    Raises:
+        DataError: If the lines do not match the atom count.
+    """
+    place = f"{file}, frame {frame} (counted from 0)"
+    n_atoms = _atom_count(lines[0], place, 1)
+    if whole:
+        n_columns = _column_count(lines[1] + "\n", place)
+        for n_read, line in enumerate([*lines[2:], *[""] * (n_atoms + 2 - len(lines))]):
+            _check_atom_line(line and line + "\n", n_columns, n_read, n_atoms, place, 3 + n_read)
+    return n_atoms
 
 
 def open_text(path: Path) -> TextIO:
@@ -90,7 +115,7 @@ def _column_count(comment: str, place: str) -> int:
     if not comment.endswith("\n"):
         raise DataError(f"{place}: the file ends before the frame's atoms: it was cut off. Write the file again.")
     found = re.search(r"(?:^|\s)Properties\s*=\s*[\"']?([^\s\"']+)", comment)
-    properties = found[1] if found else _DEFAULT_PROPERTIES
+    properties = found[1] if found else DEFAULT_PROPERTIES
     try:
         return sum(int(columns) for columns in properties.split(":")[2::3])
     except ValueError:

@@ -1,8 +1,10 @@
 """From extended XYZ files to one store: read, check, divide, baseline, neighbour lists, write, report."""
 
 import importlib.metadata
+import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,16 +14,17 @@ import numpy as np
 from lorem_openmm import config
 from lorem_openmm.data import checks
 from lorem_openmm.data.baseline import as_table, composition_energies, count_elements, fit_baseline, outside_span
+from lorem_openmm.data.collect import Collected, Selection, collect
+from lorem_openmm.data.extxyz import Keys
 from lorem_openmm.data.info import info_columns
-from lorem_openmm.data.layout import check_layout
-from lorem_openmm.data.neighbors import Edges, neighbor_list
+from lorem_openmm.data.pieces import Task
 from lorem_openmm.data.report import report
 from lorem_openmm.data.splits import TEST, TRAIN, UNUSED, VALIDATION, divide
 from lorem_openmm.data.store import by_symbol, not_writable, write_store
-from lorem_openmm.data.structures import Structure, read_structures
 from lorem_openmm.errors import ConfigError, DataError
-from lorem_openmm.files import sha256_of_file, write_json
-from lorem_openmm.progress import progress
+from lorem_openmm.files import write_json
+
+EDGE_ARRAYS = ("centers", "neighbors", "cell_shifts")
 
 
 @dataclass
@@ -40,6 +43,7 @@ def prepare_dataset(
     labelled: Path | None,
     cutoff: float,
     output: Path,
+    processes: int = 1,
 ) -> dict[str, Any]:
     """Makes the store of a data set and its report.
 
@@ -49,6 +53,8 @@ def prepare_dataset(
         labelled: The structures, where ``dataset.label`` or ``dataset.registry`` makes them.
         cutoff: Å; the largest cutoff of the models that use the data set (:func:`largest_cutoff`).
         output: The store, ``.safetensors``; the report goes beside it, ``.json``.
+        processes: Number of processes that read; the result does not depend on it. More than one need the caller's
+            script to be importable (``if __name__ == "__main__"``).
 
     Returns:
         The report: counts per split and class, elements, energy and force statistics, baseline, atoms and
@@ -60,23 +66,48 @@ def prepare_dataset(
     """
     _check_writable(output)
     sources = _sources(dataset, name, labelled)
-    structures, source_index = _read(dataset, sources)
-    splits, warnings = _divide(dataset, sources, structures, source_index)
-    if np.any(is_unused := splits == UNUSED):  # what no absolute count claims
-        structures = [structure for structure, unused in zip(structures, is_unused, strict=True) if not unused]
-        source_index, splits = source_index[~is_unused], splits[~is_unused]
-        warnings.append(f"{is_unused.sum()} structures are left out, as the counts of `split` ask")
-    arrays = _atom_arrays(structures)
-    arrays |= _structure_arrays(structures, splits, source_index)
-    elements, counts = count_elements(arrays["atomic_numbers"], arrays["atom_offsets"])
+    try:
+        with _scratch(output) as scratch:
+            structures = _read(dataset, sources, cutoff, scratch, processes)
+            summary = _store(dataset, name, sources, structures, cutoff, output)
+    except OSError as error:
+        raise not_writable(output, error) from None
+    write_json(output.with_suffix(".json"), summary)
+    return summary
+
+
+@contextmanager
+def _scratch(output: Path) -> Iterator[Path]:
+    """Yields an empty folder beside the output and removes it; also what a killed run left there."""
+    folder = output.with_name(f".{output.name}.parts")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def _store(
+    dataset: config.Dataset, name: str, sources: list[_Source], structures: Collected, cutoff: float, output: Path
+) -> dict[str, Any]:
+    """Divides and checks what was read, writes the store and returns the report."""
+    splits, warnings = _divide(dataset, sources, structures)
+    if np.any(splits == UNUSED):
+        warnings.append(f"{np.sum(splits == UNUSED)} structures are in no split, as the counts of `split` ask")
+    arrays = structures.arrays
+    elements, counts = count_elements(arrays["atomic_numbers"], structures.offsets)
     is_training = splits == TRAIN
     baseline = fit_baseline(elements, counts[is_training], arrays["energy"][is_training])
     residuals = arrays["energy"] - composition_energies(
-        as_table(baseline.energies), arrays["atomic_numbers"], arrays["atom_offsets"]
+        as_table(baseline.energies), arrays["atomic_numbers"], structures.offsets
     )
     warnings += _check_energies(structures, residuals, outside_span(counts[is_training], counts))
-    edge_arrays, edge_warnings = _edge_arrays(structures, cutoff, name)
-    info_arrays, metadata = info_columns(dataset, structures)
+    faults = checks.Faults()
+    faults.add(structures.edge_faults)
+    faults.raise_if_any()
+    warnings += checks.position_warnings(arrays["bond_ratio"])
+    info_arrays, metadata = info_columns(dataset, structures.info, structures[0].place)
     metadata |= {
         "name": name,
         "cutoff": cutoff,
@@ -85,10 +116,8 @@ def prepare_dataset(
         "baseline": by_symbol(baseline.energies),
         "versions": {"lorem-openmm": importlib.metadata.version("lorem-openmm")},
     }
-    store = write_store(output, arrays | edge_arrays | info_arrays, metadata)
-    summary = report(store, baseline, residuals, warnings + edge_warnings)
-    write_json(output.with_suffix(".json"), summary)
-    return summary
+    store = write_store(output, _arrays(structures, splits) | info_arrays, metadata)
+    return report(store, baseline, residuals, warnings)
 
 
 def largest_cutoff(settings: config.Config, dataset: str) -> float:
@@ -134,79 +163,59 @@ def _paths(value: str | Path | Sequence[str] | None) -> list[Path]:
     return [Path(value)] if isinstance(value, str | Path) else [Path(item) for item in value]
 
 
-def _read(dataset: config.Dataset, sources: list[_Source]) -> tuple[list[Structure], np.ndarray]:
-    structures: list[Structure] = []
-    faults = checks.Faults()
-    for source in sources:
-        source.n_frames = check_layout(source.path)
-        source.sha256 = sha256_of_file(source.path)
-        frames = read_structures(source.path, dataset.energy_key, dataset.forces_key, dataset.stress_key)
-        for structure in progress(frames, source.n_frames, f"read {source.path.name}"):
-            faults.add(checks.structure_faults(structure))
-            structures.append(structure)
-    faults.raise_if_any()
-    if dataset.stress_key and all(structure.stress is None for structure in structures):
+def _read(dataset: config.Dataset, sources: list[_Source], cutoff: float, scratch: Path, processes: int) -> Collected:
+    split = dataset.split
+    kept = {dataset.class_key, dataset.separation_key, split.group_by, *(split.test_above or {})} - {None}
+    keys = Keys(dataset.energy_key, dataset.forces_key, dataset.stress_key)
+    task = Task(keys, cutoff, frozenset(str(key) for key in kept))
+    structures, sums = collect([source.path for source in sources], task, scratch, processes)
+    for index, (source, sha256) in enumerate(zip(sources, sums, strict=True)):
+        source.sha256, source.n_frames = sha256, int(np.sum(structures.source == index))
+    if dataset.stress_key and not structures.arrays["has_stress"].any():
         raise DataError(
             f"{sources[0].path}: no frame has a stress under the name '{dataset.stress_key}'. Correct "
             "`stress_key` of the data set or leave it out."
         )
-    return structures, np.repeat(np.arange(len(sources)), [source.n_frames for source in sources])
+    return structures
 
 
-def _divide(
-    dataset: config.Dataset, sources: list[_Source], structures: list[Structure], source_index: np.ndarray
-) -> tuple[np.ndarray, list[str]]:
-    fixed = np.array([-1 if source.split is None else source.split for source in sources])[source_index]
-    hashes = [checks.frame_hash(structure) for structure in structures]
+def _divide(dataset: config.Dataset, sources: list[_Source], structures: Collected) -> tuple[np.ndarray, list[str]]:
+    fixed = np.array([-1 if source.split is None else source.split for source in sources])[structures.source]
+    first = structures.first_alike()
     pool = np.flatnonzero(fixed < 0)
     splits = fixed.astype(np.int64)
     splits[pool] = divide(
-        [structures[index] for index in pool],
+        Selection(structures, pool),
         dataset.split,
-        keep_together=[hashes[index] for index in pool],
+        keep_together=first[pool].tolist(),
         class_key=dataset.class_key,
         take_validation=dataset.validation is None,
         # Files named `train` are training data: a test set is taken from them only where a threshold asks.
         take_test=dataset.test is None and (dataset.train is None or dataset.split.test_above is not None),
     )
     faults = checks.Faults()
-    faults.add(checks.duplicate_faults(structures, hashes, splits))
+    faults.add(checks.duplicate_faults(structures, first.tolist(), splits))
     faults.add(checks.unseen_element_faults(structures, splits == TRAIN))
     faults.raise_if_any()
-    n_repeated = len(hashes) - len(set(hashes))
+    n_repeated = int(np.sum(first != np.arange(len(first))))
     warnings = [f"{n_repeated} structures occur more than once, within one split"] if n_repeated else []
     return splits.astype(np.uint8), warnings
 
 
-def _atom_arrays(structures: list[Structure]) -> dict[str, np.ndarray]:
-    sizes = [len(structure.atomic_numbers) for structure in structures]
-    return {
-        "atom_offsets": np.concatenate([[0], np.cumsum(sizes)]),
-        "atomic_numbers": np.concatenate([s.atomic_numbers for s in structures]).astype(np.uint8),
-        "positions": np.concatenate([s.positions for s in structures]),
-        "forces": np.concatenate([s.forces for s in structures]),
-    }
-
-
-def _structure_arrays(
-    structures: list[Structure], splits: np.ndarray, source_index: np.ndarray
-) -> dict[str, np.ndarray]:
-    empty = np.zeros((3, 3))
-    return {
-        "cell": np.stack([s.cell for s in structures]),
-        "periodic": np.array([s.periodic for s in structures]),
-        "energy": np.array([s.energy for s in structures]),
-        "stress": np.stack([empty if s.stress is None else s.stress for s in structures]),
-        "has_stress": np.array([s.stress is not None for s in structures]),
+def _arrays(structures: Collected, splits: np.ndarray) -> dict[str, np.ndarray]:
+    kept = ("positions", "forces", "cell", "periodic", "energy", "stress", "has_stress")
+    return {name: structures.arrays[name] for name in (*kept, "atomic_numbers", *EDGE_ARRAYS)} | {
+        "atom_offsets": structures.offsets,
+        "edge_offsets": np.concatenate([[0], np.cumsum(structures.arrays["n_edges"])]),
         "split": splits,
-        "source": source_index.astype(np.int32),
-        "frame": np.array([s.frame for s in structures], dtype=np.int64),
+        "source": structures.source,
+        "frame": structures.frame,
     }
 
 
-def _check_energies(structures: list[Structure], residuals: np.ndarray, is_outside: np.ndarray) -> list[str]:
+def _check_energies(structures: Collected, residuals: np.ndarray, is_outside: np.ndarray) -> list[str]:
     inside = np.flatnonzero(~is_outside)
-    messages, warnings = checks.energy_faults([structures[index] for index in inside], residuals[inside])
+    messages, warnings = checks.energy_faults(Selection(structures, inside), residuals[inside])
     faults = checks.Faults()
     faults.add(messages)
     faults.raise_if_any()
@@ -217,33 +226,3 @@ def _check_energies(structures: list[Structure], residuals: np.ndarray, is_outsi
             "energy of this one; forces can. Train on more formulas, or divide the data by another key."
         )
     return warnings
-
-
-def _edge_arrays(structures: list[Structure], cutoff: float, name: str) -> tuple[dict[str, np.ndarray], list[str]]:
-    lists: list[Edges] = []
-    faults = checks.Faults()
-    bond_ratios = np.empty(len(structures))
-    for index, structure in enumerate(progress(structures, len(structures), f"neighbours {name}")):
-        edges = neighbor_list(structure.positions, structure.cell, structure.periodic, cutoff)
-        faults.add(checks.distance_faults(structure, edges.centers, edges.neighbors, edges.distances))
-        bond_ratios[index] = checks.bond_ratio(
-            structure.atomic_numbers, edges.centers, edges.neighbors, edges.distances
-        )
-        lists.append(edges)
-    faults.raise_if_any()
-    arrays = {
-        "edge_offsets": np.concatenate([[0], np.cumsum([len(edges.centers) for edges in lists])]),
-        "centers": _smallest(np.concatenate([edges.centers for edges in lists])),
-        "neighbors": _smallest(np.concatenate([edges.neighbors for edges in lists])),
-        "cell_shifts": _smallest(np.concatenate([edges.cell_shifts for edges in lists])),
-    }
-    return arrays, checks.position_warnings(bond_ratios)
-
-
-def _smallest(values: np.ndarray) -> np.ndarray:
-    """Returns integers in the narrowest signed type that holds them: edges are most of a store."""
-    largest = int(np.abs(values).max(initial=0))
-    for dtype in (np.int8, np.int16, np.int32):
-        if largest <= np.iinfo(dtype).max:
-            return values.astype(dtype)
-    return values.astype(np.int64)

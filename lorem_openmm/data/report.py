@@ -9,6 +9,8 @@ from lorem_openmm.data.baseline import Baseline
 from lorem_openmm.data.splits import SPLITS
 from lorem_openmm.data.store import Store
 
+_VECTORS_AT_ONCE = 2**16
+
 
 def report(store: Store, baseline: Baseline, residuals: np.ndarray, warnings: list[str]) -> dict[str, Any]:
     """Summarises a store as plain JSON data.
@@ -21,7 +23,7 @@ def report(store: Store, baseline: Baseline, residuals: np.ndarray, warnings: li
     """
     sizes, n_edges = np.diff(store["atom_offsets"]), np.diff(store["edge_offsets"])
     numbers, counts = np.unique(store["atomic_numbers"], return_counts=True)
-    force_sizes = np.linalg.norm(store["forces"], axis=1)
+    force_sizes = _lengths(store["forces"])
     classes = store.classes()
     is_split = {split: store["split"] == index for index, split in enumerate(SPLITS)}
     separations = store["separation"]
@@ -49,6 +51,15 @@ def report(store: Store, baseline: Baseline, residuals: np.ndarray, warnings: li
         "content_sha256": store.content_hash,
         "warnings": warnings,
     }
+
+
+def _lengths(vectors: np.ndarray) -> np.ndarray:
+    """Returns the lengths of vectors; temporary arrays stay small."""
+    lengths = np.empty(len(vectors))
+    for start in range(0, len(vectors), _VECTORS_AT_ONCE):
+        block = slice(start, start + _VECTORS_AT_ONCE)
+        lengths[block] = np.linalg.norm(vectors[block], axis=1)
+    return lengths
 
 
 def _statistics(values: np.ndarray, unit: str) -> dict[str, Any]:

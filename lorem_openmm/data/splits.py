@@ -1,6 +1,6 @@
 """Division of structures into training, validation and test set."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,8 +46,10 @@ def divide(
     result = np.full(len(structures), TRAIN, dtype=np.uint8)
     random = np.random.default_rng(split.seed)
     groups = _groups(structures, split, keep_together)
-    classes = [str(_info(s, class_key, "class_key")) for s in structures] if class_key else [""] * len(structures)
     _check_counts(structures, split, take_validation, take_test)
+    classes = [""] * len(structures)
+    if class_key:
+        classes = [str(value) for value in _info_values(structures, class_key, "class_key")]
     if take_test and split.test_above is not None:
         result[_above(structures, split.test_above)] = TEST
     elif take_test and (split.test_count is not None or split.train_count is None):
@@ -71,7 +73,7 @@ def divide(
 def _groups(structures: Sequence[Structure], split: Split, keep_together: Sequence[Hashable] | None) -> np.ndarray:
     values: Sequence[Hashable]
     if split.group_by is not None:
-        values = [str(_info(s, split.group_by, "split.group_by")) for s in structures]
+        values = [str(value) for value in _info_values(structures, split.group_by, "split.group_by")]
     else:
         values = keep_together if keep_together is not None else range(len(structures))
     numbers: dict[Hashable, int] = {}
@@ -138,16 +140,25 @@ def _check_counts(structures: Sequence[Structure], split: Split, take_validation
 def _above(structures: Sequence[Structure], thresholds: Mapping[str, float]) -> np.ndarray:
     above = np.zeros(len(structures), dtype=bool)
     for key, threshold in thresholds.items():
-        for index, structure in enumerate(structures):
-            value = _info(structure, key, "split.test_above")
+        for index, value in enumerate(_info_values(structures, key, "split.test_above")):
             try:
                 above[index] |= float(value) > threshold
             except (TypeError, ValueError):
                 raise DataError(
-                    f"{structure.place}: the info key '{key}' of `split.test_above` must be a number, "
+                    f"{structures[index].place}: the info key '{key}' of `split.test_above` must be a number, "
                     f"received {value!r:.60}. Name another key or correct the frame."
                 ) from None
     return above
+
+
+def _info_values(structures: Sequence[Structure], key: str, setting: str) -> Iterator[Any]:
+    """Yields an info entry of every structure, from a column where the structures are kept in columns."""
+    columns = getattr(structures, "info_values", None)
+    if columns is None:
+        yield from (_info(structure, key, setting) for structure in structures)
+        return
+    for index, value in enumerate(columns(key)):
+        yield _info(structures[index], key, setting) if value is None else value
 
 
 def _info(structure: Structure, key: str, setting: str) -> Any:

@@ -16,7 +16,7 @@ periodic           [n_structures] bool         in all three directions, or in va
 energy             [n_structures] float64      eV, total
 stress             [n_structures, 3, 3]        eV/Å³; zeros where ``has_stress`` is false
 has_stress         [n_structures] bool
-split              [n_structures] uint8        0 train, 1 validation, 2 test
+split              [n_structures] uint8        0 train, 1 validation, 2 test, 3 none of them
 class_index        [n_structures] int32        into ``metadata["class_names"]``; −1: none
 separation         [n_structures] float64      NaN: none
 source             [n_structures] int32        into ``metadata["sources"]``
@@ -28,7 +28,6 @@ info.<key>         [n_structures]              float64 (NaN: none) or int32 into
 =================  ==========================  =============================================================
 """
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,10 +35,10 @@ from typing import Any
 
 import numpy as np
 from ase.data import chemical_symbols
-from safetensors.numpy import save_file
 
 from lorem_openmm.data.baseline import Baseline, count_elements, fit_baseline
 from lorem_openmm.data.checks import MAX_ENERGY_PER_ATOM
+from lorem_openmm.data.flatfile import content_hash, map_arrays, write_arrays
 from lorem_openmm.data.splits import SPLITS, TRAIN
 from lorem_openmm.data.structures import Structure
 from lorem_openmm.errors import DataError, did_you_mean
@@ -48,16 +47,6 @@ from lorem_openmm.files import atomic_path
 FORMAT = "lorem-openmm data set"
 FORMAT_VERSION = 1
 UNITS = {"length": "Å", "energy": "eV", "forces": "eV/Å", "stress": "eV/Å^3"}
-_TYPES = {
-    "F64": np.float64,
-    "F32": np.float32,
-    "I64": np.int64,
-    "I32": np.int32,
-    "I16": np.int16,
-    "I8": np.int8,
-    "U8": np.uint8,
-    "BOOL": np.bool_,
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,11 +167,7 @@ def write_store(path: str | Path, arrays: dict[str, np.ndarray], metadata: dict[
     text = json.dumps(full, ensure_ascii=False, allow_nan=False)
     try:
         with atomic_path(path) as temporary:
-            save_file(
-                {name: np.ascontiguousarray(value) for name, value in arrays.items()},
-                temporary,
-                metadata={"lorem": text},
-            )
+            write_arrays(temporary, arrays, text)
     except OSError as error:
         raise not_writable(path, error) from None
     return read_store(path)
@@ -199,11 +184,7 @@ def read_store(path: str | Path, verify: bool = False) -> Store:
         DataError: If the file is missing, truncated, altered, not a data set or of a newer format.
     """
     path = Path(path)
-    header, start, size = _header(path)
-    try:
-        metadata = json.loads(header.pop("__metadata__", {})["lorem"])
-    except (KeyError, TypeError, ValueError):
-        metadata = {}
+    arrays, metadata = map_arrays(path)
     if metadata.get("format") != FORMAT:
         raise DataError(f"{path}: must be a {FORMAT} file. Make it with `lorem-openmm prepare`.")
     if metadata["format_version"] > FORMAT_VERSION:
@@ -211,19 +192,6 @@ def read_store(path: str | Path, verify: bool = False) -> Store:
             f"{path}: the version of its format must be at most {FORMAT_VERSION}, received "
             f"{metadata['format_version']}. Install a newer lorem-openmm, or prepare the data set again."
         )
-    end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
-    if size != start + end:
-        raise DataError(
-            f"{path}: the file must have {start + end} bytes, received {size}: it is truncated or damaged. "
-            "Prepare the data set again."
-        )
-    content = np.memmap(path, dtype=np.uint8, mode="r")
-    arrays = {
-        name: content[start + entry["data_offsets"][0] : start + entry["data_offsets"][1]]
-        .view(_TYPES[entry["dtype"]])
-        .reshape(entry["shape"])
-        for name, entry in header.items()
-    }
     if verify and content_hash(arrays) != metadata["content_sha256"]:
         raise DataError(f"{path}: the arrays do not match their hash: the file was altered. Prepare it again.")
     return Store(path, arrays, metadata)
@@ -240,20 +208,6 @@ def not_writable(path: str | Path, error: OSError) -> DataError:
         f"{path}: the data set cannot be written ({error.strerror or error}). Make the folder writable, "
         "free space, or change `output` in the configuration."
     )
-
-
-def content_hash(arrays: dict[str, np.ndarray]) -> str:
-    """Returns the SHA-256 of names, types, shapes and values of the arrays, whatever their order.
-
-    Args:
-        arrays: Arrays by name.
-    """
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        digest.update(f"{name} {array.dtype.str} {array.shape};".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
 
 
 def joint_baseline(stores: list[Store]) -> Baseline:
@@ -291,20 +245,3 @@ def joint_baseline(stores: list[Store]) -> Baseline:
 def by_symbol(energies: dict[int, float]) -> dict[str, float]:
     """Returns the energies with element symbols as keys."""
     return {chemical_symbols[number]: energy for number, energy in sorted(energies.items())}
-
-
-def _header(path: Path) -> tuple[dict[str, Any], int, int]:
-    try:
-        with path.open("rb") as stream:
-            size = path.stat().st_size
-            length = int.from_bytes(stream.read(8), "little")
-            if not 2 <= length <= size - 8:
-                raise ValueError("header length beyond the end")
-            header = json.loads(stream.read(length))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}). Run `lorem-openmm prepare` first.") from None
-    except ValueError as error:
-        raise DataError(
-            f"{path}: not a whole safetensors file ({error}): it is truncated or damaged. Prepare the data set again."
-        ) from None
-    return header, 8 + length, size

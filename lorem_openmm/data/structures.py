@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import ase
-import ase.io
 import numpy as np
 
-from lorem_openmm.data.layout import check_layout, open_text
+from lorem_openmm.data.layout import check_layout
 from lorem_openmm.errors import DataError, did_you_mean
 
 _VOIGT = [[0, 5, 4], [5, 1, 3], [4, 3, 2]]  # xx yy zz yz xz xy → 3×3
@@ -69,20 +68,12 @@ def read_structures(
     Raises:
         DataError: If the file cannot be read, is cut off, or lacks a label; file and frame are named.
     """
+    from lorem_openmm.data.chunks import read_frames  # builds on this module  # noqa: PLC0415
+
     path = Path(path)
     check_layout(path)
-    with open_text(path) as stream:
-        frames = ase.io.iread(stream, index=":", format="extxyz")
-        frame = 0
-        while True:
-            try:
-                atoms = next(frames)
-            except StopIteration:
-                return
-            except Exception as error:  # ASE raises many kinds on malformed text
-                raise DataError(f"{path}, frame {frame} (counted from 0): not valid extended XYZ: {error}") from None
-            yield from_atoms(atoms, energy_key, forces_key, stress_key, str(path), frame)
-            frame += 1
+    for frames in read_frames(path, energy_key, forces_key, stress_key):
+        yield from frames
 
 
 def from_atoms(
@@ -188,11 +179,15 @@ def _stress(value: Any, key: str, place: str) -> np.ndarray | None:
     if value is None:
         return None
     stress = _number_array(value, f"the stress '{key}'", place).reshape(-1)
-    if stress.size == 6:
-        return stress[_VOIGT]
-    if stress.size != 9:
+    if stress.size not in (6, 9):
         raise DataError(
             f"{place}: the stress '{key}' must be 9 numbers, or 6 in Voigt order (xx yy zz yz xz xy), "
             f"received {stress.size}. Correct `stress_key` or the frame."
         )
-    return stress.reshape(3, 3)
+    return as_stress(stress)
+
+
+def as_stress(values: np.ndarray) -> np.ndarray:
+    """Returns [3, 3] of 9 numbers row by row, or of 6 in Voigt order (xx yy zz yz xz xy)."""
+    values = values.astype(np.float64).reshape(-1)
+    return values[_VOIGT] if values.size == 6 else values.reshape(3, 3)

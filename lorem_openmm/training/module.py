@@ -47,7 +47,8 @@ class TrainingBatches:
         if self.training.rotational_augmentation:
             rotations = random_orthogonal(len(self.structures), seed, epoch)
             rotations = rotations.to(self.structures.device, self.structures.dtype)
-        for chosen in epoch_batches(len(self.structures), self.training.batch_size, seed, epoch):
+        costs = self.structures.costs if self.training.bucket_by_size else None
+        for chosen in epoch_batches(len(self.structures), self.training.batch_size, seed, epoch, costs):
             graph, labels = self.structures.batch(chosen)
             yield (graph, labels) if rotations is None else turn(graph, labels, rotations)
 

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import shutil
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -13,8 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from importlib.metadata import version
 from io import StringIO
-from multiprocessing import get_context, parent_process
-from multiprocessing.connection import wait as wait_for
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +25,7 @@ from lorem_openmm.data.label.engines import create_engine
 from lorem_openmm.data.label.plan import Plan, Unit
 from lorem_openmm.data.label.sn2 import Sn2Plan
 from lorem_openmm.data.label.water import WaterPlan
+from lorem_openmm.data.workers import available_cores, end_with_parent
 from lorem_openmm.errors import DataError
 from lorem_openmm.files import read_json, write_json, write_text
 from lorem_openmm.progress import progress
@@ -64,7 +63,7 @@ def label_dataset(section: Section, output: Path, seed: int, processes: int | No
     plan = _plan(section)
     parts = _Parts(output.with_name(output.name + ".parts"), _identity(section, seed, engine.version))
     description = f"label {output.stem}"
-    with _pool(section, seed, processes or _available_cores()) as pool:
+    with _pool(section, seed, processes or available_cores()) as pool:
         first = plan.first_stage()
         done = _finish(first, parts, pool, description)
         second = plan.second_stage({key: part["notes"] for key, part in done.items()})
@@ -142,15 +141,7 @@ class _Worker:
 
 def _start_worker(section: Section, seed: int) -> None:
     _Worker.section, _Worker.seed, _Worker.plan = section, seed, _plan(section)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-
-
-def _die_with_parent() -> None:
-    """Ends this process when its parent is gone, so that a killed run leaves nothing behind."""
-    parent = parent_process()
-    if parent is not None:
-        wait_for([parent.sentinel])
-        os._exit(1)
+    end_with_parent()
 
 
 def _work(unit: Unit, path: Path) -> None:
@@ -239,10 +230,3 @@ def _plan(section: Section) -> Plan:
 def _identity(section: Section, seed: int, engine_version: str) -> str:
     content = [FORMAT, section.model_dump(mode="json"), seed, engine_version]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _available_cores() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on every system
-        return os.cpu_count() or 1

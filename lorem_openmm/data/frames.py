@@ -1,0 +1,117 @@
+"""Many structures as flat arrays: what is read is checked, listed and stored in this form."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple, overload
+
+import numpy as np
+
+from lorem_openmm.data.structures import Structure
+
+
+@dataclass(eq=False)
+class Frames(Sequence[Structure]):
+    """Consecutive frames of one file; each item is a structure made on demand.
+
+    Attributes:
+        arrays: sizes, energy, periodic, has_stress [n_structures], cell, stress [n_structures, 3, 3],
+            atomic_numbers [n_atoms], positions, forces [n_atoms, 3]; names and units as in a store.
+        info: the other entries of each comment line.
+        file: where they were read from.
+        first: number of the first one in that file.
+    """
+
+    arrays: dict[str, np.ndarray]
+    info: list[dict[str, Any]]
+    file: str
+    first: int
+
+    def __len__(self) -> int:
+        return len(self.info)
+
+    @overload
+    def __getitem__(self, index: int) -> Structure: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Structure]: ...
+    def __getitem__(self, index: int | slice) -> Structure | list[Structure]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(len(self))[index]]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        arrays, atoms = self.arrays, slice(*self.offsets[index : index + 2])
+        return Structure(
+            atomic_numbers=arrays["atomic_numbers"][atoms],
+            positions=arrays["positions"][atoms],
+            cell=arrays["cell"][index],
+            periodic=bool(arrays["periodic"][index]),
+            energy=float(arrays["energy"][index]),
+            forces=arrays["forces"][atoms],
+            stress=arrays["stress"][index] if arrays["has_stress"][index] else None,
+            info=self.info[index],
+            file=self.file,
+            frame=self.first + index,
+        )
+
+    @cached_property
+    def offsets(self) -> np.ndarray:
+        """Returns [n_structures + 1], the first atom of each structure and the end."""
+        return np.concatenate([[0], np.cumsum(self.arrays["sizes"])])
+
+    @staticmethod
+    def concatenate(parts: Sequence["Frames"]) -> "Frames":
+        """Joins frames that follow one another in a file.
+
+        Args:
+            parts: At least one.
+        """
+        arrays = {name: np.concatenate([part.arrays[name] for part in parts]) for name in parts[0].arrays}
+        return Frames(arrays, [info for part in parts for info in part.info], parts[0].file, parts[0].first)
+
+
+class Composition(NamedTuple):
+    """Elements and energies of many structures.
+
+    Attributes:
+        atomic_numbers: [n_atoms] of all structures, one after the other.
+        offsets: [n_structures + 1] first atom of each structure, and the end.
+        energy: [n_structures] eV.
+    """
+
+    atomic_numbers: np.ndarray
+    offsets: np.ndarray
+    energy: np.ndarray
+
+
+def composition(structures: Sequence[Structure]) -> Composition:
+    """Returns elements and energies as arrays.
+
+    Args:
+        structures: The structures; a sequence with a ``composition`` of its own is not gone through.
+    """
+    if (own := getattr(structures, "composition", None)) is not None:
+        return own()
+    sizes = [len(s.atomic_numbers) for s in structures]
+    numbers = np.concatenate([np.zeros(0, np.int64), *(s.atomic_numbers for s in structures)])
+    return Composition(numbers, np.concatenate([[0], np.cumsum(sizes)]), np.array([s.energy for s in structures]))
+
+
+def join_frames(structures: Sequence[Structure]) -> Frames:
+    """Lays out structures as flat arrays.
+
+    Args:
+        structures: At least one, consecutive frames of one file.
+    """
+    empty = np.zeros((3, 3))
+    arrays = {
+        "sizes": np.array([len(s.atomic_numbers) for s in structures]),
+        "atomic_numbers": np.concatenate([s.atomic_numbers for s in structures]),
+        "positions": np.concatenate([s.positions for s in structures]),
+        "forces": np.concatenate([s.forces for s in structures]),
+        "energy": np.array([s.energy for s in structures]),
+        "periodic": np.array([s.periodic for s in structures]),
+        "cell": np.stack([s.cell for s in structures]),
+        "stress": np.stack([empty if s.stress is None else s.stress for s in structures]),
+        "has_stress": np.array([s.stress is not None for s in structures]),
+    }
+    return Frames(arrays, [s.info for s in structures], structures[0].file, structures[0].frame)

@@ -1,0 +1,127 @@
+"""What is done to the frames of one chunk, in whichever process: read, check, hash, list neighbours."""
+
+import hashlib
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lorem_openmm.data import checks
+from lorem_openmm.data.chunks import Chunk, read_chunk
+from lorem_openmm.data.extxyz import Keys
+from lorem_openmm.data.frames import Frames
+from lorem_openmm.data.info import Part, encode
+from lorem_openmm.data.neighbors import neighbor_lists
+from lorem_openmm.errors import DataError
+
+
+class Task(NamedTuple):
+    """What to do with each chunk.
+
+    Attributes:
+        keys: names of the labels.
+        cutoff: Å, of the neighbour lists.
+        kept_info: info keys whose values are needed whatever they are.
+    """
+
+    keys: Keys
+    cutoff: float
+    kept_info: frozenset[str]
+
+
+class Piece(NamedTuple):
+    """What was found in a chunk.
+
+    Attributes:
+        n_frames: number of frames.
+        arrays: parts of the store's arrays, ``sizes``, ``n_edges`` and ``bond_ratio`` [n_structures], ``hash``
+            [n_structures, 4] (see ``checks.frame_hash``).
+        info: the info entries.
+        faults: of the structures; where there are any, neighbours were not listed.
+        edge_faults: of the distances.
+        error: why the chunk could not be read.
+    """
+
+    n_frames: int
+    arrays: dict[str, np.ndarray]
+    info: dict[str, Part]
+    faults: list[str]
+    edge_faults: list[str]
+    error: str | None = None
+
+
+def process(chunk: Chunk, task: Task) -> Piece:
+    """Reads and examines a chunk; the same for the same chunk, wherever it is done.
+
+    Args:
+        chunk: Which frames.
+        task: What to do.
+    """
+    try:
+        frames = read_chunk(chunk, task.keys)
+    except (DataError, OSError) as error:
+        return Piece(chunk.n_frames, {}, {}, [], [], str(error))
+    arrays = frames.arrays | {"hash": _hashes(frames)}
+    arrays["atomic_numbers"] = arrays["atomic_numbers"].astype(np.uint8)
+    info = encode(frames.info, task.kept_info)
+    if faults := _structure_faults(frames):
+        return Piece(len(frames), arrays, info, faults, [])
+    edge_arrays, edge_faults = _edges(frames, task.cutoff)
+    return Piece(len(frames), arrays | edge_arrays, info, [], edge_faults)
+
+
+def _structure_faults(frames: Frames) -> list[str]:
+    """Applies ``checks.structure_faults`` to the structures that might have any."""
+    arrays, first = frames.arrays, frames.offsets[:-1]
+    forces = np.linalg.norm(arrays["forces"], axis=1)
+    stress = np.abs(arrays["stress"])
+    asymmetry = np.abs(arrays["stress"] - arrays["stress"].transpose(0, 2, 1))
+    with np.errstate(invalid="ignore"):
+        sums = np.add.reduceat(arrays["positions"].sum(axis=1), first)
+        sums = sums + arrays["cell"].sum(axis=(1, 2)) + arrays["energy"] + stress.sum(axis=(1, 2))
+        fine = np.isfinite(sums) & (np.maximum.reduceat(forces, first) < 0.999 * checks.MAX_FORCE)
+        fine &= (stress.max(axis=(1, 2)) < 0.999 * checks.MAX_STRESS) & (asymmetry.max(axis=(1, 2)) < 1e-9)
+    numbers = arrays["atomic_numbers"]
+    fine &= (np.minimum.reduceat(numbers, first) >= 1) & (np.maximum.reduceat(numbers, first) <= 118)
+    return [fault for index in np.flatnonzero(~fine).tolist() for fault in checks.structure_faults(frames[index])]
+
+
+def _hashes(frames: Frames) -> np.ndarray:
+    """Returns ``checks.frame_hash`` of each structure as four integers; rounds all of them at once."""
+    numbers = frames.arrays["atomic_numbers"].astype("<i8")
+    positions, cell = checks.rounded(frames.arrays["positions"]), checks.rounded(frames.arrays["cell"])
+    numbers_bytes, position_bytes, cell_bytes = (memoryview(values.tobytes()) for values in (numbers, positions, cell))
+    digests = []
+    bounds = frames.offsets.tolist()
+    for index, (start, stop) in enumerate(pairwise(bounds)):
+        digest = hashlib.sha256(numbers_bytes[8 * start : 8 * stop])
+        digest.update(position_bytes[24 * start : 24 * stop])
+        digest.update(cell_bytes[72 * index : 72 * index + 72])
+        digests.append(digest.digest())
+    return np.frombuffer(b"".join(digests), dtype="<u8").reshape(-1, 4)
+
+
+def _edges(frames: Frames, cutoff: float) -> tuple[dict[str, np.ndarray], list[str]]:
+    arrays, first = frames.arrays, frames.offsets[:-1]
+    edges, n_edges = neighbor_lists(arrays["positions"], frames.offsets, arrays["cell"], arrays["periodic"], cutoff)
+    starts, present = np.cumsum(n_edges) - n_edges, np.flatnonzero(n_edges)
+    atoms = np.repeat(first, n_edges)
+    bond_ratio = checks.bond_ratio(
+        arrays["atomic_numbers"], edges.centers + atoms, edges.neighbors + atoms, edges.distances, n_edges
+    )
+    shortest = np.full(len(frames), np.inf)
+    if len(present):
+        shortest[present] = np.minimum.reduceat(edges.distances, starts[present])
+    faults = []
+    for index in np.flatnonzero(shortest < checks.MIN_DISTANCE).tolist():
+        own = slice(starts[index], starts[index] + n_edges[index])
+        faults += checks.distance_faults(frames[index], edges.centers[own], edges.neighbors[own], edges.distances[own])
+    found: dict[str, Any] = {"centers": edges.centers, "neighbors": edges.neighbors, "cell_shifts": edges.cell_shifts}
+    found = {name: values.astype(smallest_type(values)) for name, values in found.items()}
+    return found | {"n_edges": n_edges, "bond_ratio": bond_ratio}, faults
+
+
+def smallest_type(values: np.ndarray) -> np.dtype:
+    """Returns the narrowest signed integer type that holds the values."""
+    largest = int(np.abs(values).max(initial=0))
+    return np.dtype(next(kind for kind in (np.int8, np.int16, np.int32, np.int64) if largest <= np.iinfo(kind).max))
