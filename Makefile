@@ -10,7 +10,8 @@ MACE := .venv-mace
 OPENCL := .venv-opencl
 PIP := -m pip install --disable-pip-version-check --quiet
 
-.PHONY: demo test test-opencl lint format setup setup-test parity-env parity mace-env bench bench-full schema clean help
+.PHONY: demo test test-opencl lint format setup setup-test parity-env parity mace-env bench bench-full bench-training \
+	schema clean help
 
 help:
 	@echo "make demo    label, train, simulate, analyze with config/config.yaml; results/report.html"
@@ -20,6 +21,7 @@ help:
 	@echo "make parity  the full comparison with lorem-jax, the default model included"
 	@echo "make bench   times against lorem-jax, time and memory by size, a long run; figures"
 	@echo "make bench-full   the same with MACE and larger systems"
+	@echo "make bench-training   structures per second in training, against lorem-jax"
 	@echo "make setup   only the environment (.venv)"
 	@echo "make clean   remove the environments (results stay)"
 
@@ -73,6 +75,10 @@ bench-full: setup parity-env mace-env
 	$(BIN)/python benchmarks/steady.py --steps 50000 --output $(RESULTS)/steady.json
 	$(BIN)/python benchmarks/profile_step.py --output $(RESULTS)/profile.json
 	$(BIN)/python benchmarks/figures.py --results $(RESULTS) --output $(RESULTS)
+
+bench-training: setup parity-env
+	$(BIN)/python benchmarks/training.py --batches cumulenes dimers --output $(RESULTS)/training.json
+	$(BIN)/python benchmarks/training.py --batches water192 --bursts 3 --length 2 --output $(RESULTS)/training-water.json
 
 schema: setup
 	$(BIN)/lorem-openmm schema --output config/schema.json

@@ -79,3 +79,12 @@ def test_lorem_jax_takes_its_turns(tmp_path):
     options = ["--contestants", "lorem-jax, ASE", "ASE", "--bursts", "2", "--length", "2"]
     printed = run("table.py", "--structures", "sn2", *options, "--output", str(tmp_path / "table.json"))
     assert "×" in printed
+
+
+def test_training_steps(tmp_path):
+    options = ["--contestants", "lorem-openmm", "--threads", "1", "--bursts", "1", "--length", "2"]
+    printed = run("training.py", "--batches", "cumulenes", *options, "--output", str(tmp_path / "training.json"))
+    found = json.loads((tmp_path / "training.json").read_text())["batches"]["cumulenes"]
+    assert found["batch_size"] == 32
+    assert found["contestants"]["lorem-openmm"]["seconds"][0] > 0
+    assert "structures/s" in printed
