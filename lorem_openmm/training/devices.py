@@ -62,17 +62,13 @@ class Processes:
             return SlurmStep(auto_requeue=False)
         return TorchElasticEnvironment() if self.launcher == "torchrun" else LightningEnvironment()
 
-    def strategy(self, has_unused_parameters: bool) -> "str | DDPStrategy":
-        """Returns how Lightning joins them: one gradient, averaged over the processes after each step.
-
-        Args:
-            has_unused_parameters: whether the loss does not depend on some parameters.
-        """
+    def strategy(self) -> "str | DDPStrategy":
+        """Returns how Lightning joins them: one gradient, averaged over the processes after each step."""
         if self.number == 1:
             return "auto"
-        return DDPStrategy(
-            find_unused_parameters=has_unused_parameters, gradient_as_bucket_view=True, broadcast_buffers=False
-        )
+        # A share of single atoms has no pairs, whose weights then have no part in its loss; and without the energies in
+        # the loss, no share has use for the constants of the readouts.
+        return DDPStrategy(find_unused_parameters=True, gradient_as_bucket_view=True, broadcast_buffers=False)
 
 
 class SlurmStep(SLURMEnvironment):

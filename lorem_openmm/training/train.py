@@ -45,6 +45,8 @@ from lorem_openmm.training.shares import SharedSet, SumsOverProcesses
 
 __all__ = ["Result", "available_cores", "choose_device", "initial_potential", "load_best", "run_identity", "train"]
 
+UNUSED = "find_unused_parameters=True was specified"  # some shares have unused parameters, the first may not
+
 
 @dataclass(frozen=True)
 class Result:
@@ -201,8 +203,7 @@ def _make_trainer(
             accelerator="gpu" if place.type == "cuda" else "cpu",
             devices=[place.index or 0] if place.type == "cuda" and processes.number == 1 else processes.per_node,
             num_nodes=processes.nodes,
-            # The constant of an energy has no part in forces and stresses.
-            strategy=processes.strategy(has_unused_parameters=training.energy_weight == 0),
+            strategy=processes.strategy(),
             use_distributed_sampler=False,
             max_epochs=training.epochs,
             check_val_every_n_epoch=training.validate_every,
@@ -258,7 +259,13 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
-            for text in (".*many workers.*", ".*the logging interval.*", ".*no `val_dataloader`.*", "Grad strides.*"):
+            for text in (
+                ".*many workers.*",
+                ".*the logging interval.*",
+                ".*no `val_dataloader`.*",
+                "Grad strides.*",
+                UNUSED,
+            ):
                 warnings.filterwarnings("ignore", message=text)
             yield
     finally:
