@@ -4,14 +4,18 @@ import os
 import threading
 from multiprocessing import parent_process
 from multiprocessing.connection import wait
+from pathlib import Path
 
 
 def available_cores() -> int:
-    """Returns the number of cores this process may use."""
+    """Returns the number of cores this process may use, a container's limit included."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on every system
-        return os.cpu_count() or 1
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        cores = min(cores, max(1, int(quota) // int(period)))
+    except (OSError, ValueError):
+        pass  # no such file (not Linux), or no limit ("max")
+    return cores
 
 
 def end_with_parent() -> None:

@@ -15,6 +15,7 @@ from lightning.pytorch.plugins.environments import (
 )
 from lightning.pytorch.strategies import DDPStrategy
 
+from lorem_openmm.data.workers import available_cores
 from lorem_openmm.errors import ConfigError
 
 MAX_THREADS = 8  # batches of small molecules do not feed more
@@ -62,17 +63,13 @@ class Processes:
             return SlurmStep(auto_requeue=False)
         return TorchElasticEnvironment() if self.launcher == "torchrun" else LightningEnvironment()
 
-    def strategy(self, has_unused_parameters: bool) -> "str | DDPStrategy":
-        """Returns how Lightning joins them: one gradient, averaged over the processes after each step.
-
-        Args:
-            has_unused_parameters: whether the loss does not depend on some parameters.
-        """
+    def strategy(self) -> "str | DDPStrategy":
+        """Returns how Lightning joins them: one gradient, averaged over the processes after each step."""
         if self.number == 1:
             return "auto"
-        return DDPStrategy(
-            find_unused_parameters=has_unused_parameters, gradient_as_bucket_view=True, broadcast_buffers=False
-        )
+        # A share of single atoms has no pairs, whose weights then have no part in its loss; and without the energies in
+        # the loss, no share has use for the constants of the readouts.
+        return DDPStrategy(find_unused_parameters=True, gradient_as_bucket_view=True, broadcast_buffers=False)
 
 
 class SlurmStep(SLURMEnvironment):
@@ -206,17 +203,6 @@ def _own_gpu(place: torch.device, processes: Processes) -> torch.device:
             f"fewer.{hint if processes.launcher == 'srun' else ''}"
         )
     return torch.device("cuda", processes.local_rank)
-
-
-def available_cores() -> int:
-    """Returns the number of cores this process may use, a container's limit included."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-        cores = min(cores, max(1, int(quota) // int(period)))
-    except (OSError, ValueError):
-        pass  # no such file (not Linux), or no limit ("max")
-    return cores
 
 
 def end_with_launcher(processes: Processes) -> None:

@@ -34,7 +34,6 @@ from lorem_openmm.training.checkpoints import (
 )
 from lorem_openmm.training.devices import (
     Processes,
-    available_cores,
     choose_device,
     end_with_launcher,
     find_processes,
@@ -45,7 +44,9 @@ from lorem_openmm.training.module import OrderedBatches, TrainingBatches, Traini
 from lorem_openmm.training.shares import SharedSet, SumsOverProcesses
 from lorem_openmm.training.stopping import EarlyStop
 
-__all__ = ["Result", "available_cores", "choose_device", "initial_potential", "load_best", "run_identity", "train"]
+__all__ = ["Result", "choose_device", "initial_potential", "load_best", "run_identity", "train"]
+
+UNUSED = "find_unused_parameters=True was specified"  # some shares have unused parameters, the first may not
 
 
 @dataclass(frozen=True)
@@ -205,8 +206,7 @@ def _make_trainer(
             accelerator="gpu" if place.type == "cuda" else "cpu",
             devices=[place.index or 0] if place.type == "cuda" and processes.number == 1 else processes.per_node,
             num_nodes=processes.nodes,
-            # The constant of an energy has no part in forces and stresses.
-            strategy=processes.strategy(has_unused_parameters=training.energy_weight == 0),
+            strategy=processes.strategy(),
             use_distributed_sampler=False,
             max_epochs=training.epochs,
             check_val_every_n_epoch=training.validate_every,
@@ -262,7 +262,13 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
-            for text in (".*many workers.*", ".*the logging interval.*", ".*no `val_dataloader`.*", "Grad strides.*"):
+            for text in (
+                ".*many workers.*",
+                ".*the logging interval.*",
+                ".*no `val_dataloader`.*",
+                "Grad strides.*",
+                UNUSED,
+            ):
                 warnings.filterwarnings("ignore", message=text)
             yield
     finally:

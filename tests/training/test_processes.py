@@ -4,26 +4,56 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import write
 from command_line import finish, free_port, project, rows, start, started, wait_for_epoch
-from small_training import settings
+from small_training import BASELINE, dimer, settings
 
+from lorem_openmm import config
+from lorem_openmm.data.batching import StructureSet
+from lorem_openmm.data.prepare import prepare_dataset
+from lorem_openmm.data.store import read_store
 from lorem_openmm.layout import Layout
 from lorem_openmm.training.checkpoints import Keeper
-from lorem_openmm.training.devices import available_cores
+from lorem_openmm.data.workers import available_cores
+from lorem_openmm.training.module import TrainingBatches
+from lorem_openmm.training.shares import SharedSet
 from lorem_openmm.training.train import train
 
 EPOCHS = 6
-TRAINING = {"batch_size": 9, "learning_rate": 2e-3, "gradient_clip": 0.3}  # of 55 structures, one is in the last batch
+TRAINING = {"batch_size": 5, "learning_rate": 2e-3, "gradient_clip": 0.3}
 
 pytestmark = pytest.mark.skipif(available_cores() < 2, reason="two processes on a CPU need two cores")
 
 
 @pytest.fixture(scope="module")
-def one_process(dimer_store: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Dimers and single atoms, so that some shares have no edge, and one structure for the last batch."""
+    folder = tmp_path_factory.mktemp("mixed")
+    frames = [dimer(pair, n, growth) for n, pair in enumerate(("OO", "OC", "CC") * 2) for growth in (0.0, 1.0, 3.0)]
+    for n, energy in enumerate(np.linspace(-0.3, 0.3, 17)):
+        atom = Atoms("COH"[n % 3])
+        energy += BASELINE[atom.numbers[0]]
+        atom.calc = SinglePointCalculator(atom, energy=energy, forces=np.zeros((1, 3)))
+        frames.append(atom)
+    write(folder / "mixed.xyz", frames, format="extxyz")
+    dataset = config.Dataset(structures=str(folder / "mixed.xyz"), split=config.Split(validation_fraction=0.1))
+    prepare_dataset(dataset, "mixed", None, 4.0, folder / "mixed.safetensors")
+    structures = StructureSet([read_store(folder / "mixed.safetensors")], "train", 4.0, np.zeros(119))
+    assert len(structures) % TRAINING["batch_size"] == 1
+    batches = TrainingBatches(SharedSet(structures, 1, 2), config.Training(**TRAINING), lambda: 0)
+    assert any(len(graph.centers) == 0 for graph, _ in batches)
+    return folder / "mixed.safetensors"
+
+
+@pytest.fixture(scope="module")
+def one_process(store: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
     output = tmp_path_factory.mktemp("one_process")
-    train(settings(EPOCHS, **TRAINING), "small", [dimer_store], output, device="cpu", progress=False)
+    train(settings(EPOCHS, **TRAINING), "small", [store], output, device="cpu", progress=False)
     return rows(output)
 
 
@@ -55,9 +85,9 @@ def assert_written_once(layout: Layout) -> None:
 
 
 def test_two_processes_killed_and_continued_by_torchrun(
-    dimer_store: Path, one_process: list[dict[str, str]], tmp_path: Path
+    store: Path, one_process: list[dict[str, str]], tmp_path: Path
 ) -> None:
-    layout = project(tmp_path, dimer_store, settings(EPOCHS, **TRAINING))
+    layout = project(tmp_path, store, settings(EPOCHS, **TRAINING))
     first = start(tmp_path, "--devices", "2")
     wait_for_epoch(first, layout.run("small"), 2)
     others = psutil.Process(first.pid).children()
@@ -78,10 +108,10 @@ def test_two_processes_killed_and_continued_by_torchrun(
 
 
 def test_one_process_continued_by_two_tasks_of_slurm(
-    dimer_store: Path, one_process: list[dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Path, one_process: list[dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen = settings(EPOCHS, **TRAINING)
-    layout = project(tmp_path, dimer_store, chosen)
+    layout = project(tmp_path, store, chosen)
     whole = Keeper.on_train_epoch_end
 
     def stop_after_two(keeper: Keeper, trainer: object, pl_module: object) -> None:
@@ -119,8 +149,8 @@ def slurm_step(task: int, n_tasks: int) -> dict[str, str]:
     }
 
 
-def test_a_single_process_is_alone_inside_a_slurm_job(dimer_store: Path, tmp_path: Path) -> None:
-    layout = project(tmp_path, dimer_store, settings(1))
+def test_a_single_process_is_alone_inside_a_slurm_job(store: Path, tmp_path: Path) -> None:
+    layout = project(tmp_path, store, settings(1))
     said = finish(start(tmp_path, **slurm_step(3, 4)))  # the last of four tasks, which may train something else each
     assert "best epoch" in said
     assert len(rows(layout.run("small"))) == 1
