@@ -246,7 +246,9 @@ def epoch_batches(
     With ``costs``, structures that cost alike share a batch: the shuffled structures are taken in windows of
     ``WINDOW`` batches, each window is sorted by cost and cut into batches, and the batches are shuffled. A window
     is a random sample, so every batch still changes from epoch to epoch; sorting the whole set would make batches
-    of always the same structures. The last batch, where it is smaller, is a random sample of all.
+    of always the same structures. The last batch, where it is smaller, is a random sample of all. Trainings do not
+    group unless they are asked to (``bucket_by_size``): the gradient of a batch of alike structures is noisier than
+    that of a random sample, lorem-jax shuffles plainly, and a CPU gains nothing from less padding.
 
     Args:
         n_structures: Size of the training set.

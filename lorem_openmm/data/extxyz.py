@@ -265,7 +265,8 @@ def _box(pbc: Any, lattice: Any) -> tuple[bool, np.ndarray] | None:
     if not all(pbc) or lattice is None:
         return None
     cell = lattice.T.astype(np.float64)
-    volume = abs(float(np.linalg.det(cell)))
+    with np.errstate(all="ignore"):  # numbers too large for a volume are refused with the others
+        volume = abs(float(np.linalg.det(cell)))
     return (True, cell) if volume >= 1e-3 else None
 
 
