@@ -200,6 +200,11 @@ class StructureSet:
         """Returns [n_structures] float64 eV, the per-element baseline subtracted."""
         return self._by_system["energy"]
 
+    @property
+    def has_stress(self) -> torch.Tensor:
+        """Returns [n_structures] whether there is a reference stress."""
+        return self._by_system["has_stress"]
+
     def _place_rows(self, arrays: dict[str, np.ndarray], budget: int | None) -> None:
         """Puts what batches are made of on the device, if it fits."""
         rows = {name: torch.from_numpy(arrays[name]) for name in (*_BY_SYSTEM, *_BY_ATOM, *_BY_EDGE)}

@@ -4,7 +4,6 @@ import os
 import threading
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from lightning.pytorch.plugins.environments import (

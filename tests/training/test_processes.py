@@ -17,9 +17,9 @@ from lorem_openmm import config
 from lorem_openmm.data.batching import StructureSet
 from lorem_openmm.data.prepare import prepare_dataset
 from lorem_openmm.data.store import read_store
+from lorem_openmm.data.workers import available_cores
 from lorem_openmm.layout import Layout
 from lorem_openmm.training.checkpoints import Keeper
-from lorem_openmm.data.workers import available_cores
 from lorem_openmm.training.module import TrainingBatches
 from lorem_openmm.training.shares import SharedSet
 from lorem_openmm.training.train import train
