@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import Field
 
 from lorem_openmm import config
 from lorem_openmm.config import Section
@@ -22,9 +23,9 @@ class Description(Section):
     name: str
     folder: str
     train: list[str]
-    validation: list[str] = []
-    validation_frames: list[int] = []
-    test: list[str] = []
+    validation: list[str] = Field(default_factory=list)
+    validation_frames: list[int] = Field(default_factory=list)
+    test: list[str] = Field(default_factory=list)
     model: config.Model
     training: config.Training
     seeds: list[int]

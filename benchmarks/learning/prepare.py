@@ -72,17 +72,17 @@ def prepare(description: Description, data: Path, place: Place) -> None:
 def split_frames(description: Description, data: Path) -> dict[str, list[Atoms]]:
     """Training, validation and test structures: energies and forces, no cell."""
 
-    def read(names: list[str]) -> list[list[Atoms]]:
-        return [[isolated(atoms) for atoms in ase.io.read(data / name, ":")] for name in names]
+    def read(names: list[str]) -> list[tuple[int, Atoms]]:
+        return [(index, isolated(atoms)) for name in names for index, atoms in enumerate(ase.io.read(data / name, ":"))]
 
-    chosen = set(description.validation_frames)
-    train, validation, test = read(description.train), read(description.validation), read(description.test)
-    taken = [atoms for file in train for index, atoms in enumerate(file) if index in chosen]
-    return {
-        "train": [atoms for file in train for index, atoms in enumerate(file) if index not in chosen],
-        "validation": taken + sum(validation, []),
-        "test": sum(test, []),
+    pool, chosen = read(description.train), description.validation_frames
+    taken = [(index, atoms) for index, atoms in pool if index in chosen]
+    parts = {
+        "train": [(index, atoms) for index, atoms in pool if index not in chosen],
+        "validation": taken + read(description.validation),
+        "test": read(description.test),
     }
+    return {split: [atoms for _, atoms in part] for split, part in parts.items()}
 
 
 def isolated(atoms: Atoms) -> Atoms:
@@ -133,7 +133,9 @@ def their_model(description: Description) -> dict[str, Any]:
     ours = description.model
     untranslated = ours.model_fields_set - set(HYPERPARAMETERS.values())
     if untranslated:
-        raise ConfigError(f"{description.name}: lorem-jax has no hyper-parameters {sorted(untranslated)}; leave them out.")
+        raise ConfigError(
+            f"{description.name}: lorem-jax has no hyper-parameters {sorted(untranslated)}; leave them out."
+        )
     return {theirs: getattr(ours, name) for theirs, name in HYPERPARAMETERS.items()}
 
 

@@ -57,9 +57,7 @@ def train(place: Place, seed: int, python: Path, threads: int) -> None:
     before = machine(threads)
     start = time.monotonic()
     validations = run(folder, environment(place, threads), python, start)
-    write_json(
-        record, {"seconds": time.monotonic() - start, "validations": validations, "machine": before}
-    )
+    write_json(record, {"seconds": time.monotonic() - start, "validations": validations, "machine": before})
     print(f"seed {seed}: {time.monotonic() - start:.0f} s", flush=True)
 
 
@@ -93,7 +91,8 @@ def environment(place: Place, threads: int) -> dict[str, str]:
     variables = {**os.environ, "DATASETS": str(place.marathon_data), "JAX_PLATFORMS": "cpu", "PYTHONUNBUFFERED": "1"}
     if threads == 1:
         variables |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        variables["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+        flags = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+        variables["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()
     return variables
 
 

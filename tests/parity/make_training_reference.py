@@ -3,8 +3,8 @@
     python make_training_reference.py FOLDER
 
 ``FOLDER/training.json`` says what to train on what, in which batches (``frames.xyz``, hyper-parameters, optimiser,
-steps per epoch, learning rates); added are ``initial/`` and ``final/``, checkpoints by the writers ``lorem.train`` uses,
-and ``steps.json``, loss and learning rate of each step.
+steps per epoch, learning rates); added are ``initial/`` and ``final/``, checkpoints by the writers ``lorem.train``
+uses, and ``steps.json``, loss and learning rate of each step.
 
 Everything is put together as in ``lorem.train.main``: its batcher, the loss of ``marathon.evaluate`` with
 ``correct_mean``, ``optax`` with its schedule under ``inject_hyperparams``, the weights of ``model.init``. Two things
@@ -92,8 +92,7 @@ def train(model, params, batches, task):
         transition_begin=constant,
         transition_steps=epochs * per_epoch - constant,
     )
-    optimizer = optax.inject_hyperparams(lambda learning_rate: getattr(optax, task["optimizer"])(learning_rate))
-    optimizer = optimizer(learning_rate=schedule)
+    optimizer = optax.inject_hyperparams(getattr(optax, task["optimizer"]))(learning_rate=schedule)
     weights = {"energy": task["energy_weight"], "forces": task["force_weight"]}
     loss_fn = get_loss_fn(model.predict, weights=weights, correct_mean=True)
 

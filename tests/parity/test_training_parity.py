@@ -32,7 +32,9 @@ from lorem_openmm.training.train import initial_potential
 
 HERE = Path(__file__).parent
 TIME_LIMIT = 600  # s
-OPTIMIZERS = [name for name in ("adam", "lamb") if name in get_args(config.Training.model_fields["optimizer"].annotation)]
+OPTIMIZERS = [
+    name for name in ("adam", "lamb") if name in get_args(config.Training.model_fields["optimizer"].annotation)
+]
 EPOCHS, CONSTANT_EPOCHS, BATCH_SIZE, SEED = 15, 3, 3, 5
 MODEL = config.Model(
     cutoff=4.0,
@@ -68,11 +70,10 @@ class Trained:
 
 
 def frames() -> list[Atoms]:
-    """Molecules in vacuum and small boxes, in turn, with energies and forces of a Morse potential, rattled."""
-    vacuum, boxes = ("CH3OH", "H2CO", "CH4", "HCOOH"), ("H2O", "H2CO")
+    """Two molecules in vacuum and a small box, in turn, with energies and forces of a Morse potential, rattled."""
     structures = []
-    for number in range(4):
-        structures += [molecule(vacuum[number]), molecule(vacuum[number - 1]), molecule(boxes[number % 2])]
+    for _ in range(4):
+        structures += [molecule(name) for name in ("CH3OH", "HCOOH", "H2CO")]
         structures[-1].set_cell([[5.1, 0.0, 0.0], [0.4, 5.4, 0.0], [-0.3, 0.5, 5.7]])
         structures[-1].pbc = True
     for seed, atoms in enumerate(structures):
@@ -85,7 +86,7 @@ def frames() -> list[Atoms]:
 
 
 def batches_of_epochs() -> list[list[int]]:
-    """Two molecules and a box in each: lorem-jax compiles its step for each shape of a batch, for half a minute."""
+    """One structure of each kind in each: lorem-jax compiles its step for every shape of a batch, for half a minute."""
     random = np.random.default_rng(SEED)
     batches = []
     for _ in range(EPOCHS):
@@ -151,16 +152,16 @@ def train_here(folder: Path, training: config.Training, batches: list[list[int]]
     module = TrainingModule(Potential(model, baseline).double(), training, len(structures) // BATCH_SIZE)
     parts = module.configure_optimizers()
     optimizer, scheduler = parts["optimizer"], parts["lr_scheduler"]["scheduler"]
-    steps = []
+    theirs, steps = json.loads((folder / "steps.json").read_text()), []
     for number, batch in enumerate(batches):
         steps.append({"learning_rate": optimizer.param_groups[0]["lr"]})
+        optimizer.param_groups[0]["lr"] = theirs[number]["learning_rate"]  # the same to single precision
         optimizer.zero_grad()
         loss = module.training_step(structures.batch(batch), number)
         loss.backward()
         optimizer.step()
         scheduler.step()
         steps[-1]["loss"] = loss.item()
-    theirs = json.loads((folder / "steps.json").read_text())
     weights = checkpoint(folder / "final")[1], model.state_dict()
     return Trained(theirs, steps, weights, (their_baseline, baseline), initial)
 
@@ -205,7 +206,7 @@ def test_initial_weights_are_drawn_alike(trained):
     ours = initial_potential(MODEL, ELEMENT_ENERGIES, seed=3).model.state_dict()
     for name, theirs in trained.initial.items():
         drawn = ours[name].double().flatten(), theirs.double().flatten()
-        if all(values.std() < 1e-12 for values in drawn):
+        if all(values.min() == values.max() for values in drawn):
             assert drawn[0][0] == drawn[1][0], name
             continue
         n = len(drawn[0])
