@@ -40,24 +40,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--figures", type=Path, help="folder of learning-NAME.png; default: FOLDER")
+    parser.add_argument("--seeds", type=int, nargs="+", help="default: those of the description")
     options = parser.parse_args()
     place = Place(options.folder)
-    result = compare(place)
-    name = place.description().name
+    name, seeds = place.description().name, options.seeds or place.description().seeds
+    result = compare(place, seeds)
     write_json(place.root / "comparison.json", result)
     write_text(place.root / "comparison.md", table(result))
     draw(result, (options.figures or place.root) / f"learning-{name}", name)
     print(table(result))
 
 
-def compare(place: Place) -> dict[str, Any]:
+def compare(place: Place, seeds: Sequence[int]) -> dict[str, Any]:
     """Returns errors, curves and times of each seed, by code."""
     description = place.description()
     store = read_store(place.layout.store(description.name))
     n_train = len(store.indices("train"))
     baseline = joint_baseline([store]).energies
     result: dict[str, Any] = {"name": description.name, "n_train": n_train, "theirs": [], "ours": []}
-    for seed in description.seeds:
+    for seed in seeds:
         potential, about = load_best(place.layout.run(run_name(seed)))
         found = {"seed": seed, "epoch": about["epoch"], "errors": errors(potential, store)}
         result["ours"].append(
@@ -101,27 +102,30 @@ def reported(checkpoint: Path) -> dict[str, float]:
 
 
 def our_history(output: Path, every: int) -> dict[str, Any]:
-    """Curves of a training of this package, and seconds per epoch, validation included."""
+    """Curves of a training of this package, and seconds per epoch, validation included.
+
+    The training errors are means over the epochs since the last validation, as lorem-train's are.
+    """
     with (output / "metrics.csv").open(encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
-    validated = [row for row in rows if row["score"]]
     seconds = np.array([float(row["seconds"]) for row in rows])
-    intervals = [seconds[first : first + every].mean() for first in range(0, len(seconds), every)]
-    curves = {
-        f"{split}_{name}": [float(row[f"{split}_{name}"]) for row in validated]
-        for split in ("train", "validation")
-        for name in QUANTITIES
-    }
+    groups = [rows[first : first + every] for first in range(0, len(rows), every)]
+    validated = [group[-1] for group in groups]
+    curves = {}
+    for name in QUANTITIES:
+        squares = [[float(row[f"train_{name}"]) ** 2 for row in group] for group in groups]
+        curves[f"train_{name}"] = [fmean(values) ** 0.5 for values in squares]
+        curves[f"validation_{name}"] = [float(row[f"validation_{name}"]) for row in validated]
     return {
         "epochs": [int(row["epoch"]) for row in validated],
         "curves": curves,
         "seconds": float(seconds.sum()),
-        "seconds_per_epoch": median(intervals),
+        "seconds_per_epoch": median(float(seconds[n : n + every].mean()) for n in range(0, len(seconds), every)),
     }
 
 
 def their_history(folder: Path, n_train: int) -> dict[str, Any]:
-    """The same of a training of lorem-jax; the training errors are means over the epochs since the last validation."""
+    """The same of a training of lorem-jax."""
     curves, epochs = {}, []
     for split, file in (("train", "train.txt"), ("validation", "valid.txt")):
         _, names, *lines = (folder / "run" / "logs" / file).read_text(encoding="utf-8").splitlines()
@@ -131,10 +135,9 @@ def their_history(folder: Path, n_train: int) -> dict[str, Any]:
         curves[f"{split}_energy_rmse"] = [float(row["E RMSE"]) for row in rows]
         curves[f"{split}_forces_rmse"] = [float(row["F RMSE"]) for row in rows]
     record = read_json(folder / "record.json")
-    scores = selected_epoch(folder, n_train)
     intervals = np.diff(record["validations"]) / np.diff(epochs)
     return {
-        "epoch": scores,
+        "epoch": selected_epoch(folder, n_train),
         "epochs": epochs,
         "curves": curves,
         "seconds": record["seconds"],

@@ -187,7 +187,7 @@ def test_losses(trained):
     deviation = np.abs(ours / theirs - 1)
     print("relative deviation of the loss:", " ".join(f"{value:.0e}" for value in deviation))
     assert deviation[0] < 1e-11
-    assert deviation.max() < 1e-5
+    assert deviation.max() < 1e-8  # 1e-10 found; updates make rounding grow
     assert ours[-4:].mean() < 0.5 * ours[:4].mean()
 
 
@@ -198,7 +198,7 @@ def test_final_weights(trained):
         moved = (weight - trained.initial[name]).abs().max().item()
         deviation = (weight - theirs[name]).abs().max().item()
         print(f"{name}: moved {moved:.1e}, off by {deviation:.1e}")
-        assert deviation < 1e-5
+        assert deviation < 1e-8
 
 
 def test_initial_weights_are_drawn_alike(trained):
