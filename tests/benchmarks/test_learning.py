@@ -59,7 +59,7 @@ def folder(tmp_path: Path) -> Path:
         "test": ["far.xyz"],
         "model": {"cutoff": 3.0, "max_degree": 1, "max_charge_degree": 0, "num_features": 4, "num_radial": 4},
         "training": {"epochs": 4, "batch_size": 3, "constant_epochs": 1, "validate_every": 2},
-        "seeds": [1, 2],
+        "seeds": [2],
     }
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(description))
     options = ("--data", tmp_path / "data", "--output", tmp_path / "runs")
@@ -87,12 +87,10 @@ def check_settings(folder: Path) -> None:
 def test_ours_runs(folder):
     check_settings(folder)
     run("run_ours.py", folder)
-    for seed in (1, 2):
-        output = folder / "ours" / "runs" / f"seed_{seed}"
-        assert json.loads((output / "record.json").read_text())["seconds"] > 0
-        assert (output / "checkpoints" / "best.ckpt").exists()
-        lines = (output / "metrics.csv").read_text().splitlines()
-        assert len(lines) == 5
+    output = folder / "ours" / "runs" / "seed_2"
+    assert json.loads((output / "record.json").read_text())["seconds"] > 0
+    assert (output / "checkpoints" / "best.ckpt").exists()
+    assert len((output / "metrics.csv").read_text().splitlines()) == 5
 
 
 @pytest.mark.parity
