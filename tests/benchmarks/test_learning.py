@@ -27,7 +27,7 @@ def run(script: str, *options: object, fails: bool = False) -> str:
         text=True,
         check=False,
         env=environment,
-        timeout=600,
+        timeout=900,
     )
     assert (found.returncode != 0) == fails, found.stdout[-1000:] + found.stderr[-2000:]
     return found.stdout + found.stderr
@@ -94,13 +94,21 @@ def test_ours_runs(folder):
 
 
 @pytest.mark.parity
+@pytest.mark.slow
+@pytest.mark.skipif(
+    os.environ.get("LOREM_PARITY_FULL", "0") in ("", "0"),
+    reason="a minute and a half of compilation by lorem-jax: part of `make parity` (LOREM_PARITY_FULL=1)",
+)
 def test_both_run_and_compare(folder):
     python = Path(os.environ.get("LOREM_JAX_PYTHON") or LEARNING.parents[1] / ".venv-parity" / "bin" / "python")
     if not python.exists():
         pytest.skip("no lorem-jax environment: make parity-env")
     run("run_ours.py", folder)
     run("run_theirs.py", folder)
-    printed = run("compare.py", folder)
+    check_comparison(folder, run("compare.py", folder))
+
+
+def check_comparison(folder: Path, printed: str) -> None:
     assert "| test, force RMSE (meV/Å) |" in printed
     assert (folder / "learning-tiny.png").stat().st_size > 1000
     result = json.loads((folder / "comparison.json").read_text())
