@@ -120,6 +120,7 @@ def our_history(output: Path, every: int) -> dict[str, Any]:
         "epochs": [int(row["epoch"]) for row in validated],
         "curves": curves,
         "seconds": float(seconds.sum()),
+        "cpu_per_epoch": read_json(output / "record.json").get("cpu_seconds", 0.0) / len(rows),
         "seconds_per_epoch": median(float(seconds[n : n + every].mean()) for n in range(0, len(seconds), every)),
     }
 
@@ -141,6 +142,7 @@ def their_history(folder: Path, n_train: int) -> dict[str, Any]:
         "epochs": epochs,
         "curves": curves,
         "seconds": record["seconds"],
+        "cpu_per_epoch": median((np.diff(record["cpu"]) / np.diff(epochs)).tolist()) if "cpu" in record else 0.0,
         "seconds_per_epoch": median(intervals.tolist()),
     }
 
@@ -171,6 +173,8 @@ def table(result: dict[str, Any]) -> str:
                 rows.append((f"{split}, {text}", lambda f, split=split, name=name: f["errors"][split][name]))
     rows.append(("selected epoch", lambda found: found["epoch"]))
     rows.append(("seconds per epoch", lambda found: found["seconds_per_epoch"]))
+    if all(found["cpu_per_epoch"] for code in CODES for found in result[code]):
+        rows.append(("processor seconds per epoch", lambda found: found["cpu_per_epoch"]))
     rows.append(("structures per second", lambda found: found["structures_per_second"]))
     lines = ["| " + " | ".join(["", *CODES.values(), "difference in standard errors"]) + " |", "|---|---|---|---|"]
     for text, pick in rows:

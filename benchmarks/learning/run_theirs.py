@@ -56,14 +56,15 @@ def train(place: Place, seed: int, python: Path, threads: int) -> None:
         shutil.rmtree(folder / "run")  # cut off; lorem-train would go on from its last checkpoint
     before = machine(threads)
     start = time.monotonic()
-    validations = run(folder, environment(place, threads), python, start)
-    write_json(record, {"seconds": time.monotonic() - start, "validations": validations, "machine": before})
+    validations, cpu = run(folder, environment(place, threads), python, start)
+    write_json(record, {"seconds": time.monotonic() - start, "validations": validations, "cpu": cpu, "machine": before})
     print(f"seed {seed}: {time.monotonic() - start:.0f} s", flush=True)
 
 
-def run(folder: Path, variables: dict[str, str], python: Path, start: float) -> list[float]:
-    """Returns the seconds after which each validation was reported."""
-    validations = []
+def run(folder: Path, variables: dict[str, str], python: Path, start: float) -> tuple[list[float], list[float]]:
+    """Returns the seconds after which each validation was reported, and the processor time spent until then."""
+    validations: list[float] = []
+    cpu: list[float] = []
     with (
         (folder / "lorem-train.log").open("w", encoding="utf-8") as log,
         subprocess.Popen(
@@ -81,9 +82,19 @@ def run(folder: Path, variables: dict[str, str], python: Path, start: float) -> 
             log.write(line)
             if "state at step" in line:
                 validations.append(time.monotonic() - start)
+                cpu.append(cpu_seconds(process.pid))
     if process.returncode != 0:
         raise SystemExit(f"{folder}: lorem-train failed with {process.returncode}, see lorem-train.log")
-    return validations
+    return validations, cpu
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time of a running process, all threads; 0 where the system does not tell."""
+    stat = Path(f"/proc/{pid}/stat")
+    if not stat.exists():
+        return 0.0
+    user, system = stat.read_text(encoding="utf-8").rsplit(")", maxsplit=1)[1].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def environment(place: Place, threads: int) -> dict[str, str]:
