@@ -200,7 +200,7 @@ def table(result: dict[str, Any]) -> str:
 def draw(result: dict[str, Any], stem: Path, name: str) -> None:
     """Errors against epochs: the mean over the seeds as a line, their range as a band."""
     colors = dict(zip(CODES, (COLORS[1], COLORS[0]), strict=True))
-    with new_figure(stem, rows=2, columns=2, width=7.6, height=5.2, sharex=True) as (_, panels):
+    with new_figure(stem, rows=2, columns=2, width=6.4, height=4.4, sharex=True) as (_, panels):
         for row, (quantity, text) in zip(panels, QUANTITIES.items(), strict=True):
             for axes, split in zip(row, ("train", "validation"), strict=True):
                 for code, label in CODES.items():
