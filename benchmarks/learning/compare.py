@@ -52,31 +52,44 @@ def main() -> None:
 
 
 def compare(place: Place, seeds: Sequence[int]) -> dict[str, Any]:
-    """Returns errors, curves and times of each seed, by code."""
+    """Returns errors, curves and times of each seed that was trained, by code."""
     description = place.description()
     store = read_store(place.layout.store(description.name))
     n_train = len(store.indices("train"))
-    baseline = joint_baseline([store]).energies
     result: dict[str, Any] = {"name": description.name, "n_train": n_train, "theirs": [], "ours": []}
     for seed in seeds:
-        potential, about = load_best(place.layout.run(run_name(seed)))
-        found = {"seed": seed, "epoch": about["epoch"], "errors": errors(potential, store)}
-        result["ours"].append(
-            found | our_history(place.layout.run(run_name(seed)), description.training.validate_every)
-        )
-
-        checkpoint = place.theirs(seed) / "run" / "checkpoints" / SELECTED
-        model, state, their_baseline = import_checkpoint(checkpoint)
-        network = Lorem(model)
-        network.load_state_dict(state)
-        found = {"seed": seed, "errors": errors(Potential(network, their_baseline).float(), store)}
-        found["reported"] = reported(checkpoint)
-        found["baseline_off"] = max(abs(their_baseline[number] - baseline[number]) for number in baseline)
-        result["theirs"].append(found | their_history(place.theirs(seed), n_train))
+        if (place.layout.run(run_name(seed)) / "record.json").exists():
+            result["ours"].append(our_run(place, seed, store))
+        if (place.theirs(seed) / "record.json").exists():
+            result["theirs"].append(their_run(place, seed, store))
     for code in CODES:
         for found in result[code]:
             found["structures_per_second"] = n_train / found["seconds_per_epoch"]
     return result
+
+
+def our_run(place: Place, seed: int, store: Store) -> dict[str, Any]:
+    """What one training of this package led to."""
+    output = place.layout.run(run_name(seed))
+    potential, about = load_best(output)
+    history = our_history(output, place.description().training.validate_every)
+    return {"seed": seed, "epoch": about["epoch"], "errors": errors(potential, store)} | history
+
+
+def their_run(place: Place, seed: int, store: Store) -> dict[str, Any]:
+    """What one training of lorem-jax led to."""
+    checkpoint = place.theirs(seed) / "run" / "checkpoints" / SELECTED
+    model, state, their_baseline = import_checkpoint(checkpoint)
+    network = Lorem(model)
+    network.load_state_dict(state)
+    baseline = joint_baseline([store]).energies
+    found = {
+        "seed": seed,
+        "errors": errors(Potential(network, their_baseline).float(), store),
+        "reported": reported(checkpoint),
+        "baseline_off": max(abs(their_baseline[number] - baseline[number]) for number in baseline),
+    }
+    return found | their_history(place.theirs(seed), len(store.indices("train")))
 
 
 def errors(potential: Potential, store: Store) -> dict[str, dict[str, float]]:
@@ -176,12 +189,13 @@ def table(result: dict[str, Any]) -> str:
     if all(found["cpu_per_epoch"] for code in CODES for found in result[code]):
         rows.append(("processor seconds per epoch", lambda found: found["cpu_per_epoch"]))
     rows.append(("structures per second", lambda found: found["structures_per_second"]))
-    lines = ["| " + " | ".join(["", *CODES.values(), "difference in standard errors"]) + " |", "|---|---|---|---|"]
+    heads = [f"{text}, seeds {', '.join(str(f['seed']) for f in result[code])}" for code, text in CODES.items()]
+    lines = ["| " + " | ".join(["", *heads, "difference in standard errors"]) + " |", "|---|---|---|---|"]
     for text, pick in rows:
         values = {code: of(code, pick) for code in CODES}
         cells = [f"{fmean(v):.4g} ± {stdev(v) if len(v) > 1 else 0.0:.2g}" for v in values.values()]
         compared = "RMSE" in text or "force" in text
-        several = compared and len(result["ours"]) > 1
+        several = compared and min(map(len, values.values())) > 1
         cells.append(f"{noise(values['ours'], values['theirs']):+.1f}" if several else "")
         lines.append("| " + " | ".join([text, *cells]) + " |")
     off = max(
