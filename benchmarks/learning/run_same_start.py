@@ -70,8 +70,8 @@ def draw(place: Place, folder: Path) -> None:
                     values = [float(row[f"{code}_{quantity}"]) for row in rows]
                     axes.plot(epochs, values, line, color=color, label=f"{CODES[code]}, {file.stem.replace('-', ' ')}")
             axes.set_yscale("log")
-            label_axes(axes, "epoch", text, f"{name}, validation, same start")
-        panels[0].legend()
+            label_axes(axes, "epoch", text, f"{name}, same start")
+        panels[1].legend()
 
 
 def start(place: Place, seed: int, n_train: int, epochs: int) -> tuple[dict[str, torch.Tensor], np.ndarray]:
