@@ -57,7 +57,7 @@ format: setup-test
 	$(BIN)/snakefmt Snakefile workflows
 
 parity: setup-test parity-env
-	LOREM_PARITY_FULL=1 $(BIN)/python -m pytest tests/parity -n $(CORES)
+	LOREM_PARITY_FULL=1 $(BIN)/python -m pytest tests/parity tests/benchmarks/test_learning.py -n $(CORES)
 
 RESULTS ?= benchmarks/results
 
