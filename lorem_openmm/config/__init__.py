@@ -11,7 +11,16 @@ from typing import Any
 import yaml
 from pydantic import Field, model_validator
 
-from lorem_openmm.config.data import Acceptance, Dataset, DimersLabel, Engine, Sn2Label, Split, WaterLabel
+from lorem_openmm.config.data import (
+    Acceptance,
+    CumuleneLabel,
+    Dataset,
+    DimersLabel,
+    Engine,
+    Sn2Label,
+    Split,
+    WaterLabel,
+)
 from lorem_openmm.config.dynamics import Bias, Coordinate, Dynamics, Simulation, Solvent, Umbrella
 from lorem_openmm.config.learning import Model, Run, Training
 from lorem_openmm.config.section import Section, parse
@@ -22,6 +31,7 @@ __all__ = [
     "Bias",
     "Config",
     "Coordinate",
+    "CumuleneLabel",
     "Dataset",
     "DimersLabel",
     "Dynamics",
