@@ -26,6 +26,7 @@ TARGETS = SimpleNamespace(
         LAYOUT.simulation(name) / "summary.json" for name in CONFIG.simulations
     ],
     analyses=[LAYOUT.analysis(name) for name in CONFIG.simulations],
+    studies=[LAYOUT.study(name) for name in CONFIG.studies],
     free_energies=[LAYOUT.free_energy(name) for name in CONFIG.umbrellas],
 )
 TARGETS.all = (
@@ -33,6 +34,7 @@ TARGETS.all = (
     + [LAYOUT.comparison]
     + TARGETS.models
     + TARGETS.analyses
+    + TARGETS.studies
     + TARGETS.free_energies
 )
 
@@ -44,6 +46,7 @@ wildcard_constraints:
     dataset="[^/]+",
     run="[^/]+",
     simulation="[^/]+",
+    study="[^/]+",
     umbrella="[^/]+",
     window=r"\d+",
 
