@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from lorem_openmm.config.section import Count, Fraction, Index, Positive, Section
 
+FEWEST_SCAN_FRAMES = 25  # with steps beyond 7.5 degrees a smooth scan cannot be told from a broken one
 Halogen = Literal["F", "Cl", "Br", "I"]
 
 
@@ -147,8 +148,9 @@ class CumuleneLabel(Section):
     num_frames: Index = Field(500, description="rattled frames over all chains")
     num_profile_frames: Index = Field(
         37,
-        description="frames of the scan of each chain's dihedral from 0 to 180 degrees, flagged `profile`; give them a "
-        "data set of their own (`num_frames: 0`) to keep them out of the training",
+        description="frames of the scan of each chain's dihedral from 0 to 180 degrees, flagged `profile`, at least 25 or "
+        "none: neighbours check one another; give them a data set of their own (`num_frames: 0`) to keep them out of the "
+        "training",
     )
     temperature: Positive = Field(300.0, description="temperature in K of the displacements")
 
@@ -156,6 +158,10 @@ class CumuleneLabel(Section):
     def _makes_frames(self) -> "CumuleneLabel":
         if self.num_frames == 0 and self.num_profile_frames == 0:
             raise ValueError("num_frames and num_profile_frames must not both be 0; raise one of them")
+        if 0 < self.num_profile_frames < FEWEST_SCAN_FRAMES:
+            raise ValueError(
+                f"num_profile_frames must be 0 or at least {FEWEST_SCAN_FRAMES}; received {self.num_profile_frames}"
+            )
         return self
 
 

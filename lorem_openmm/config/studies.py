@@ -37,7 +37,8 @@ class CurveStudy(Section):
     coordinate: str = Field(description="info key of the coordinate")
     curve_by: str | None = Field(None, description="info key whose values tell curves apart; none: one curve")
     only: dict[str, str | float | bool] = Field(
-        default={}, description="info keys and the values that structures of the curve have, for example {profile: true}"
+        default={},
+        description="info keys and the values that structures of the curve have, for example {profile: true}",
     )
     max_curves: Count = Field(6, description="curves to take, those with most structures first")
     unit: str = Field("Å", description="unit of the coordinate, for the figure")
@@ -87,6 +88,9 @@ class ReactionStudy(CurveStudy):
     kind: Literal["reaction"]
     coordinate: str = Field("reaction_coordinate", description="info key of the coordinate in Å")
     curve_by: str | None = Field("reaction", description="info key whose values tell reactions apart")
+    reactants: Literal["highest", "lowest"] = Field(
+        "highest", description="end of the coordinate where the reactants are; energies are measured from there"
+    )
     only: dict[str, str | float | bool] = Field(default={"profile": True}, description="as in other curves")
 
 
@@ -97,7 +101,9 @@ class SymmetryStudy(Section):
     runs: list[str] = Field(default=[], description="runs whose models are rotated")
     models: list[str] = Field(default=[], description="model files to add; `pretrained`: the shipped model")
     dataset: str = Field(description="data set whose structures are rotated")
-    split: SplitName = Field("validation", description="structures to take; the training set where there are no such ones")
+    split: SplitName = Field(
+        "validation", description="structures to take; the training set where there are no such ones"
+    )
     num_structures: Count = Field(5, description="number of structures, the first of the split")
     degree: Annotated[int, Field(ge=3, le=131)] = Field(3, description="degree of the Lebedev grid")
 

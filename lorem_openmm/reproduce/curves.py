@@ -48,7 +48,8 @@ def find_curves(store: Store, study: CurveStudy) -> list[Curve]:
     coordinate = store.info(study.coordinate)
     if coordinate.dtype == object:
         raise DataError(
-            f"{store.path}: `coordinate` must name an info key with numbers; '{study.coordinate}' has texts. Name another."
+            f"{store.path}: `coordinate` must name an info key with numbers, but '{study.coordinate}' has texts. Name "
+            "another."
         )
     member = np.isfinite(coordinate)
     for key, wanted in study.only.items():
@@ -78,7 +79,9 @@ def with_predictions(curves: list[Curve], energies: Mapping[str, np.ndarray]) ->
         curves: From :func:`find_curves`.
         energies: [n_structures] eV of the whole data set by run.
     """
-    return [replace(curve, predicted={run: all_[curve.structures] for run, all_ in energies.items()}) for curve in curves]
+    return [
+        replace(curve, predicted={run: all_[curve.structures] for run, all_ in energies.items()}) for curve in curves
+    ]
 
 
 def shape_error(reference: np.ndarray, predicted: np.ndarray) -> float:
@@ -138,25 +141,24 @@ def curve_rows(curves: list[Curve], zero: str = "minimum") -> list[dict[str, Any
     return rows
 
 
-def reaction_rows(curves: list[Curve]) -> list[dict[str, Any]]:
-    """Returns, for each reaction and run: barrier, reaction energy, and the error of the curve.
-
-    Energies are measured from the structure with the smallest coordinate: the barrier is the highest energy between the
-    deepest minima on both sides of it, above that structure; the reaction energy is that of the last structure.
+def reaction_rows(curves: list[Curve], reactants: str) -> list[dict[str, Any]]:
+    """Returns, for each reaction and run: barrier and reaction energy from the reactants, and the error of the curve.
 
     Args:
         curves: With predictions.
+        reactants: highest or lowest: the end of the coordinate where the reactants are.
     """
+    first, last = (-1, 0) if reactants == "highest" else (0, -1)
     rows = []
     for curve in curves:
         for run, energy in {"reference": curve.reference, **curve.predicted}.items():
-            difference = (energy - energy[0]) - (curve.reference - curve.reference[0])
+            difference = (energy - energy[first]) - (curve.reference - curve.reference[first])
             rows.append(
                 {
                     "curve": curve.name,
                     "run": run,
-                    "barrier (meV)": MEV_PER_EV * (barrier(energy) - float(energy[0])),
-                    "reaction energy (meV)": MEV_PER_EV * float(energy[-1] - energy[0]),
+                    "barrier (meV)": MEV_PER_EV * (barrier(energy) - float(energy[first])),
+                    "reaction energy (meV)": MEV_PER_EV * float(energy[last] - energy[first]),
                     "rmse (meV)": MEV_PER_EV * float(np.sqrt(np.mean(difference**2))),
                 }
             )
@@ -164,9 +166,7 @@ def reaction_rows(curves: list[Curve]) -> list[dict[str, Any]]:
 
 
 def barrier(energy: np.ndarray) -> float:
-    """Returns the highest energy between two minima: the largest of E_i that rises most above the lower parts beside it.
-
-    max_i over the interior of  E_i  where  E_i − max(min_{j<i} E_j, min_{j>i} E_j)  is largest.
+    """Returns the barrier between two minima: the E_i for which E_i − max(min_{j≤i} E_j, min_{j≥i} E_j) is largest.
 
     Args:
         energy: [n_points] along the coordinate.

@@ -80,7 +80,9 @@ def receptive_grid(rows: Rows) -> Rows:
     Args:
         rows: From :func:`receptive_rows`; where runs share a place, the best of them counts.
     """
-    models = list(dict.fromkeys(row["model"] for row in sorted(rows, key=lambda r: (r["long range"] == "none", r["layers"]))))
+    models = list(
+        dict.fromkeys(row["model"] for row in sorted(rows, key=lambda r: (r["long range"] == "none", r["layers"])))
+    )
     grid = []
     for cutoff in sorted({row["cutoff (Å)"] for row in rows}):
         line: dict[str, Any] = {"cutoff (Å)": cutoff}

@@ -102,7 +102,9 @@ def receptive_figure(stem: Path, curve: Curve, groups: Mapping[str, Mapping[str,
     options = {"sharex": True, "sharey": True}
     with new_figure(stem, 1, len(groups), 3.0 * len(groups) + 0.6, 3.9, **options) as (figure, axes):
         for panel, (title, runs) in zip(axes[0], groups.items(), strict=True):
-            panel.plot(curve.x, shifted(curve.x, curve.reference, "minimum"), color=GREY, linewidth=3.0, label="reference")
+            panel.plot(
+                curve.x, shifted(curve.x, curve.reference, "minimum"), color=GREY, linewidth=3.0, label="reference"
+            )
             flat: list[str] = []
             for number, (run, name) in enumerate(runs.items()):
                 energy = curve.predicted[run]

@@ -131,8 +131,9 @@ def _reaction(
 ) -> Rows:
     del settings
     _, curves = _curves(study, layout, place)
-    figures.curves_figure(output / "profile", curves, _axis(study), "nearest")
-    return reaction_rows(curves)
+    zero = "farthest" if study.reactants == "highest" else "nearest"
+    figures.curves_figure(output / "profile", curves, _axis(study), zero)
+    return reaction_rows(curves, study.reactants)
 
 
 def _symmetry(
@@ -146,7 +147,8 @@ def _symmetry(
     rotations = rotation_grid(study.degree)
     transformations = np.concatenate([rotations, -rotations])
     potentials: dict[str, Callable[[], Potential]] = {
-        run: lambda run=run: load_best(layout.run(run))[0] for run in study.runs  # type: ignore[misc]
+        run: lambda run=run: load_best(layout.run(run))[0]
+        for run in study.runs  # type: ignore[misc]
     }
     for model in study.models:
         path = PRETRAINED if model == "pretrained" else Path(model)
