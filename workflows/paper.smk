@@ -1,7 +1,6 @@
 """Tables and figures of the paper, on whatever data sets the studies of the configuration name."""
 
 
-
 def study_inputs(wildcards):
     """Runs, data sets and evaluations that a study reads."""
     study = CONFIG.studies[wildcards.study]

@@ -97,8 +97,8 @@ class Config(Section):
             for name, dynamics in getattr(self, section).items():
                 _require(dynamics.run, self.runs, f"{section}.{name}.run")
         for name, study in self.studies.items():
-            for run in study.runs:
-                _require(run, self.runs, f"studies.{name}.runs")
+            for run_name in study.runs:
+                _require(run_name, self.runs, f"studies.{name}.runs")
             if not isinstance(study, ErrorsStudy):
                 _require(study.dataset, self.datasets, f"studies.{name}.dataset")
         return self

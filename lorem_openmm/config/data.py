@@ -148,9 +148,9 @@ class CumuleneLabel(Section):
     num_frames: Index = Field(500, description="rattled frames over all chains")
     num_profile_frames: Index = Field(
         37,
-        description="frames of the scan of each chain's dihedral from 0 to 180 degrees, flagged `profile`, at least 25 or "
-        "none: neighbours check one another; give them a data set of their own (`num_frames: 0`) to keep them out of the "
-        "training",
+        description="frames of the scan of each chain's dihedral from 0 to 180 degrees, flagged `profile`: none or at "
+        "least 25, because neighbours check one another; in a data set of their own (`num_frames: 0`) they stay out of "
+        "the training",
     )
     temperature: Positive = Field(300.0, description="temperature in K of the displacements")
 

@@ -9,11 +9,10 @@ import torch
 
 from lorem_openmm import config
 from lorem_openmm.data.store import Store, read_store
-from lorem_openmm.errors import ConfigError
 from lorem_openmm.export import PRETRAINED, load
 from lorem_openmm.files import write_json, write_text
 from lorem_openmm.layout import Layout
-from lorem_openmm.potential import Potential, check_species
+from lorem_openmm.potential import check_species
 from lorem_openmm.reproduce import figures
 from lorem_openmm.reproduce.curves import Curve, curve_rows, find_curves, reaction_rows, with_predictions
 from lorem_openmm.reproduce.dihedral import charge_degree_rows, dihedral_rows, receptive_grid, receptive_rows
@@ -146,21 +145,18 @@ def _symmetry(
     structures = [store.structure(int(index)) for index in chosen]
     rotations = rotation_grid(study.degree)
     transformations = np.concatenate([rotations, -rotations])
-    potentials: dict[str, Callable[[], Potential]] = {
-        run: lambda run=run: load_best(layout.run(run))[0]
-        for run in study.runs  # type: ignore[misc]
-    }
+    sources: dict[str, Path | str] = {run: run for run in study.runs}
     for model in study.models:
         path = PRETRAINED if model == "pretrained" else Path(model)
-        potentials[path.stem] = lambda path=path: load(path)  # type: ignore[misc]
+        sources[path.stem] = path
+    sizes = np.array([len(structure.positions) for structure in structures])
     rows, errors = [], {}
-    for name, make in potentials.items():
+    for name, source in sources.items():
         for precision, dtype in PRECISIONS.items():
-            potential = make()
+            potential = load(source) if isinstance(source, Path) else load_best(layout.run(source))[0]
             check_species(potential.species, store.elements)
             found = symmetry_errors(potential, structures, transformations, dtype)
             errors[f"{name}, {precision}"] = found
-            sizes = np.array([len(structure.positions) for structure in structures])
             rows.append(
                 {
                     "model": name,
@@ -173,8 +169,6 @@ def _symmetry(
                     "paper: mean (meV)": SYMMETRY_ERROR[precision],
                 }
             )
-    if not rows:
-        raise ConfigError("study: names no model; give `runs` or `models`")
     figures.symmetry_figure(output / "symmetry", errors)
     return rows
 

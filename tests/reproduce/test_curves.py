@@ -69,7 +69,7 @@ def test_what_is_no_curve_is_refused(store):
         find_curves(store, _study(only={"source": "elsewhere"}))
     with pytest.raises(DataError, match="must name an info key with numbers"):
         find_curves(store, _study(coordinate="source", only={}))
-    with pytest.raises(DataError, match="no info key 'gpa' was kept. Did you mean 'gap'"):
+    with pytest.raises(DataError, match=r"no info key 'gpa' was kept\. Did you mean 'gap'"):
         find_curves(store, _study(coordinate="gpa"))
 
 
