@@ -77,3 +77,14 @@ def sources(wildcards):
 def stores(wildcards):
     """Prepared data sets of a run."""
     return [LAYOUT.store(name) for name in CONFIG.runs[wildcards.run].datasets]
+
+
+def study_inputs(wildcards):
+    """Runs, data sets and evaluations that a study reads."""
+    study = CONFIG.studies[wildcards.study]
+    files = [LAYOUT.run(run) / "result.json" for run in study.runs]
+    if study.kind in ("errors", "classes", "charge_degree"):
+        files += [LAYOUT.evaluation(run) for run in study.runs]
+    if hasattr(study, "dataset"):
+        files.append(LAYOUT.store(study.dataset))
+    return files

@@ -1,17 +1,6 @@
 """Tables and figures of the paper, on whatever data sets the studies of the configuration name."""
 
 
-def study_inputs(wildcards):
-    """Runs, data sets and evaluations that a study reads."""
-    study = CONFIG.studies[wildcards.study]
-    files = [LAYOUT.run(run) / "result.json" for run in study.runs]
-    if study.kind in ("errors", "classes", "charge_degree"):
-        files += [LAYOUT.evaluation(run) for run in study.runs]
-    if hasattr(study, "dataset"):
-        files.append(LAYOUT.store(study.dataset))
-    return files
-
-
 rule study:
     input:
         study_inputs,
