@@ -13,6 +13,7 @@ from small_training import prepare_dimers, settings
 
 from lorem_openmm import config
 from lorem_openmm.cli import main
+from lorem_openmm.data.prepare import largest_cutoff
 from lorem_openmm.errors import ConfigError, ModelFileError
 from lorem_openmm.layout import Layout
 from lorem_openmm.reproduce.run import run_study
@@ -133,8 +134,12 @@ def test_the_cumulene_study_is_a_graph_of_twenty_trainings(tmp_path):
     }
 
 
-def test_data_of_a_study_reach_as_far_as_its_models(trained):
-    from lorem_openmm.data.prepare import largest_cutoff
-
-    loaded = config.load(ROOT / "config" / "cumulene.yaml")
-    assert largest_cutoff(loaded, "cumulene_scan") == 3.5
+def test_data_of_a_study_reach_as_far_as_its_models():
+    values = settings().model_dump(mode="json", exclude_defaults=True)
+    values["datasets"]["curve"] = {"structures": "curve.xyz"}
+    values["models"]["far"] = {"cutoff": 6.0}
+    values["runs"]["near"] = {"datasets": ["curve"], "model": "tiny", "training": "short"}
+    values["runs"]["far"] = {"datasets": ["dimers"], "model": "far", "training": "short"}
+    assert largest_cutoff(config.parse(config.Config, values, "test"), "curve") == 4.0
+    values["studies"] = {"curve": {"kind": "distance", "runs": ["far"], "dataset": "curve"}}
+    assert largest_cutoff(config.parse(config.Config, values, "test"), "curve") == 6.0
