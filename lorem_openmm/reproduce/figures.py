@@ -116,7 +116,7 @@ def receptive_figure(stem: Path, curve: Curve, groups: Mapping[str, Mapping[str,
                 panel.axhline(0.0, color=INK, linewidth=1.3, label="flat: " + "; ".join(flat))
             label_axes(panel, "", "", title)
             panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), fontsize=7.5)
-        figure.supxlabel(x_label, fontsize=9.5, y=-0.04)
+        figure.supxlabel(x_label, fontsize=9.5)
         axes[0, 0].set_ylabel("energy (eV)")
 
 
