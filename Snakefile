@@ -10,6 +10,7 @@ include: "workflows/fetch.smk"
 include: "workflows/data.smk"
 include: "workflows/train.smk"
 include: "workflows/evaluate.smk"
+include: "workflows/paper.smk"
 include: "workflows/simulate.smk"
 include: "workflows/free_energy.smk"
 include: "workflows/report.smk"
@@ -56,3 +57,8 @@ rule analyze_all:
 rule free_energy_all:
     input:
         TARGETS.free_energies,
+
+
+rule paper_all:
+    input:
+        TARGETS.studies,

@@ -126,7 +126,19 @@ def _pipeline_commands(subparsers) -> None:  # type: ignore[no-untyped-def]
         commands.compare,
     )
     compare.add_argument("names", metavar="run", nargs="+", help="names of evaluated runs")
-    for parser in (label, prepare, train, evaluate, compare):
+
+    study = _command(
+        subparsers,
+        "study",
+        "a table or figure of the paper, from trained runs and a data set of the right kind",
+        "Errors, errors by class, dihedral, distance and reaction profiles, cutoffs against layers, degrees of the\n"
+        "charges, rotations: see the kinds of `studies` in `lorem-openmm schema`. All: snakemake paper_all\n\n"
+        "example: lorem-openmm study table2 --config config/cumulene.yaml",
+        commands.study,
+    )
+    study.add_argument("name", metavar="study", help="name of an entry of `studies`")
+    study.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
+    for parser in (label, prepare, train, evaluate, compare, study):
         _with_config(parser)
 
 

@@ -157,6 +157,18 @@ def compare(options: argparse.Namespace) -> None:
     _say(str(layout.comparison))
 
 
+def study(options: argparse.Namespace) -> None:
+    """``lorem-openmm study``."""
+    from lorem_openmm.reproduce.run import run_study
+    from lorem_openmm.training.tables import as_markdown
+
+    settings, layout = _read(options)
+    _entry(settings, "studies", options.name)
+    rows = run_study(settings, options.name, layout, options.device)
+    _say(as_markdown(rows))
+    _say(str(layout.study(options.name)))
+
+
 def import_jax(options: argparse.Namespace) -> None:
     """``lorem-openmm import-jax``."""
     from lorem_openmm.export import save

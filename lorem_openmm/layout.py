@@ -55,6 +55,10 @@ class Layout:
         """Folder of the errors and figures of a run."""
         return self.root / "evaluation" / run
 
+    def study(self, study: str) -> Path:
+        """Folder of the tables and figures of a study."""
+        return self.root / "studies" / study
+
     def simulation(self, simulation: str) -> Path:
         """Folder of a molecular-dynamics run."""
         return self.root / "simulations" / simulation

@@ -33,6 +33,7 @@ TARGETS = SimpleNamespace(
         LAYOUT.simulation(name) / "summary.json" for name in CONFIG.simulations
     ],
     analyses=[LAYOUT.analysis(name) for name in CONFIG.simulations],
+    studies=[LAYOUT.study(name) for name in CONFIG.studies],
     free_energies=[LAYOUT.free_energy(name) for name in CONFIG.umbrellas],
 )
 TARGETS.all = (
@@ -40,6 +41,7 @@ TARGETS.all = (
     + [LAYOUT.comparison]
     + TARGETS.models
     + TARGETS.analyses
+    + TARGETS.studies
     + TARGETS.free_energies
 )
 
@@ -52,6 +54,7 @@ wildcard_constraints:
     registry="[^/]+",
     run="[^/]+",
     simulation="[^/]+",
+    study="[^/]+",
     umbrella="[^/]+",
     window=r"\d+",
 
@@ -84,3 +87,14 @@ def sources(wildcards):
 def stores(wildcards):
     """Prepared data sets of a run."""
     return [LAYOUT.store(name) for name in CONFIG.runs[wildcards.run].datasets]
+
+
+def study_inputs(wildcards):
+    """Runs, data sets and evaluations that a study reads."""
+    study = CONFIG.studies[wildcards.study]
+    files = [LAYOUT.run(run) / "result.json" for run in study.runs]
+    if study.kind in ("errors", "classes", "charge_degree"):
+        files += [LAYOUT.evaluation(run) for run in study.runs]
+    if hasattr(study, "dataset"):
+        files.append(LAYOUT.store(study.dataset))
+    return files

@@ -11,28 +11,60 @@ from typing import Any
 import yaml
 from pydantic import Field, model_validator
 
-from lorem_openmm.config.data import Acceptance, Dataset, DimersLabel, Engine, Sn2Label, Split, WaterLabel
+from lorem_openmm.config.data import (
+    Acceptance,
+    CumuleneLabel,
+    Dataset,
+    DimersLabel,
+    Engine,
+    Sn2Label,
+    Split,
+    WaterLabel,
+)
 from lorem_openmm.config.dynamics import Bias, Coordinate, Dynamics, Simulation, Solvent, Umbrella
 from lorem_openmm.config.learning import Model, Run, Training
 from lorem_openmm.config.section import Section, parse
+from lorem_openmm.config.studies import (
+    ChargeDegreeStudy,
+    ClassesStudy,
+    CurveStudy,
+    DihedralStudy,
+    DistanceStudy,
+    ErrorsStudy,
+    ReactionStudy,
+    ReceptiveFieldStudy,
+    Study,
+    SymmetryStudy,
+)
 from lorem_openmm.errors import ConfigError, did_you_mean
 
 __all__ = [
     "Acceptance",
     "Bias",
+    "ChargeDegreeStudy",
+    "ClassesStudy",
     "Config",
     "Coordinate",
+    "CumuleneLabel",
+    "CurveStudy",
     "Dataset",
+    "DihedralStudy",
     "DimersLabel",
+    "DistanceStudy",
     "Dynamics",
     "Engine",
+    "ErrorsStudy",
     "Model",
+    "ReactionStudy",
+    "ReceptiveFieldStudy",
     "Run",
     "Section",
     "Simulation",
     "Sn2Label",
     "Solvent",
     "Split",
+    "Study",
+    "SymmetryStudy",
     "Training",
     "Umbrella",
     "WaterLabel",
@@ -55,6 +87,7 @@ class Config(Section):
     runs: dict[str, Run] = Field(description="trained models by name")
     simulations: dict[str, Simulation] = Field(default={}, description="molecular-dynamics runs by name")
     umbrellas: dict[str, Umbrella] = Field(default={}, description="free-energy profiles by name")
+    studies: dict[str, Study] = Field(default={}, description="tables and figures over runs, as in the paper, by name")
 
     @model_validator(mode="after")
     def _references_exist(self) -> "Config":
@@ -66,6 +99,11 @@ class Config(Section):
         for section in ("simulations", "umbrellas"):
             for name, dynamics in getattr(self, section).items():
                 _require(dynamics.run, self.runs, f"{section}.{name}.run")
+        for name, study in self.studies.items():
+            for run_name in study.runs:
+                _require(run_name, self.runs, f"studies.{name}.runs")
+            if not isinstance(study, ErrorsStudy):
+                _require(study.dataset, self.datasets, f"studies.{name}.dataset")
         return self
 
 

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from lorem_openmm.config.section import Count, Fraction, Index, Positive, Section
 
+FEWEST_SCAN_FRAMES = 25  # with steps beyond 7.5 degrees a smooth scan cannot be told from a broken one
 Halogen = Literal["F", "Cl", "Br", "I"]
 RegistryName = Literal["mgo_surface", "nacl_cluster", "cumulene", "biodimers", "sn2_reactions"]
 
@@ -136,7 +137,36 @@ class WaterLabel(Section):
     temperature: Positive = Field(350.0, description="temperature in K of both, above that of a simulation")
 
 
-LabelSection = Annotated[Sn2Label | DimersLabel | WaterLabel, Field(discriminator="kind")]
+class CumuleneLabel(Section):
+    """Cumulenes CnH4: rattled chains with end groups turned by any dihedral, and undisplaced dihedral scans."""
+
+    kind: Literal["cumulene"]
+    engine: Engine = Field(default_factory=Engine, description="labelling engine")
+    acceptance: Acceptance = Field(default_factory=Acceptance, description="checks of the labels")
+    carbons: Annotated[list[Annotated[int, Field(ge=3)]], Field(min_length=1)] = Field(
+        default=[9], description="numbers of carbon atoms of the chains, each in turn"
+    )
+    num_frames: Index = Field(500, description="rattled frames over all chains")
+    num_profile_frames: Index = Field(
+        37,
+        description="frames of the scan of each chain's dihedral from 0 to 180 degrees, flagged `profile`: none or at "
+        "least 25, because neighbours check one another; in a data set of their own (`num_frames: 0`) they stay out of "
+        "the training",
+    )
+    temperature: Positive = Field(300.0, description="temperature in K of the displacements")
+
+    @model_validator(mode="after")
+    def _makes_frames(self) -> "CumuleneLabel":
+        if self.num_frames == 0 and self.num_profile_frames == 0:
+            raise ValueError("num_frames and num_profile_frames must not both be 0; raise one of them")
+        if 0 < self.num_profile_frames < FEWEST_SCAN_FRAMES:
+            raise ValueError(
+                f"num_profile_frames must be 0 or at least {FEWEST_SCAN_FRAMES}; received {self.num_profile_frames}"
+            )
+        return self
+
+
+LabelSection = Annotated[Sn2Label | DimersLabel | WaterLabel | CumuleneLabel, Field(discriminator="kind")]
 
 
 class Split(Section):

@@ -18,8 +18,9 @@ from typing import Any
 
 import ase.io
 
-from lorem_openmm.config import DimersLabel, Sn2Label, WaterLabel
+from lorem_openmm.config import CumuleneLabel, DimersLabel, Sn2Label, WaterLabel
 from lorem_openmm.data.label.acceptance import Labeller
+from lorem_openmm.data.label.cumulene import CumulenePlan
 from lorem_openmm.data.label.dimers import DimersPlan
 from lorem_openmm.data.label.engines import create_engine
 from lorem_openmm.data.label.plan import Plan, Unit
@@ -33,7 +34,7 @@ from lorem_openmm.progress import progress
 FORMAT = 1  # raise it when the same section and seed would give other frames, so that old parts are not reused
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
-Section = Sn2Label | DimersLabel | WaterLabel
+Section = Sn2Label | DimersLabel | WaterLabel | CumuleneLabel
 
 
 def label_dataset(section: Section, output: Path, seed: int, processes: int | None = None) -> dict[str, Any]:
@@ -194,6 +195,8 @@ def _summary(section: Section, seed: int, engine_version: str, parts: dict[str, 
 def _requested(section: Section) -> int:
     if isinstance(section, Sn2Label):
         return section.num_frames + section.num_profile_frames * len(section.reactions)
+    if isinstance(section, CumuleneLabel):
+        return section.num_frames + section.num_profile_frames * len(section.carbons)
     if isinstance(section, WaterLabel):
         return section.num_boxes * (section.classical_frames + section.displaced_frames + section.trajectory_frames)
     return section.num_dimers * (section.num_separations + section.trajectory_frames)
@@ -224,6 +227,8 @@ def _pool(section: Section, seed: int, processes: int) -> Iterator[ProcessPoolEx
 def _plan(section: Section) -> Plan:
     if isinstance(section, WaterLabel):
         return WaterPlan(section)
+    if isinstance(section, CumuleneLabel):
+        return CumulenePlan(section)
     return Sn2Plan(section) if isinstance(section, Sn2Label) else DimersPlan(section)
 
 

@@ -1,0 +1,1 @@
+"""The tables and figures of the paper, on any data set of the right kind."""

@@ -1,0 +1,118 @@
+"""Is the dihedral resolved? By run, by cutoff and number of layers, and by the degree of the charges."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from lorem_openmm.config import Model, ReceptiveFieldStudy
+from lorem_openmm.data.store import Store
+from lorem_openmm.reproduce.curves import Curve, shape_error
+from lorem_openmm.reproduce.published import CUMULENE_RESOLVED, variant
+from lorem_openmm.reproduce.receptive_field import layers_to_meet
+from lorem_openmm.units import MEV_PER_EV
+
+Rows = list[dict[str, Any]]
+CUMULENE = "C9H4"
+
+
+def dihedral_rows(curves: list[Curve], resolved_below: float) -> Rows:
+    """Returns, for each curve and run: range, error of the shape, and whether that counts as resolved.
+
+    Args:
+        curves: With predictions.
+        resolved_below: Largest relative RMS error of the shape that counts as resolved.
+    """
+    rows = []
+    for curve in curves:
+        for run, energy in curve.predicted.items():
+            error = shape_error(curve.reference, energy)
+            rows.append(
+                {
+                    "curve": curve.name,
+                    "run": run,
+                    "range (meV)": MEV_PER_EV * float(np.ptp(energy)),
+                    "reference range (meV)": MEV_PER_EV * float(np.ptp(curve.reference)),
+                    "shape error": error,
+                    "resolved": "yes" if error <= resolved_below else "no",
+                }
+            )
+    return rows
+
+
+def receptive_rows(store: Store, curve: Curve, models: Mapping[str, Model], study: ReceptiveFieldStudy) -> Rows:
+    """Returns, for each run: cutoff, layers, long range, whether it resolves the dihedral, and whether it could.
+
+    Args:
+        store: Where the curve's structures are.
+        curve: The profile, with predictions.
+        models: Hyper-parameters by run.
+        study: Threshold and end groups.
+    """
+    structure = store.structure(int(curve.structures[0]))
+    formula = _formula(structure.atomic_numbers)
+    measured = {row["run"]: row for row in dihedral_rows([curve], study.resolved_below)}
+    rows = []
+    for run, model in models.items():
+        layers = model.num_message_passing + 1
+        row: dict[str, Any] = {
+            "run": run,
+            "model": f"{layers}×SR{' + LR' if model.long_range else ''}",
+            "cutoff (Å)": model.cutoff,
+            "layers": layers,
+            "long range": variant(model) if model.long_range else "none",
+        }
+        if study.ends is not None:
+            meet = layers_to_meet(structure.positions, model.cutoff, *study.ends)
+            row["ends meet after"] = meet
+            row["visible"] = "yes" if model.long_range or (meet is not None and layers >= meet) else "no"
+        row |= {key: measured[run][key] for key in ("range (meV)", "shape error", "resolved")}
+        if formula == CUMULENE:
+            published = CUMULENE_RESOLVED.get(model.cutoff, {}).get((layers, model.long_range))
+            row["paper"] = "" if published is None else ("yes" if published else "no")
+        rows.append(row)
+    return sorted(rows, key=lambda row: (row["cutoff (Å)"], row["long range"] == "none", row["layers"]))
+
+
+def receptive_grid(rows: Rows) -> Rows:
+    """Returns the table as the paper prints it: one line per cutoff, one column per kind of model.
+
+    Args:
+        rows: From :func:`receptive_rows`; where runs share a place, the best of them counts.
+    """
+    models = list(
+        dict.fromkeys(row["model"] for row in sorted(rows, key=lambda r: (r["long range"] == "none", r["layers"])))
+    )
+    grid = []
+    for cutoff in sorted({row["cutoff (Å)"] for row in rows}):
+        line: dict[str, Any] = {"cutoff (Å)": cutoff}
+        for model in models:
+            here = [row for row in rows if row["cutoff (Å)"] == cutoff and row["model"] == model]
+            best = min(here, key=lambda row: row["shape error"], default=None)
+            line[model] = "" if best is None else f"{best['resolved']} ({best['shape error']:.2f})"
+        grid.append(line)
+    return grid
+
+
+def charge_degree_rows(errors: Rows, profiles: Rows) -> Rows:
+    """Joins the errors of runs with their dihedral profiles.
+
+    Args:
+        errors: From :func:`lorem_openmm.reproduce.tables.error_table`.
+        profiles: From :func:`dihedral_rows`; the first curve counts.
+    """
+    measured: dict[str, dict[str, Any]] = {}
+    for row in profiles:
+        measured.setdefault(row["run"], row)
+    keys = ("long range", "run", "data set", "split", "E RMSE (meV/atom)", "F RMSE (meV/Å)")
+    rows = [
+        {key: row[key] for key in keys}
+        | {key: measured[row["run"]][key] for key in ("range (meV)", "shape error", "resolved")}
+        | {"paper: E RMSE": row["paper: E RMSE"], "paper: F RMSE": row["paper: F RMSE"]}
+        for row in errors
+    ]
+    return sorted(rows, key=lambda row: (row["long range"] != "none", row["long range"]))
+
+
+def _formula(numbers: np.ndarray) -> str:
+    return f"C{int((numbers == 6).sum())}H{int((numbers == 1).sum())}"

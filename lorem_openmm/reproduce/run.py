@@ -1,0 +1,185 @@
+"""Makes the tables and figures of a study."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lorem_openmm import config
+from lorem_openmm.data.store import Store, read_store
+from lorem_openmm.export import PRETRAINED, load
+from lorem_openmm.files import write_json, write_text
+from lorem_openmm.layout import Layout
+from lorem_openmm.potential import check_species
+from lorem_openmm.reproduce import figures
+from lorem_openmm.reproduce.curves import Curve, curve_rows, find_curves, reaction_rows, with_predictions
+from lorem_openmm.reproduce.dihedral import charge_degree_rows, dihedral_rows, receptive_grid, receptive_rows
+from lorem_openmm.reproduce.published import SYMMETRY_ERROR
+from lorem_openmm.reproduce.symmetry import rotation_grid, symmetry_errors
+from lorem_openmm.reproduce.tables import by_class, class_table, error_table
+from lorem_openmm.training.checkpoints import load_best
+from lorem_openmm.training.evaluate import finite
+from lorem_openmm.training.predictions import predict
+from lorem_openmm.training.tables import as_csv, as_markdown
+from lorem_openmm.training.train import choose_device
+
+Rows = list[dict[str, Any]]
+PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
+
+
+def run_study(settings: config.Config, name: str, layout: Layout, device: str = "auto") -> Rows:
+    """Writes ``table.csv``, ``table.md``, ``summary.json`` and the figures of a study.
+
+    Args:
+        settings: The whole configuration.
+        name: Which entry of ``studies``.
+        layout: Where runs, data sets and evaluations are, and where to write.
+        device: cpu, cuda, or auto.
+
+    Returns:
+        The rows of the table.
+
+    Raises:
+        ConfigError: If the data set is not of the kind that the study needs.
+        DataError: If a data set is missing, or lacks an info key.
+        ModelFileError: If a run is not trained, or not evaluated where that is needed.
+    """
+    study, output = settings.studies[name], layout.study(name)
+    rows = _MAKERS[study.kind](settings, study, layout, output, choose_device(device))
+    write_text(output / "table.csv", as_csv(rows))
+    write_text(output / "table.md", as_markdown(rows))
+    write_json(output / "summary.json", finite({"study": name, **study.model_dump(mode="json"), "rows": rows}))
+    return rows
+
+
+def _errors(
+    settings: config.Config, study: config.ErrorsStudy, layout: Layout, output: Path, place: torch.device
+) -> Rows:
+    del output, place
+    return error_table(settings, study, layout)
+
+
+def _classes(
+    settings: config.Config, study: config.ClassesStudy, layout: Layout, output: Path, place: torch.device
+) -> Rows:
+    del settings, place
+    rows = class_table(study, layout)
+    names, errors = by_class(rows, study.runs)
+    figures.class_bars(output / "classes", names, errors)
+    return rows
+
+
+def _curves(study: config.CurveStudy, layout: Layout, place: torch.device) -> tuple[Store, list[Curve]]:
+    """The curves of a study with the predictions of its runs."""
+    store = read_store(layout.store(study.dataset))
+    curves = find_curves(store, study)
+    energies = {run: predict(load_best(layout.run(run))[0], store, place).energy for run in study.runs}
+    return store, with_predictions(curves, energies)
+
+
+def _axis(study: config.CurveStudy) -> str:
+    return f"{study.coordinate.replace('_', ' ')} ({study.unit})"
+
+
+def _dihedral(
+    settings: config.Config, study: config.DihedralStudy, layout: Layout, output: Path, place: torch.device
+) -> Rows:
+    del settings
+    _, curves = _curves(study, layout, place)
+    figures.curves_figure(output / "profile", curves, _axis(study), "minimum")
+    return dihedral_rows(curves, study.resolved_below)
+
+
+def _receptive_field(
+    settings: config.Config, study: config.ReceptiveFieldStudy, layout: Layout, output: Path, place: torch.device
+) -> Rows:
+    store, curves = _curves(study, layout, place)
+    models = {run: settings.models[settings.runs[run].model] for run in study.runs}
+    rows = receptive_rows(store, curves[0], models, study)
+    write_text(output / "grid.md", as_markdown(receptive_grid(rows)))
+    write_text(output / "grid.csv", as_csv(receptive_grid(rows)))
+    groups: dict[str, dict[str, str]] = {}
+    for row in rows:
+        groups.setdefault(f"cutoff {row['cutoff (Å)']:g} Å", {})[row["run"]] = row["model"]
+    figures.receptive_figure(output / "profiles", curves[0], groups, _axis(study))
+    return rows
+
+
+def _charge_degree(
+    settings: config.Config, study: config.ChargeDegreeStudy, layout: Layout, output: Path, place: torch.device
+) -> Rows:
+    _, curves = _curves(study, layout, place)
+    figures.curves_figure(output / "profile", curves, _axis(study), "minimum")
+    errors = error_table(settings, config.ErrorsStudy(kind="errors", runs=study.runs), layout)
+    return charge_degree_rows(errors, dihedral_rows(curves, study.resolved_below))
+
+
+def _distance(
+    settings: config.Config, study: config.DistanceStudy, layout: Layout, output: Path, place: torch.device
+) -> Rows:
+    del settings
+    _, curves = _curves(study, layout, place)
+    figures.curves_figure(output / "curves", curves, _axis(study), study.zero, mark_minima=True)
+    return curve_rows(curves, study.zero)
+
+
+def _reaction(
+    settings: config.Config, study: config.ReactionStudy, layout: Layout, output: Path, place: torch.device
+) -> Rows:
+    del settings
+    _, curves = _curves(study, layout, place)
+    zero = "farthest" if study.reactants == "highest" else "nearest"
+    figures.curves_figure(output / "profile", curves, _axis(study), zero)
+    return reaction_rows(curves, study.reactants)
+
+
+def _symmetry(
+    settings: config.Config, study: config.SymmetryStudy, layout: Layout, output: Path, place: torch.device
+) -> Rows:
+    del settings, place  # neighbour lists are made here, on the processor
+    store = read_store(layout.store(study.dataset))
+    indices = store.indices(study.split)
+    chosen = (indices if len(indices) else store.indices("train"))[: study.num_structures]
+    structures = [store.structure(int(index)) for index in chosen]
+    rotations = rotation_grid(study.degree)
+    transformations = np.concatenate([rotations, -rotations])
+    sources: dict[str, Path | str] = {run: run for run in study.runs}
+    for model in study.models:
+        path = PRETRAINED if model == "pretrained" else Path(model)
+        sources[path.stem] = path
+    sizes = np.array([len(structure.positions) for structure in structures])
+    rows, errors = [], {}
+    for name, source in sources.items():
+        for precision, dtype in PRECISIONS.items():
+            potential = load(source) if isinstance(source, Path) else load_best(layout.run(source))[0]
+            check_species(potential.species, store.elements)
+            found = symmetry_errors(potential, structures, transformations, dtype)
+            errors[f"{name}, {precision}"] = found
+            rows.append(
+                {
+                    "model": name,
+                    "precision": precision,
+                    "structures": len(structures),
+                    "transformations": len(transformations),
+                    "mean |ΔE| (meV)": float(found.mean()),
+                    "mean |ΔE| (meV/atom)": float((found / sizes[:, None]).mean()),
+                    "largest |ΔE| (meV)": float(found.max()),
+                    "paper: mean (meV)": SYMMETRY_ERROR[precision],
+                }
+            )
+    figures.symmetry_figure(output / "symmetry", errors)
+    return rows
+
+
+_MAKERS: dict[str, Callable[..., Rows]] = {
+    "errors": _errors,
+    "classes": _classes,
+    "dihedral": _dihedral,
+    "receptive_field": _receptive_field,
+    "charge_degree": _charge_degree,
+    "distance": _distance,
+    "reaction": _reaction,
+    "symmetry": _symmetry,
+}

@@ -1,0 +1,82 @@
+"""Does the energy change when a structure is rotated or inverted? Over a grid of rotations, in both precisions."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from scipy.integrate import lebedev_rule
+from scipy.spatial.transform import Rotation
+
+from lorem_openmm.data.neighbors import neighbor_list
+from lorem_openmm.data.structures import Structure
+from lorem_openmm.graph import AtomGraph, build_graph
+from lorem_openmm.potential import Potential
+
+
+def rotation_grid(degree: int) -> np.ndarray:
+    """Returns rotations [n, 3, 3] that integrate Wigner functions up to a degree: a Lebedev grid times turns about it.
+
+    R = R_z(α) · R_y(β) · R_z(γ), where (β, α) are the directions of the Lebedev rule and γ takes degree + 1 even steps.
+
+    Args:
+        degree: Of the Lebedev rule; one that does not exist is rounded up.
+
+    References:
+        V. I. Lebedev, D. N. Laikov, Doklady Mathematics 59, 477 (1999).
+    """
+    directions = _rule(degree)
+    alpha, beta = np.arctan2(directions[1], directions[0]), np.arccos(np.clip(directions[2], -1, 1))
+    gamma = 2 * np.pi * np.arange(degree + 1) / (degree + 1)
+    angles = [(a, b, g) for a, b in zip(alpha, beta, strict=True) for g in gamma]
+    return Rotation.from_euler("ZYZ", np.array(angles)).as_matrix()
+
+
+def _rule(degree: int) -> np.ndarray:
+    while True:  # rules exist for most odd degrees up to 131
+        try:
+            return np.asarray(lebedev_rule(degree)[0])
+        except NotImplementedError:
+            degree += 1
+
+
+def symmetry_errors(
+    potential: Potential, structures: Sequence[Structure], transformations: np.ndarray, dtype: torch.dtype
+) -> np.ndarray:
+    """Returns |E(R·structure) − E(structure)| in meV, [n_structures, n_transformations].
+
+    The per-element energies are left out: they are the same number before and after.
+
+    Args:
+        potential: The model.
+        structures: Structures; cells are rotated with the atoms.
+        transformations: [n, 3, 3] rotations, inverted or not.
+        dtype: Precision of the model.
+    """
+    potential = potential.to(dtype)
+    errors = np.zeros((len(structures), len(transformations)))
+    for index, structure in enumerate(structures):
+        fixed = _graph(structure, np.eye(3), potential.cutoff, dtype)
+        energy = _energy(potential, fixed)
+        for number, matrix in enumerate(transformations):
+            turned = _graph(structure, matrix, potential.cutoff, dtype)
+            errors[index, number] = 1e3 * abs(_energy(potential, turned) - energy)
+    return errors
+
+
+def _energy(potential: Potential, graph: AtomGraph) -> float:
+    return float(potential.evaluate(graph).atomic_energies.double().sum())
+
+
+def _graph(structure: Structure, matrix: np.ndarray, cutoff: float, dtype: torch.dtype) -> AtomGraph:
+    positions, cell = structure.positions @ matrix.T, structure.cell @ matrix.T
+    edges = neighbor_list(positions, cell, structure.periodic, cutoff)
+    return build_graph(
+        torch.tensor(positions, dtype=dtype),
+        torch.tensor(structure.atomic_numbers),
+        [len(positions)],
+        torch.tensor(cell, dtype=dtype).unsqueeze(0),
+        [structure.periodic],
+        torch.tensor(edges.centers, dtype=torch.long),
+        torch.tensor(edges.neighbors, dtype=torch.long),
+        torch.tensor(edges.cell_shifts, dtype=dtype),
+    )
