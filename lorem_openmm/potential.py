@@ -77,7 +77,8 @@ class Potential(torch.nn.Module):
     def evaluate(self, graph: AtomGraph, compute_stress: bool = False) -> Prediction:
         """Evaluates structures with weights folded once: for dynamics, where they do not change.
 
-        Changed weights are noticed and folded again, except in TorchScript, where they cannot change.
+        Fixed weights that were changed are noticed and folded again, except in TorchScript, where they cannot change.
+        Weights that can be trained are folded at every call, because fused optimisers change them unnoticed.
 
         Args:
             graph: structures and neighbour lists.
@@ -93,8 +94,9 @@ class Potential(torch.nn.Module):
 
     def _fold_once(self) -> FoldedWeights:
         if not torch.jit.is_scripting():
-            state = sum(parameter._version for parameter in self.model.parameters())
-            if state != self._folded_state:
+            parameters = list(self.model.parameters())
+            state = sum(parameter._version for parameter in parameters)
+            if state != self._folded_state or any(parameter.requires_grad for parameter in parameters):
                 self._folded, self._folded_state = None, state
         folded = self._folded
         weight = self.model.species_embedding.weight

@@ -250,6 +250,18 @@ def test_training_and_dynamics_paths_agree():
     torch.testing.assert_close(potential(graph).forces, potential.evaluate(graph).forces, rtol=0, atol=1e-13)
 
 
+def test_dynamics_path_sees_weights_that_a_fused_optimiser_changed():
+    potential, graph = small_potential(), graph_of(rattled_molecule())
+    before = potential.evaluate(graph).energy
+    optimizer = torch.optim.Adam(potential.requires_grad_(True).parameters(), lr=0.1, fused=True)
+    potential(graph).atomic_energies.sum()
+    sum(parameter.square().sum() for parameter in potential.parameters()).backward()
+    optimizer.step()
+    after = potential.evaluate(graph).energy
+    assert not torch.allclose(after, before, atol=1e-3)
+    torch.testing.assert_close(after, potential(graph).energy.detach())
+
+
 def test_scripted_equals_eager_on_sizes_it_has_not_seen():
     potential = small_potential(num_message_passing=1)
     scripted = torch.jit.script(potential)

@@ -244,7 +244,7 @@ def save_best(path: Path, content: dict[str, Any]) -> None:
 
 
 def load_best(output: str | Path) -> tuple[Potential, dict[str, Any]]:
-    """Returns the potential selected by validation, in float32, and how it did.
+    """Returns the potential selected by validation, in float32 and with fixed weights, and how it did.
 
     Args:
         output: Folder of the run.
@@ -261,5 +261,5 @@ def load_best(output: str | Path) -> tuple[Potential, dict[str, Any]]:
         raise ModelFileError(f"{path}: must be written by `lorem-openmm train`. Train the run again.")
     model = Lorem(parse(Model, content["hyperparameters"], str(path)))
     model.load_state_dict(content["state_dict"])
-    potential = Potential(model, content["baseline"]).float()
+    potential = Potential(model, content["baseline"]).float().requires_grad_(False)
     return potential, {key: content[key] for key in ("epoch", "metrics", "identity")}
