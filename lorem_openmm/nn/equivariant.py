@@ -27,6 +27,17 @@ def degree_linear(max_degree: int, n_in: int, n_out: int) -> torch.nn.Parameter:
     return torch.nn.Parameter(weights)
 
 
+def mix_channels(x: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """y_d^m = Σ_c x_c^m W_m,cd: returns [n_atoms, d, m] for x [n_atoms, c, m] and W [m, c, d].
+
+    As one product with a matrix of diagonal blocks: one product per component would be as many operations, and as many
+    again for each derivative.
+    """
+    blocks = torch.diag_embed(weights.permute(1, 2, 0)).transpose(1, 2)
+    product = torch.mm(x.flatten(1), blocks.reshape(x.shape[1] * x.shape[2], -1))
+    return product.view(x.shape[0], weights.shape[2], x.shape[2])
+
+
 def component_classes(max_degree: int) -> torch.Tensor:
     """Returns 2·(degree is odd) + (changes sign under z → −z) of each component, [(L+1)²].
 

@@ -6,7 +6,14 @@ import torch
 
 from lorem_openmm.graph import AtomGraph
 from lorem_openmm.nn.coulomb import direct_potentials, pad_by_system, reciprocal_potentials, screened_coulomb
-from lorem_openmm.nn.equivariant import DegreeNorm, ProductMatrices, TensorDense, TensorProduct, degree_linear
+from lorem_openmm.nn.equivariant import (
+    DegreeNorm,
+    ProductMatrices,
+    TensorDense,
+    TensorProduct,
+    degree_linear,
+    mix_channels,
+)
 from lorem_openmm.nn.mesh import mesh_potentials
 from lorem_openmm.nn.mesh_kernel import mesh_settings
 from lorem_openmm.nn.neighbor_sums import sum_over_neighbors
@@ -182,7 +189,7 @@ class LongRange(torch.nn.Module):
 
     def charges(self, x: torch.Tensor, spherical: torch.Tensor, weights: LongRangeWeights) -> torch.Tensor:
         """Returns q [n_atoms, 1 + (max_charge_degree+1)²], the scalar charge first."""
-        factors = torch.einsum("ncm,mck->knm", spherical, weights.charge_dense)
+        factors = mix_channels(spherical, weights.charge_dense).unbind(1)
         product = self.spherical_charges(factors[0].unsqueeze(1), factors[1].unsqueeze(1), weights.charge_product)
         return torch.cat([self.scalar_charges(x), product.squeeze(1)], dim=1)
 

@@ -16,6 +16,7 @@ from lorem_openmm.nn.equivariant import (
     TensorProduct,
     contract,
     degree_linear,
+    mix_channels,
     num_even,
 )
 from lorem_openmm.nn.neighbor_sums import pad_by_center
@@ -103,8 +104,8 @@ class EquivariantMessage(torch.nn.Module):
             weights: from :meth:`fold`.
         """
         messages = self._messages(spherical, hidden, radial, angular, graph, weights)
-        node = torch.einsum("ncm,mcd->ndm", spherical, weights.node_dense)
-        messages = torch.einsum("ncm,mcd->ndm", messages, weights.message_dense)
+        node = mix_channels(spherical, weights.node_dense)
+        messages = mix_channels(messages, weights.message_dense)
         return self.product(node, messages, weights.product)
 
     def _messages(

@@ -3,19 +3,19 @@
 y_e = x_e W_t(e), one matrix per pair of species, is linear in x and in W. Autograd goes back through the slices of x
 one by one and fills an array of all edges with zeros for each of them; by hand, the way back is one product a slice.
 
-A_c^lm = Σ_s a_s,lc Y_s,lm of each atom is linear in a and in Y. One matrix product per atom with all pairs of degrees,
-of which those on the diagonal are kept, is the fastest way to it (one product per degree is bound by its overhead), but
-autograd goes back through the kept blocks one by one, and fills an array of all pairs with zeros for each of them.
-By hand, the way back spreads dE/dA over the blocks once, for both factors.
+A_c^lm = Σ_s a_s,lc Y_s,lm of each atom is linear in a and in Y. Autograd goes back through the slices of each degree
+and fills arrays of all degrees with zeros for each of them. By hand, the way back is one product per degree and factor;
+or, with many neighbours, one product of all degrees with dE/dA spread over blocks on the diagonal.
 """
 
-from itertools import accumulate
 from typing import Any
 
 import torch
 from torch.autograd.function import once_differentiable
 
 from lorem_openmm.nn.product_derivatives import will_be_used
+
+MANY_SLOTS = 40  # neighbours of an atom, from which one product of all degrees is faster than one of each
 
 
 class PairTypeFunction(torch.autograd.Function):
@@ -85,7 +85,7 @@ class DensityGradientFunction(torch.autograd.Function):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         ctx.save_for_backward(g, coefficients, angular)
         ctx.component_counts = component_counts
-        return _gradients(_spread(g, component_counts), coefficients, angular)
+        return _gradients(g, coefficients, angular, component_counts)
 
     @staticmethod
     @once_differentiable
@@ -94,33 +94,28 @@ class DensityGradientFunction(torch.autograd.Function):
         # Σ_s u Y + a v as one density of twice as many slots.
         doubled = torch.cat([u, coefficients], dim=1), torch.cat([angular, v], dim=1)
         dg = _density(*doubled, ctx.component_counts)
-        return (dg, *_gradients(_spread(g, ctx.component_counts), u, v), None)
+        return (dg, *_gradients(g, u, v, ctx.component_counts), None)
 
 
 def _density(coefficients: torch.Tensor, angular: torch.Tensor, component_counts: list[int]) -> torch.Tensor:
     channels = coefficients.shape[2] // len(component_counts)
-    product = torch.bmm(coefficients.transpose(1, 2), angular)
-    return torch.cat([product[rows] for rows in _blocks(channels, component_counts)], dim=2)
-
-
-def _spread(g: torch.Tensor, component_counts: list[int]) -> torch.Tensor:
-    """Places g [n_atoms, channels, (L+1)²] in the blocks on the diagonal of [n_atoms, degrees·channels, (L+1)²]."""
-    channels = g.shape[1]
-    spread = g.new_zeros(g.shape[0], channels * len(component_counts), g.shape[2])
-    for block in _blocks(channels, component_counts):
-        spread[block] = g[:, :, block[2]]
-    return spread
+    parts = zip(coefficients.split(channels, dim=2), angular.split(component_counts, dim=2), strict=True)
+    return torch.cat([torch.bmm(a.transpose(1, 2), y) for a, y in parts], dim=2)
 
 
 def _gradients(
-    spread: torch.Tensor, coefficients: torch.Tensor, angular: torch.Tensor
+    g: torch.Tensor, coefficients: torch.Tensor, angular: torch.Tensor, component_counts: list[int]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.bmm(angular, spread.transpose(1, 2)), torch.bmm(coefficients, spread)
-
-
-def _blocks(channels: int, component_counts: list[int]) -> list[tuple[slice, slice, slice]]:
-    ends = list(accumulate(component_counts))
-    return [
-        (slice(None), slice(i * channels, (i + 1) * channels), slice(end - count, end))
-        for i, (count, end) in enumerate(zip(component_counts, ends, strict=True))
-    ]
+    channels = g.shape[1]
+    if coefficients.shape[1] > MANY_SLOTS:
+        spread = g.new_zeros(g.shape[0], channels * len(component_counts), g.shape[2])
+        first = 0
+        for degree, count in enumerate(component_counts):
+            rows, columns = slice(degree * channels, (degree + 1) * channels), slice(first, first + count)
+            spread[:, rows, columns] = g[:, :, columns]
+            first += count
+        return torch.bmm(angular, spread.transpose(1, 2)), torch.bmm(coefficients, spread)
+    of_degree = g.split(component_counts, dim=2)
+    by_a = [torch.bmm(y, d.transpose(1, 2)) for d, y in zip(of_degree, angular.split(component_counts, 2), strict=True)]
+    by_y = [torch.bmm(a, d) for d, a in zip(of_degree, coefficients.split(channels, 2), strict=True)]
+    return torch.cat(by_a, dim=2), torch.cat(by_y, dim=2)

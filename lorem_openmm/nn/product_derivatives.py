@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.autograd.function import once_differentiable
 
-CACHED_PAIRS = 2_400_000  # about 10 MB of pairs in flight: a share of the third-level cache
+CACHED_PAIRS = 5_000_000  # 20 MB of pairs in flight, most of a shared cache; with fewer, overhead counts
 FEWEST_ATOMS = 16  # of a chunk: products of matrices with fewer columns are slow
 
 
@@ -104,11 +104,15 @@ class GradientFunction(torch.autograd.Function):
         ctx.classes = classes
         blocks = _blocks(matrices, classes)
         weights = [torch.zeros_like(block) for block in blocks] if with_weights else []
-        gradients = []
+        gradients, spreads = [], []
         for g_, a_, b_ in _chunks(_sorted(g, classes, 2), _sorted(a, classes, 0), _sorted(b, classes, 1)):
-            gradients.append(_contract(_spread(blocks, g_, classes), a_, b_, classes))
+            spread = _spread(blocks, g_, classes)
+            gradients.append(_contract(spread, a_, b_, classes))
             if with_weights:
                 _add_weights(weights, _pairs(a_, b_, classes), g_, classes)
+            else:
+                spreads.append(spread)
+        ctx.spreads = spreads  # the derivative of forces needs them again
         joined = _joined(weights) if with_weights else matrices.new_empty(0)
         ctx.mark_non_differentiable(joined)
         da, db = zip(*gradients, strict=True)
@@ -123,13 +127,15 @@ class GradientFunction(torch.autograd.Function):
         weights = [torch.zeros_like(block) for block in blocks]
         dg, gradients = [], []
         arrays = (g, 2), (a, 0), (b, 1), (u, 0), (v, 1)
-        for g_, a_, b_, u_, v_ in _chunks(*[_sorted(array, classes, which) for array, which in arrays]):
+        chunks = _chunks(*[_sorted(array, classes, which) for array, which in arrays])
+        for index, (g_, a_, b_, u_, v_) in enumerate(chunks):
             pairs = _pairs(u_, b_, classes)
             for block, x, y in _by_factors(pairs, a_, v_, classes):
                 block.addcmul_(x.unsqueeze(2), y.unsqueeze(1))
             dg.append(_apply(blocks, pairs))
             _add_weights(weights, pairs, g_, classes)
-            gradients.append(_contract(_spread(blocks, g_, classes), u_, v_, classes))
+            spread = ctx.spreads[index] if ctx.spreads else _spread(blocks, g_, classes)
+            gradients.append(_contract(spread, u_, v_, classes))
         da, db = zip(*gradients, strict=True)
         first = _unsorted(dg, classes, 2), _unsorted(da, classes, 0), _unsorted(db, classes, 1)
         return (*first, _joined(weights), None, None)

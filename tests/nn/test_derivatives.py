@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lorem_openmm.nn import product_derivatives
+from lorem_openmm.nn import neighbor_sum_derivatives, product_derivatives
 from lorem_openmm.nn.equivariant import TensorProduct
 from lorem_openmm.nn.neighbor_sum_derivatives import PairTypeFunction, SphericalDensityFunction
 from lorem_openmm.nn.product_derivatives import TensorProductFunction
@@ -98,7 +98,9 @@ def test_product_of_one_channel_with_many_and_of_no_atoms() -> None:
     assert product(a[:0], b[:0], product.matrices()).shape == (0, 3, 9)
 
 
-def test_density_agrees_with_finite_differences() -> None:
+@pytest.mark.parametrize("many", [0, 40])
+def test_density_agrees_with_finite_differences(many: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbor_sum_derivatives, "MANY_SLOTS", many)
     check(lambda c, y: SphericalDensityFunction.apply(c, y, COUNTS), normal(3, 4, 6), normal(3, 4, 9))
 
 
