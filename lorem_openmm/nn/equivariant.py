@@ -14,6 +14,8 @@ from lorem_openmm.nn.product_derivatives import Classes, TensorProductFunction, 
 from lorem_openmm.nn.scalar import lecun_normal_
 from lorem_openmm.nn.spherical import clebsch_gordan, degree_of_component, reflection_classes
 
+MANY_PAIRS = 8000  # pairs of components of an atom from which fewer operations are worth four times as many calls
+
 
 def num_even(max_degree: int) -> int:
     """Number of components of even degree up to ``max_degree``."""
@@ -38,12 +40,13 @@ def mix_channels(x: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     return product.view(x.shape[0], weights.shape[2], x.shape[2])
 
 
-def component_classes(max_degree: int) -> torch.Tensor:
-    """Returns 2·(degree is odd) + (changes sign under z → −z) of each component, [(L+1)²].
+def component_classes(max_degree: int, mirror: bool) -> torch.Tensor:
+    """Returns 2·(degree is odd) + (changes sign under z → −z) of each component, [(L+1)²]; or the parity alone.
 
     All three reflections would make eight classes, whose matrices are smaller by half but too small to be fast.
     """
-    return 2 * (torch.tensor(degree_of_component(max_degree)) % 2) + reflection_classes(max_degree) % 2
+    odd = torch.tensor(degree_of_component(max_degree)) % 2
+    return 2 * odd + reflection_classes(max_degree) % 2 if mirror else odd
 
 
 class DegreeNorm(ConstantsModule):
@@ -151,7 +154,8 @@ class TensorProduct(ConstantsModule):
             matrix = coefficients[block].reshape(1, size[0] * size[1], size[2])
             self.register_constant(f"coefficients_{name}", matrix)
             self.register_buffer(f"paths_{name}", flat[block].reshape(-1), persistent=False)
-        self.classes, entries = sort_by_class([component_classes(n - 1) for n in shape[:3]])
+        mirror = channels * len(degrees[0]) * len(degrees[1]) > MANY_PAIRS
+        self.classes, entries = sort_by_class([component_classes(n - 1, mirror) for n in shape[:3]])
         self.register_constant("class_coefficients", coefficients.flatten()[entries])
         self.register_buffer("class_paths", flat.flatten()[entries], persistent=False)
 

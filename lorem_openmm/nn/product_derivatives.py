@@ -165,11 +165,12 @@ def _unsorted(parts: Sequence[torch.Tensor], classes: Classes, which: int) -> to
 def _chunks(*arrays: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
     """Cuts arrays [channels, components, n_atoms] into runs of atoms whose pairs fit the cache."""
     n_atoms = arrays[0].shape[2]
-    size = n_atoms
+    count = 1
     if not arrays[0].is_cuda:
         pairs = arrays[-1].shape[0] * arrays[-1].shape[1] * arrays[-2].shape[1]
-        size = max(FEWEST_ATOMS, CACHED_PAIRS // pairs // FEWEST_ATOMS * FEWEST_ATOMS)
-    for start in range(0, max(n_atoms, 1), max(size, 1)):
+        count = -(-n_atoms // max(FEWEST_ATOMS, CACHED_PAIRS // pairs))
+    size = max(1, -(-n_atoms // max(count, 1)))
+    for start in range(0, max(n_atoms, 1), size):
         yield tuple(array.narrow(2, start, min(size, n_atoms - start)) for array in arrays)
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lorem_openmm.nn import neighbor_sum_derivatives, product_derivatives
+from lorem_openmm.nn import equivariant, neighbor_sum_derivatives, product_derivatives
 from lorem_openmm.nn.equivariant import TensorProduct
 from lorem_openmm.nn.neighbor_sum_derivatives import PairTypeFunction, SphericalDensityFunction
 from lorem_openmm.nn.product_derivatives import TensorProductFunction
@@ -27,12 +27,18 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(product_derivatives, "FEWEST_ATOMS", 2)
 
 
+@pytest.fixture(params=[0, 10**9], ids=["four classes", "two classes"])
+def classes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Components sorted by parity and a mirror, or by parity alone."""
+    monkeypatch.setattr(equivariant, "MANY_PAIRS", request.param)
+
+
 def check(function, *inputs: torch.Tensor) -> None:
     assert torch.autograd.gradcheck(function, inputs)
     assert torch.autograd.gradgradcheck(function, inputs)
 
 
-@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.usefixtures("small_chunks", "classes")
 @pytest.mark.parametrize("degrees", [(2, 1, 2), (1, 2, 1), (0, 2, 2), (3, 0, 3)])
 def test_product_agrees_with_finite_differences(degrees: tuple[int, int, int]) -> None:
     product = TensorProduct(*degrees, channels=2).double()
@@ -41,7 +47,7 @@ def test_product_agrees_with_finite_differences(degrees: tuple[int, int, int]) -
     check(lambda a, b, m: TensorProductFunction.apply(a, b, 1 * m, product.classes), a, b, matrices)
 
 
-@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.usefixtures("small_chunks", "classes")
 @pytest.mark.parametrize("degrees", [(4, 4, 4), (2, 4, 4), (4, 4, 2)])
 def test_product_agrees_with_plain_operations_in_a_loss_of_forces(degrees: tuple[int, int, int]) -> None:
     product = TensorProduct(*degrees, channels=3).double()
