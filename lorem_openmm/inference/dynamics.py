@@ -6,10 +6,10 @@ from typing import List, Optional
 
 import torch
 
-from lorem_openmm.inference.memory import keep_freed_memory
 from lorem_openmm.inference.model import InferenceModel
 from lorem_openmm.inference.threads import threads_for
 from lorem_openmm.inference.verlet import DEFAULT_SKIN, Neighborhood, VerletList
+from lorem_openmm.memory import keep_freed_memory
 from lorem_openmm.potential import Potential, Prediction, check_species
 
 # Rows of a block: large enough for its matrix products, small enough for its edges to stay in the cache.

@@ -11,6 +11,7 @@ from lorem_openmm.config import Training
 from lorem_openmm.data.batching import Labels, StructureSet, epoch_batches, ordered_batches
 from lorem_openmm.data.rotations import random_orthogonal, turn
 from lorem_openmm.graph import AtomGraph
+from lorem_openmm.memory import keep_freed_memory
 from lorem_openmm.potential import Potential
 from lorem_openmm.training.losses import residuals
 from lorem_openmm.training.metrics import Metrics
@@ -93,6 +94,7 @@ class TrainingModule(LightningModule):
             steps_per_epoch: Batches per epoch.
         """
         super().__init__()
+        keep_freed_memory()
         self.potential = potential
         self.training_settings = training
         self.steps_per_epoch = steps_per_epoch
