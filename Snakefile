@@ -1,7 +1,9 @@
 """LOREM for OpenMM: from labels to trajectories. `snakemake train_all --cores 2` runs everything."""
 
+# A file given with --configfile takes the place of the default one; Snakemake alone would merge the two.
+if not workflow.configfiles:
 
-configfile: "config/config.yaml"
+    configfile: "config/config.yaml"
 
 
 include: "workflows/common.smk"

@@ -24,6 +24,7 @@ from lorem_openmm.data.store import by_symbol, not_writable, write_store
 from lorem_openmm.errors import ConfigError, DataError
 from lorem_openmm.files import write_json
 
+ATOM_ARRAYS = ("positions", "forces", "atomic_numbers")
 EDGE_ARRAYS = ("centers", "neighbors", "cell_shifts")
 
 
@@ -93,8 +94,9 @@ def _store(
 ) -> dict[str, Any]:
     """Divides and checks what was read, writes the store and returns the report."""
     splits, warnings = _divide(dataset, sources, structures)
-    if np.any(splits == UNUSED):
-        warnings.append(f"{np.sum(splits == UNUSED)} structures are in no split, as the counts of `split` ask")
+    left_out = splits == UNUSED
+    if left_out.any():
+        warnings.append(f"{left_out.sum()} structures are left out, as the counts of `split` ask")
     arrays = structures.arrays
     elements, counts = count_elements(arrays["atomic_numbers"], structures.offsets)
     is_training = splits == TRAIN
@@ -116,8 +118,9 @@ def _store(
         "baseline": by_symbol(baseline.energies),
         "versions": {"lorem-openmm": importlib.metadata.version("lorem-openmm")},
     }
-    store = write_store(output, _arrays(structures, splits) | info_arrays, metadata)
-    return report(store, baseline, residuals, warnings)
+    stored = _arrays(structures, splits) | info_arrays
+    store = write_store(output, _without(stored, left_out) if left_out.any() else stored, metadata)
+    return report(store, baseline, residuals[~left_out], warnings)
 
 
 def largest_cutoff(settings: config.Config, dataset: str) -> float:
@@ -215,6 +218,17 @@ def _arrays(structures: Collected, splits: np.ndarray) -> dict[str, np.ndarray]:
         "source": structures.source,
         "frame": structures.frame,
     }
+
+
+def _without(arrays: dict[str, np.ndarray], left_out: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns the arrays of a store without some of its structures."""
+    sizes, n_edges = np.diff(arrays["atom_offsets"]), np.diff(arrays["edge_offsets"])
+    kept = dict.fromkeys(arrays, ~left_out)
+    kept |= dict.fromkeys(ATOM_ARRAYS, np.repeat(~left_out, sizes))
+    kept |= dict.fromkeys(EDGE_ARRAYS, np.repeat(~left_out, n_edges))
+    offsets = {"atom_offsets": sizes, "edge_offsets": n_edges}
+    result = {name: array[kept[name]] for name, array in arrays.items() if name not in offsets}
+    return result | {name: np.concatenate([[0], np.cumsum(lengths[~left_out])]) for name, lengths in offsets.items()}
 
 
 def _check_energies(structures: Collected, residuals: np.ndarray, is_outside: np.ndarray) -> list[str]:

@@ -16,7 +16,7 @@ periodic           [n_structures] bool         in all three directions, or in va
 energy             [n_structures] float64      eV, total
 stress             [n_structures, 3, 3]        eV/Å³; zeros where ``has_stress`` is false
 has_stress         [n_structures] bool
-split              [n_structures] uint8        0 train, 1 validation, 2 test, 3 none of them
+split              [n_structures] uint8        0 train, 1 validation, 2 test
 class_index        [n_structures] int32        into ``metadata["class_names"]``; −1: none
 separation         [n_structures] float64      NaN: none
 source             [n_structures] int32        into ``metadata["sources"]``

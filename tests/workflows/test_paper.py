@@ -56,6 +56,18 @@ def test_a_dry_run_shows_every_stage_of_every_set_and_run(tmp_path):
     assert [path.name for path in tmp_path.iterdir() if path.name != ".snakemake"] == []
 
 
+def test_a_file_given_takes_the_place_of_the_default_configuration(tmp_path):
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "config.yaml").write_text((ROOT / "config" / "config.yaml").read_text())
+    run = snakemake(tmp_path, "train_all", "-n", "--cores", "2", "--configfile", PAPER)
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    assert "biodimers" in run.stdout
+    assert "dimers_xtb" not in run.stdout
+    default = snakemake(tmp_path, "train_all", "-n", "--cores", "2")
+    assert "dimers_xtb" in default.stdout
+    assert "biodimers" not in default.stdout
+
+
 def test_the_picture_in_the_documentation_is_this_graph(tmp_path):
     run = snakemake(tmp_path, "train_all", "--rulegraph", "mermaid-js", "--cores", "1", "--configfile", PAPER)
     (shown,) = re.findall(r"```mermaid\n(.*?)```", (ROOT / "docs" / "paper.md").read_text(), flags=re.DOTALL)
