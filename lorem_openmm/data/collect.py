@@ -19,7 +19,7 @@ from lorem_openmm.data.info import InfoTable
 from lorem_openmm.data.layout import check_layout
 from lorem_openmm.data.pieces import Piece, Task, process
 from lorem_openmm.data.spool import Spool
-from lorem_openmm.data.structures import Structure
+from lorem_openmm.data.structures import Structure, structure_at
 from lorem_openmm.data.workers import end_with_parent
 from lorem_openmm.errors import DataError
 from lorem_openmm.progress import progress
@@ -66,19 +66,8 @@ class Collected(Sequence[Structure]):
     def __getitem__(self, index: int | slice) -> "Structure | Selection":
         if isinstance(index, slice):
             return Selection(self, np.arange(len(self))[index])
-        arrays, atoms = self.arrays, slice(*self.offsets[index : index + 2])
-        return Structure(
-            atomic_numbers=arrays["atomic_numbers"][atoms].astype(np.int64),
-            positions=arrays["positions"][atoms],
-            cell=arrays["cell"][index],
-            periodic=bool(arrays["periodic"][index]),
-            energy=float(arrays["energy"][index]),
-            forces=arrays["forces"][atoms],
-            stress=arrays["stress"][index] if arrays["has_stress"][index] else None,
-            info=self.info[index],
-            file=self.files[self.source[index]],
-            frame=int(self.frame[index]),
-        )
+        file, atoms = self.files[self.source[index]], slice(*self.offsets[index : index + 2])
+        return structure_at(self.arrays, index, atoms, self.info[index], file, int(self.frame[index]))
 
     def composition(self) -> Composition:
         """Returns elements and energies."""

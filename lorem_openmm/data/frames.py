@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, overload
 
 import numpy as np
 
-from lorem_openmm.data.structures import Structure
+from lorem_openmm.data.structures import Structure, structure_at
 
 
 @dataclass(eq=False)
@@ -39,19 +39,8 @@ class Frames(Sequence[Structure]):
             return [self[place] for place in range(len(self))[index]]
         if not 0 <= index < len(self):
             raise IndexError(index)
-        arrays, atoms = self.arrays, slice(*self.offsets[index : index + 2])
-        return Structure(
-            atomic_numbers=arrays["atomic_numbers"][atoms],
-            positions=arrays["positions"][atoms],
-            cell=arrays["cell"][index],
-            periodic=bool(arrays["periodic"][index]),
-            energy=float(arrays["energy"][index]),
-            forces=arrays["forces"][atoms],
-            stress=arrays["stress"][index] if arrays["has_stress"][index] else None,
-            info=self.info[index],
-            file=self.file,
-            frame=self.first + index,
-        )
+        atoms = slice(*self.offsets[index : index + 2])
+        return structure_at(self.arrays, index, atoms, self.info[index], self.file, self.first + index)
 
     @cached_property
     def offsets(self) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Structures with reference labels, read from extended XYZ files."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,33 @@ class Structure:
     def place(self) -> str:
         """Returns file and frame, as error messages name them."""
         return f"{self.file}, frame {self.frame} (counted from 0)"
+
+
+def structure_at(
+    arrays: Mapping[str, np.ndarray], index: int, atoms: slice, info: dict[str, Any], file: str, frame: int
+) -> Structure:
+    """Returns one structure of many that are kept as flat arrays, its arrays views of them.
+
+    Args:
+        arrays: With the names and units of a store.
+        index: Its place.
+        atoms: Its rows of the arrays by atom.
+        info: Its other entries.
+        file: Where it was read from.
+        frame: Its number in that file.
+    """
+    return Structure(
+        atomic_numbers=arrays["atomic_numbers"][atoms].astype(np.int64),
+        positions=arrays["positions"][atoms],
+        cell=arrays["cell"][index],
+        periodic=bool(arrays["periodic"][index]),
+        energy=float(arrays["energy"][index]),
+        forces=arrays["forces"][atoms],
+        stress=arrays["stress"][index] if arrays["has_stress"][index] else None,
+        info=info,
+        file=file,
+        frame=frame,
+    )
 
 
 def read_structures(

@@ -80,9 +80,9 @@ class TensorProductFunction(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, g: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
         a, b, matrices = ctx.saved_tensors
-        wanted = will_be_used(ctx.next_functions[2][0])
-        da, db, weights = GradientFunction.apply(g, a, b, matrices, ctx.classes, wanted)
-        if wanted and torch.is_grad_enabled():  # nobody differentiates it in training: plain operations will do
+        wanted, again = will_be_used(ctx.next_functions[2][0]), torch.is_grad_enabled()
+        da, db, weights = GradientFunction.apply(g, a, b, matrices, ctx.classes, wanted and not again)
+        if wanted and again:  # nobody differentiates it in training: plain operations will do
             weights = _differentiable_weights(a, b, g, ctx.classes)
         return da, db, weights if wanted else None, None
 
@@ -239,8 +239,7 @@ def _joined(blocks: Sequence[torch.Tensor]) -> torch.Tensor:
 def _differentiable_weights(a: torch.Tensor, b: torch.Tensor, g: torch.Tensor, classes: Classes) -> torch.Tensor:
     """dE/dM by operations that autograd differentiates."""
     of_a, of_b, of_g = (
-        x.permute(1, 2, 0).index_select(1, order.to(x.device)).split(sizes, dim=1)
-        for x, order, sizes in zip((a, b, g), classes.orders, classes.sizes, strict=True)
+        _sorted(x, classes, which).split(classes.sizes[which], dim=1) for which, x in enumerate((a, b, g))
     )
     parts = []
     for k in range(len(of_g)):
