@@ -74,24 +74,34 @@ def receptive_rows(store: Store, curve: Curve, models: Mapping[str, Model], stud
     return sorted(rows, key=lambda row: (row["cutoff (Å)"], row["long range"] == "none", row["layers"]))
 
 
+def best_of_each(rows: Rows) -> Rows:
+    """Returns, of the runs that share cutoff and kind of model (other seeds, say), the one with the smallest error.
+
+    Args:
+        rows: From :func:`receptive_rows`.
+    """
+    best: dict[tuple[float, str], dict[str, Any]] = {}
+    for row in rows:
+        place = row["cutoff (Å)"], row["model"]
+        if place not in best or row["shape error"] < best[place]["shape error"]:
+            best[place] = row
+    return list(best.values())
+
+
 def receptive_grid(rows: Rows) -> Rows:
     """Returns the table as the paper prints it: one line per cutoff, one column per kind of model.
 
     Args:
-        rows: From :func:`receptive_rows`; where runs share a place, the best of them counts.
+        rows: From :func:`best_of_each`.
     """
     models = list(
         dict.fromkeys(row["model"] for row in sorted(rows, key=lambda r: (r["long range"] == "none", r["layers"])))
     )
-    grid = []
-    for cutoff in sorted({row["cutoff (Å)"] for row in rows}):
-        line: dict[str, Any] = {"cutoff (Å)": cutoff}
-        for model in models:
-            here = [row for row in rows if row["cutoff (Å)"] == cutoff and row["model"] == model]
-            best = min(here, key=lambda row: row["shape error"], default=None)
-            line[model] = "" if best is None else f"{best['resolved']} ({best['shape error']:.2f})"
-        grid.append(line)
-    return grid
+    grid: dict[float, dict[str, Any]] = {}
+    for row in sorted(rows, key=lambda row: row["cutoff (Å)"]):
+        line = grid.setdefault(row["cutoff (Å)"], {"cutoff (Å)": row["cutoff (Å)"]} | dict.fromkeys(models, ""))
+        line[row["model"]] = f"{row['resolved']} ({row['shape error']:.2f})"
+    return list(grid.values())
 
 
 def charge_degree_rows(errors: Rows, profiles: Rows) -> Rows:

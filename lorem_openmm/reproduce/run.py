@@ -15,7 +15,13 @@ from lorem_openmm.layout import Layout
 from lorem_openmm.potential import check_species
 from lorem_openmm.reproduce import figures
 from lorem_openmm.reproduce.curves import Curve, curve_rows, find_curves, reaction_rows, with_predictions
-from lorem_openmm.reproduce.dihedral import charge_degree_rows, dihedral_rows, receptive_grid, receptive_rows
+from lorem_openmm.reproduce.dihedral import (
+    best_of_each,
+    charge_degree_rows,
+    dihedral_rows,
+    receptive_grid,
+    receptive_rows,
+)
 from lorem_openmm.reproduce.published import SYMMETRY_ERROR
 from lorem_openmm.reproduce.symmetry import rotation_grid, symmetry_errors
 from lorem_openmm.reproduce.tables import by_class, class_table, error_table
@@ -98,10 +104,11 @@ def _receptive_field(
     store, curves = _curves(study, layout, place)
     models = {run: settings.models[settings.runs[run].model] for run in study.runs}
     rows = receptive_rows(store, curves[0], models, study)
-    write_text(output / "grid.md", as_markdown(receptive_grid(rows)))
-    write_text(output / "grid.csv", as_csv(receptive_grid(rows)))
+    best = best_of_each(rows)
+    write_text(output / "grid.md", as_markdown(receptive_grid(best)))
+    write_text(output / "grid.csv", as_csv(receptive_grid(best)))
     groups: dict[str, dict[str, str]] = {}
-    for row in rows:
+    for row in best:
         groups.setdefault(f"cutoff {row['cutoff (Å)']:g} Å", {})[row["run"]] = row["model"]
     figures.receptive_figure(output / "profiles", curves[0], groups, _axis(study))
     return rows

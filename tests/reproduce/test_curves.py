@@ -21,7 +21,7 @@ from lorem_openmm.reproduce.curves import (
     shape_error,
     with_predictions,
 )
-from lorem_openmm.reproduce.dihedral import dihedral_rows, receptive_grid
+from lorem_openmm.reproduce.dihedral import best_of_each, dihedral_rows, receptive_grid
 from lorem_openmm.reproduce.published import CUMULENE_RESOLVED, published_rmse
 
 
@@ -123,6 +123,9 @@ def test_the_grid_has_a_line_per_cutoff_and_a_column_per_kind():
             error, resolved = (0.1, "yes") if long_range else (1.0, "no")
             row = {"cutoff (Å)": cutoff, "model": name, "layers": layers, "resolved": resolved, "shape error": error}
             rows.append(row | {"long range": "l=2" if long_range else "none"})
+    other_seed = rows[2] | {"run": "other seed", "resolved": "yes", "shape error": 0.2}
+    assert best_of_each([*rows, other_seed]) == [*rows[:2], other_seed, rows[3]]
+    assert best_of_each([other_seed, *rows]) == [other_seed, *rows[:2], rows[3]]
     assert receptive_grid(rows) == [
         {"cutoff (Å)": 2.5, "1×SR + LR": "yes (0.10)", "2×SR": "no (1.00)"},
         {"cutoff (Å)": 3.0, "1×SR + LR": "yes (0.10)", "2×SR": "no (1.00)"},
