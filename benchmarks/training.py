@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--contestants", nargs="+", default=[LOREM_JAX, OURS], choices=[LOREM_JAX, OURS])
     parser.add_argument("--threads", type=int, default=2, help="also the number of cores each contestant may use")
     parser.add_argument("--bursts", type=int, default=7, help="turns of each contestant")
-    parser.add_argument("--length", type=int, default=4, help="steps of a turn, two or more; the first does not count")
+    parser.add_argument("--length", type=int, default=15, help="steps of a turn, two or more; the first does not count")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/training.json"))
     options = parser.parse_args()
     if options.bursts < 1 or options.length < 2:
