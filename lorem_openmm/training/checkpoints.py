@@ -123,7 +123,8 @@ class Keeper(Callback):
         if not math.isfinite(row["train_loss"]):
             raise TrainingError(
                 f"{self.folder.parent}: the loss must be a finite number, received {row['train_loss']} in epoch "
-                f"{row['epoch']}. Lower `learning_rate` or set `gradient_clip`, and train again."
+                f"{row['epoch']}. Lower `learning_rate`, start with less of it (`schedule: warmup_cosine`) or set "
+                "`gradient_clip`, and train again."
             )
         if row["score"] == "":
             return
