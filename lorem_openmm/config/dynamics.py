@@ -28,6 +28,12 @@ class Solvent(Section):
     neutralize: bool = Field(
         False, description="replace water by Na+ or Cl- until the charges of the force field sum to zero"
     )
+    polar_hydrogen_repulsion: bool = Field(
+        True,
+        description="give hydrogens of the molecules that the force field leaves without Lennard-Jones term, as those "
+        "of hydroxyl and ammonium groups, CHARMM's towards the water; without it they can fall onto its oxygens, "
+        "because no bond of the force field holds them any more",
+    )
     equilibration_ps: Annotated[float, Field(ge=0)] = Field(
         2.0, description="ps in which water alone moves, around fixed molecules, before the first step"
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 import openmm
 import openmm.app
+from openmmml.embeddings.mechanicalembedding import MechanicalEmbedding
 from openmmml.mlpotential import MLPotentialImpl
 
 from lorem_openmm.errors import ConfigError, did_you_mean
@@ -20,11 +21,14 @@ from lorem_openmm.integrations.force_options import (
 from lorem_openmm.integrations.force_settings import ForceSettings
 from lorem_openmm.integrations.model_source import ModelSource
 from lorem_openmm.integrations.openmm_force import add_python_force, add_torch_force
+from lorem_openmm.integrations.polar_hydrogens import add_polar_hydrogen_repulsion
 from lorem_openmm.potential import Potential, check_species
 
 logger = logging.getLogger(__name__)
 
 BOUNDARIES = ("box", "vacuum")
+EMBEDDING = "mechanical"
+LAMBDA = "lambda_interpolate"  # openmm-ml's parameter
 
 
 class LoremPotentialImpl(MLPotentialImpl):
@@ -43,6 +47,12 @@ class LoremPotentialImpl(MLPotentialImpl):
     - ``compile``: True compiles molecules of up to 32 atoms in vacuum to native code at the first step, which then take
       about two thirds of the time; needs 'pythonforce' and a C++ compiler. Where it fails, a warning says why and it
       runs as without.
+
+    and ``createMixedSystem`` takes
+
+    - ``polarHydrogenRepulsion``: True (default) gives hydrogens of the region that have no Lennard-Jones term in the
+      force field, as those of hydroxyl and ammonium groups, CHARMM's towards the atoms outside, because no bond of the
+      force field protects them any more: see :mod:`lorem_openmm.integrations.polar_hydrogens`.
 
     With ``boundary='box'`` the model is periodic (Ewald sum, or a mesh for more than 200 atoms) if the topology has box
     vectors or the system uses periodic boundary conditions, else it is in vacuum (direct sum). With
@@ -124,6 +134,50 @@ class LoremPotentialImpl(MLPotentialImpl):
             _add_molecules(topology, system, set(indices))
         box = topology.getPeriodicBoxVectors() if periodic else "none (vacuum)"
         logger.info("LOREM: %d atoms, box %s, %s, %s", len(numbers), box, implementation, options)
+
+    def getSupportedEmbeddings(self) -> list[str]:  # noqa: N802 (openmm-ml's name)
+        """Returns the embeddings that this class adds something to; openmm-ml then leaves them to it."""
+        return [EMBEDDING]
+
+    def createMixedSystem(  # noqa: N802 (openmm-ml's name)
+        self,
+        topology: openmm.app.Topology,
+        system: openmm.System,
+        atoms: list[int],
+        forceGroup: int,
+        interpolate: bool,
+        embedding: str,
+        returnInfo: bool = False,
+        polarHydrogenRepulsion: bool = True,
+        **args: Any,
+    ) -> openmm.System | dict[str, Any]:
+        """Returns openmm-ml's mechanical embedding, with a wall for hydrogens that have none.
+
+        Args:
+            topology: of the system.
+            system: of the force field.
+            atoms: indices of the atoms the model sees.
+            forceGroup: of the model's force.
+            interpolate: whether ``lambda_interpolate`` goes from the force field (0) to the mixed system (1).
+            embedding: the only one there is.
+            returnInfo: whether to return the topology and the new indices as well.
+            polarHydrogenRepulsion: whether hydrogens without Lennard-Jones term get one towards the force field.
+            **args: see the class.
+
+        Raises:
+            ConfigError: If an argument is unknown or breaks its rule.
+            UnknownElementError: If the model does not know an element, or an atom has none.
+        """
+        if not isinstance(polarHydrogenRepulsion, bool):
+            raise ConfigError(f"polarHydrogenRepulsion: must be True or False, received {polarHydrogenRepulsion!r}")
+        indices = check_atoms(atoms, topology.getNumAtoms()) or []
+        info = MechanicalEmbedding().createMixedSystem(
+            self, topology, system, indices, forceGroup, interpolate, returnInfo=True, **args
+        )
+        if polarHydrogenRepulsion:
+            scale = LAMBDA if interpolate else None
+            add_polar_hydrogen_repulsion(topology, system, indices, info["system"], scale)
+        return info if returnInfo else info["system"]
 
     def getMLLongRange(self) -> bool:  # noqa: N802 (openmm-ml's name)
         """Returns whether the model's periodic images interact, through the Ewald sum of its charges."""

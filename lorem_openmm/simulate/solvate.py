@@ -24,12 +24,13 @@ from openmmml import MLPotential
 
 from lorem_openmm import config
 from lorem_openmm.errors import ConfigError, SimulationError
+from lorem_openmm.integrations.polar_hydrogens import EPSILON, SIGMA, bare_hydrogens
 from lorem_openmm.progress import progress
 from lorem_openmm.simulate.box_size import check_box
 from lorem_openmm.simulate.molecules import bonds
 from lorem_openmm.simulate.start import Start
 from lorem_openmm.simulate.systems import molecules_of
-from lorem_openmm.units import ANGSTROM_PER_NANOMETER
+from lorem_openmm.units import ANGSTROM_PER_NANOMETER, KJ_PER_MOL_PER_EV
 
 SHIPPED = {"fragments": "fragments.xml"}
 SWITCH = 1.0  # Å before the cutoff from which Lennard-Jones falls to zero, so that no force jumps
@@ -151,7 +152,8 @@ def mixed_system(start: Start, solvent: config.Solvent, model: Path, **options: 
             stacklevel=3,
         )
     potential = MLPotential("lorem", modelPath=str(model), boundary="vacuum")
-    return potential.createMixedSystem(start.topology, known, _atoms(start), **options)
+    wall = solvent.polar_hydrogen_repulsion
+    return potential.createMixedSystem(start.topology, known, _atoms(start), polarHydrogenRepulsion=wall, **options)
 
 
 def total_charge(system: openmm.System) -> float:
@@ -244,12 +246,28 @@ def describe(start: Start, solvent: config.Solvent) -> dict[str, Any]:
         solvent: The same as there.
     """
     names = [residue.name for residue in start.topology.residues()][start.num_solute :]
+    system = force_field_system(start, solvent)
     return {
         "n_waters": names.count(WATER),
         "ions": sorted(name for name in names if name != WATER),
-        "total_charge": round(total_charge(force_field_system(start, solvent)), 6) + 0.0,  # not −0
+        "total_charge": round(total_charge(system), 6) + 0.0,  # not −0
         "n_solute_molecules": start.num_solute,
         "n_solute_atoms": len(_atoms(start)),
+        "polar_hydrogen_repulsion": _describe_repulsion(start, solvent, system),
+    }
+
+
+def _describe_repulsion(start: Start, solvent: config.Solvent, system: openmm.System) -> dict[str, Any] | None:
+    """Returns the hydrogens that get a Lennard-Jones term towards the water, and the term; None: there are none."""
+    hydrogens = bare_hydrogens(start.topology, system, _atoms(start)) if solvent.polar_hydrogen_repulsion else []
+    if not hydrogens:
+        return None
+    names = [f"{atom.name} of {atom.residue.name}" for atom in start.topology.atoms()]
+    return {
+        "atoms": hydrogens,
+        "names": [names[index] for index in hydrogens],
+        "sigma_angstrom": SIGMA * ANGSTROM_PER_NANOMETER,
+        "epsilon_ev": EPSILON / KJ_PER_MOL_PER_EV,
     }
 
 

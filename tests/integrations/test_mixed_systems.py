@@ -106,6 +106,11 @@ def by_hand(atoms: Atoms, model, boundary: str) -> float:
             if r < CUTOFF or not atoms.pbc.all():
                 s = (0.31507524065751241 / r) ** 6
                 energy += 4.0 * 0.635968 * (s * s - s)
+    for i, j in itertools.product(SUBSET, range(0, len(atoms), 3)):  # hydrogens of the region with oxygens outside
+        r = nearest(atoms, i, j)
+        if i % 3 and not inside[j] and (r < CUTOFF or not atoms.pbc.all()):
+            s = ((0.0400013524 + 0.31507524065751241) / 2 / r) ** 6
+            energy += 4.0 * math.sqrt(0.192464 * 0.635968) * (s * s - s)
     for oxygen in range(0, len(atoms), 3):  # bonds and angle of the force field's waters
         if not inside[oxygen]:
             for hydrogen in (1, 2):
