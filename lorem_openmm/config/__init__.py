@@ -19,6 +19,7 @@ from lorem_openmm.config.data import (
     Engine,
     Sn2Label,
     Split,
+    Units,
     WaterLabel,
 )
 from lorem_openmm.config.dynamics import Bias, Coordinate, Dynamics, Simulation, Solvent, Umbrella
@@ -67,6 +68,7 @@ __all__ = [
     "SymmetryStudy",
     "Training",
     "Umbrella",
+    "Units",
     "WaterLabel",
     "load",
     "parse",

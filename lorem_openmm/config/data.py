@@ -4,7 +4,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from lorem_openmm.config.section import Count, Fraction, Index, Positive, Section
+from lorem_openmm.config.section import Count, Fraction, Index, Positive, Section, one_of
+from lorem_openmm.units import (
+    ENERGY_IN_EV,
+    FORCE_IN_EV_PER_ANGSTROM,
+    LENGTH_IN_ANGSTROM,
+    STRESS_IN_EV_PER_CUBIC_ANGSTROM,
+)
 
 FEWEST_SCAN_FRAMES = 25  # with steps beyond 7.5 degrees a smooth scan cannot be told from a broken one
 Halogen = Literal["F", "Cl", "Br", "I"]
@@ -207,8 +213,23 @@ class Split(Section):
         return self
 
 
+class Units(Section):
+    """Units of the numbers in the files of a data set, where they are not eV, Å, eV/Å and eV/Å^3."""
+
+    energy: Annotated[str, one_of(ENERGY_IN_EV)] = Field("eV", description=f"one of {', '.join(ENERGY_IN_EV)}")
+    length: Annotated[str, one_of(LENGTH_IN_ANGSTROM)] = Field(
+        "angstrom", description=f"of positions and cells: one of {', '.join(LENGTH_IN_ANGSTROM)}"
+    )
+    forces: Annotated[str, one_of(FORCE_IN_EV_PER_ANGSTROM)] | None = Field(
+        None, description="an energy and a length, for example hartree/bohr; by default those above"
+    )
+    stress: Annotated[str, one_of(STRESS_IN_EV_PER_CUBIC_ANGSTROM)] = Field(
+        "eV/angstrom^3", description=f"one of {', '.join(STRESS_IN_EV_PER_CUBIC_ANGSTROM)}; ASE's sign, against VASP's"
+    )
+
+
 class Dataset(Section):
-    """Structures with energies and forces: labelled here, fetched, or read from extended XYZ files."""
+    """Structures with energies and forces: labelled here, fetched, or read from files."""
 
     label: LabelSection | None = Field(
         None, description="make the structures and label them with a quantum-chemistry engine"
@@ -216,16 +237,35 @@ class Dataset(Section):
     registry: RegistryName | None = Field(
         None, description="a published data set, fetched and divided by `split`; `lorem-openmm fetch` lists them"
     )
-    structures: str | list[str] | None = Field(None, description="extended XYZ file(s), divided by `split`")
-    train: str | list[str] | None = Field(None, description="extended XYZ file(s) of the training set")
+    structures: str | list[str] | None = Field(
+        None,
+        description="file(s), divided by `split`: extended XYZ, ASE's .traj or .db, vasprun.xml, OUTCAR, .npz or HDF5, "
+        "compressed or not (docs/data.md)",
+    )
+    train: str | list[str] | None = Field(None, description="file(s) of the training set")
     validation: str | list[str] | None = Field(
         None,
-        description="extended XYZ file(s) of the validation set; without it, `split` divides the training set",
+        description="file(s) of the validation set; without it, `split` divides the training set",
     )
-    test: str | list[str] | None = Field(None, description="extended XYZ file(s) of the test set")
+    test: str | list[str] | None = Field(None, description="file(s) of the test set")
     energy_key: str = Field("energy", description="info key of the total energy in eV")
-    forces_key: str = Field("forces", description="array key of the forces in eV/Å")
-    stress_key: str | None = Field(None, description="info key of the stress in eV/Å^3, if it is to be read")
+    forces_key: str = Field(
+        "forces",
+        description="array key of the forces in eV/Å; a name with `grad` in it means gradients, minus the forces",
+    )
+    stress_key: str | None = Field(
+        None,
+        description="info key of the stress in eV/Å^3, if it is to be read: (1/V) dE/dstrain, positive under tension, "
+        "as in ASE",
+    )
+    virial_key: str | None = Field(
+        None,
+        description="info key of the virial in eV, in place of the stress: -dE/dstrain, positive under compression as "
+        "in MACE, GAP and DeePMD; the stress is minus the virial divided by the volume",
+    )
+    units: Units | None = Field(
+        None, description="units of the files, if they are not eV and Å; .npz and HDF5 files that name none need them"
+    )
     class_key: str | None = Field(None, description="info key by which errors are reported, for example label")
     separation_key: str | None = Field(None, description="info key of a distance along which errors are reported")
     split: Split = Field(default_factory=Split, description="division into train, validation, test")
@@ -237,4 +277,6 @@ class Dataset(Section):
         if len(sources) != 1:
             known = ", ".join(f"`{name}`" for name in names)
             raise ValueError(f"give exactly one of {known}; received {sources or 'none'}")
+        if self.stress_key and self.virial_key:
+            raise ValueError("give `stress_key` or `virial_key`, not both")
         return self

@@ -1,9 +1,9 @@
 """What every section of the configuration shares: its types, its check, and errors that name the key."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from lorem_openmm.errors import ConfigError, did_you_mean
 
@@ -11,6 +11,22 @@ Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 Index = Annotated[int, Field(ge=0)]
+
+
+def one_of(names: Iterable[str]) -> AfterValidator:
+    """Returns the check that a text is one of some names.
+
+    Args:
+        names: What is allowed.
+    """
+    allowed = list(names)
+
+    def check(value: str) -> str:
+        if value not in allowed:
+            raise ValueError(f"must be one of {', '.join(allowed)}.{did_you_mean(value, allowed)}")
+        return value
+
+    return AfterValidator(check)
 
 
 class Section(BaseModel):

@@ -13,15 +13,16 @@ from typing import Any, overload
 import numpy as np
 
 from lorem_openmm.data.checks import Faults
-from lorem_openmm.data.chunks import Chunk, split_file
+from lorem_openmm.data.chunks import Chunk, explain, split_file
+from lorem_openmm.data.formats import unpack
 from lorem_openmm.data.frames import Composition
 from lorem_openmm.data.info import InfoTable
-from lorem_openmm.data.layout import check_layout
 from lorem_openmm.data.pieces import Piece, Task, process
 from lorem_openmm.data.spool import Spool
 from lorem_openmm.data.structures import Structure, structure_at
 from lorem_openmm.data.workers import end_with_parent
 from lorem_openmm.errors import DataError
+from lorem_openmm.files import sha256_of_file
 from lorem_openmm.progress import progress
 
 _ON_DISK = {"positions", "forces", "cell", "stress", "centers", "neighbors", "cell_shifts", "atomic_numbers"}
@@ -149,12 +150,13 @@ def collect(paths: Sequence[Path], task: Task, folder: Path, processes: int = 1)
         stack.callback(spool.close)
         workers = _Workers(stack, processes)
         for path in paths:
-            chunks, sha256 = split_file(path)
+            content = unpack(path, folder)
+            chunks, sha256 = split_file(content, name=str(path))
             counts.append(sum(chunk.n_frames for chunk in chunks))
-            sums.append(sha256)
+            sums.append(sha256 if content == path else sha256_of_file(path))
             for piece in _with_progress(workers.run(chunks, task), counts[-1], f"read {path.name}"):
                 if piece.error is not None:
-                    check_layout(path)  # what is wrong with the layout of the file comes before all else
+                    explain(chunks[0])
                     raise DataError(piece.error)
                 faults.add(piece.faults)
                 edge_faults += piece.edge_faults
@@ -198,7 +200,7 @@ class _Workers:
                 waiting.extend(self.pool.submit(process, chunk, task) for chunk in islice(rest, 1))
         except BrokenProcessPool:
             raise DataError(
-                f"{chunks[0].path}: a process that read it was ended from outside, perhaps for want of memory. "
+                f"{chunks[0].name}: a process that read it was ended from outside, perhaps for want of memory. "
                 "Run the same command with fewer processes."
             ) from None
 

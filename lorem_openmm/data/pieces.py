@@ -8,11 +8,12 @@ import numpy as np
 
 from lorem_openmm.data import checks
 from lorem_openmm.data.chunks import Chunk, read_chunk
+from lorem_openmm.data.conversion import Conversion
 from lorem_openmm.data.extxyz import Keys
 from lorem_openmm.data.frames import Frames
 from lorem_openmm.data.info import Part, encode
 from lorem_openmm.data.neighbors import neighbor_lists
-from lorem_openmm.errors import DataError
+from lorem_openmm.errors import DataError, InstallationError
 
 
 class Task(NamedTuple):
@@ -22,11 +23,13 @@ class Task(NamedTuple):
         keys: names of the labels.
         cutoff: Å, of the neighbour lists.
         kept_info: info keys whose values are needed whatever they are.
+        conversion: what the numbers mean.
     """
 
     keys: Keys
     cutoff: float
     kept_info: frozenset[str]
+    conversion: Conversion = Conversion()
 
 
 class Piece(NamedTuple):
@@ -58,8 +61,8 @@ def process(chunk: Chunk, task: Task) -> Piece:
         task: What to do.
     """
     try:
-        frames = read_chunk(chunk, task.keys)
-    except (DataError, OSError) as error:
+        frames = read_chunk(chunk, task.keys, task.conversion)
+    except (DataError, InstallationError, OSError) as error:
         return Piece(chunk.n_frames, {}, {}, [], [], str(error))
     arrays = frames.arrays | {"hash": _hashes(frames)}
     arrays["atomic_numbers"] = arrays["atomic_numbers"].astype(np.uint8)

@@ -15,6 +15,7 @@ from lorem_openmm import config
 from lorem_openmm.data import checks
 from lorem_openmm.data.baseline import as_table, composition_energies, count_elements, fit_baseline, outside_span
 from lorem_openmm.data.collect import Collected, Selection, collect
+from lorem_openmm.data.conversion import Conversion, is_gradient_key
 from lorem_openmm.data.extxyz import Keys
 from lorem_openmm.data.info import info_columns
 from lorem_openmm.data.pieces import Task
@@ -173,15 +174,18 @@ def _paths(value: str | Path | Sequence[str] | None) -> list[Path]:
 def _read(dataset: config.Dataset, sources: list[_Source], cutoff: float, scratch: Path, processes: int) -> Collected:
     split = dataset.split
     kept = {dataset.class_key, dataset.separation_key, split.group_by, *(split.test_above or {})} - {None}
-    keys = Keys(dataset.energy_key, dataset.forces_key, dataset.stress_key)
-    task = Task(keys, cutoff, frozenset(str(key) for key in kept))
+    stress_key = dataset.stress_key or dataset.virial_key
+    keys = Keys(dataset.energy_key, dataset.forces_key, stress_key)
+    conversion = Conversion(dataset.units, is_gradient_key(dataset.forces_key), dataset.virial_key is not None)
+    task = Task(keys, cutoff, frozenset(str(key) for key in kept), conversion)
     structures, sums = collect([source.path for source in sources], task, scratch, processes)
     for index, (source, sha256) in enumerate(zip(sources, sums, strict=True)):
         source.sha256, source.n_frames = sha256, int(np.sum(structures.source == index))
-    if dataset.stress_key and not structures.arrays["has_stress"].any():
+    if stress_key and not structures.arrays["has_stress"].any():
+        what = "stress" if dataset.stress_key else "virial"
         raise DataError(
-            f"{sources[0].path}: no frame has a stress under the name '{dataset.stress_key}'. Correct "
-            "`stress_key` of the data set or leave it out."
+            f"{sources[0].path}: no periodic frame has a {what} under the name '{stress_key}'. Correct "
+            f"`{what}_key` of the data set or leave it out."
         )
     return structures
 

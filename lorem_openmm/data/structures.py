@@ -1,5 +1,6 @@
 """Structures with reference labels, read from extended XYZ files."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,9 +9,13 @@ from typing import Any
 import ase
 import numpy as np
 
-from lorem_openmm.data.layout import check_layout
+from lorem_openmm.data.layout import is_number, number_advice
 from lorem_openmm.errors import DataError, did_you_mean
 
+_LIKELY = {
+    "energy": re.compile(r"energy|toten|^(e|etot|e_tot|u0|ener)$", re.IGNORECASE),
+    "forces": re.compile(r"force|grad|^(f|frc)$", re.IGNORECASE),
+}
 _VOIGT = [[0, 5, 4], [5, 1, 3], [4, 3, 2]]  # xx yy zz yz xz xy → 3×3
 
 
@@ -84,7 +89,8 @@ def read_structures(
     """Reads the structures of an extended XYZ file one by one.
 
     The layout of the whole file is checked before the first structure is returned, because ASE drops the rest
-    of a file after a blank line without a word and accepts a last number that was cut off.
+    of a file after a blank line without a word and accepts a last number that was cut off. Compressed files are read
+    too.
 
     Args:
         path: The file.
@@ -98,7 +104,6 @@ def read_structures(
     from lorem_openmm.data.chunks import read_frames  # builds on this module  # noqa: PLC0415
 
     path = Path(path)
-    check_layout(path)
     for frames in read_frames(path, energy_key, forces_key, stress_key):
         yield from frames
 
@@ -125,20 +130,18 @@ def from_atoms(
         frame: Number used in errors.
 
     Raises:
-        DataError: If energy or forces are missing, or the periodicity is not supported.
+        DataError: If energy or forces are missing (single atoms need no forces), or the periodicity is not supported.
     """
     place = f"{file}, frame {frame} (counted from 0)"
     results = atoms.calc.results if atoms.calc is not None else {}
     per_structure = {**results, **atoms.info}
     per_atom = {**results, **atoms.arrays}
-    for key, known, what in ((energy_key, per_structure, "energy"), (forces_key, per_atom, "forces")):
-        if known.get(key) is None:
-            names = sorted(set(known) - {"numbers", "positions"})
-            raise DataError(
-                f"{place}: no {what} under the name '{key}'. Every frame needs energy and forces."
-                f"{did_you_mean(key, names)} This frame has: {', '.join(names) or 'no labels'}. Set "
-                f"`{what}_key` of the data set, or add the label."
-            )
+    if per_structure.get(energy_key) is None:
+        raise missing_label(place, "energy", energy_key, set(per_structure))
+    if per_atom.get(forces_key) is None:
+        if len(atoms) > 1:
+            raise missing_label(place, "forces", forces_key, set(per_atom))
+        per_atom = {**per_atom, forces_key: np.zeros((1, 3))}  # nothing acts on a single atom
     periodic = _periodicity(atoms, place)
     used = {energy_key, stress_key}
     return Structure(
@@ -152,6 +155,31 @@ def from_atoms(
         info={key: value for key, value in atoms.info.items() if key not in used},
         file=file,
         frame=frame,
+    )
+
+
+def missing_label(place: str, what: str, key: str, known: set[str]) -> DataError:
+    """Returns the error to raise where a label is missing; it names those that may be meant.
+
+    Args:
+        place: File and frame.
+        what: energy or forces.
+        key: The name that was looked for.
+        known: The names that are there.
+    """
+    names = sorted(known - {"numbers", "positions"})
+    likely = [name for name in names if _LIKELY[what].search(name)]
+    meant = did_you_mean(key, names)
+    if likely:
+        meant = (
+            f" Did you mean '{likely[0]}'? Then set `{what}_key: {likely[0]}`."
+            if len(likely) == 1
+            else (f" One of {', '.join(likely)} may be it: set `{what}_key` of the data set to it.")
+        )
+    return DataError(
+        f"{place}: no {what} under the name '{key}'. Every frame needs energy and forces; only single atoms need no "
+        f"forces.{meant} This frame has: {', '.join(names) or 'no labels'}. Set `{what}_key` of the data set, add the "
+        "label, or remove the frame."
     )
 
 
@@ -179,15 +207,19 @@ def _number_array(value: Any, what: str, place: str) -> np.ndarray:
     try:
         return np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError):
-        raise DataError(f"{place}: {what} must be numbers, received {str(value)[:60]!r}. Correct the frame.") from None
+        words = str(value).split()
+        bad = next((word for word in words if not is_number(word)), "")
+        raise DataError(
+            f"{place}: {what} must be numbers, received {str(value)[:60]!r}. {number_advice(bad)}"
+        ) from None
 
 
 def _energy(value: Any, key: str, place: str) -> float:
     energy = _number_array(value, f"the energy '{key}'", place)
     if energy.size != 1:
         raise DataError(
-            f"{place}: the energy '{key}' must be one number, received {energy.size}. Correct `energy_key` "
-            "or the frame."
+            f"{place}: the energy '{key}' must be one number, received {energy.size}: {str(value)[:60]}. Correct "
+            "`energy_key` or the frame; decimals follow a point, not a comma."
         )
     return float(energy.reshape(()))
 

@@ -109,7 +109,7 @@ def test_a_wrong_layout_comes_before_a_word_among_the_numbers(tmp_path, small_pi
     lines = path.read_text().splitlines(keepends=True)
     word = lines[2].split()[1]
     path.write_text("".join([*lines[:2], lines[2].replace(word, "x.7"), *lines[3:]]))
-    with pytest.raises(DataError, match=r"frame 0 .* not valid extended XYZ"):
+    with pytest.raises(DataError, match=r"frame 0 .* line 3 .* must be a number, received 'x.7'"):
         prepare(path, tmp_path / "bad.safetensors")
     last = " ".join(lines[-1].split()[:-1]) + "\n"
     path.write_text("".join([*lines[:2], lines[2].replace(word, "x.7"), *lines[3:-1], last]))

@@ -188,7 +188,7 @@ def test_odd_frames_among_common_ones_keep_their_places():
     assert found.arrays["sizes"].tolist() == [2, 2, 2, 1, 1, 2, 2, 2]
     assert found[3].forces.tolist() == [[1, 2, 3]]
     bad = common.replace("0.3\n", "0.3x\n")
-    with pytest.raises(DataError, match=r"frame 9 .* not valid extended XYZ"):
+    with pytest.raises(DataError, match=r"frame 9 .* must be a number, received '0.3x'"):
         parse_frames("".join([*order[:4], bad, *order[5:]]), Keys(), "made.xyz", 5)
 
 

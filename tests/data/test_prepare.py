@@ -146,7 +146,7 @@ def test_element_only_in_the_test_set(tmp_path, molecules):
         ({"class_key": "lable"}, "Did you mean 'label'"),
         ({"separation_key": "label"}, "`separation_key` must name an info entry that is a number"),
         ({"separation_key": "distanc"}, "Did you mean 'distance'"),
-        ({"stress_key": "virial"}, "no frame has a stress under the name 'virial'"),
+        ({"stress_key": "virial"}, "no periodic frame has a stress under the name 'virial'"),
         ({"structures": "absent.xyz"}, "absent.xyz: cannot be read"),
     ],
 )

@@ -108,8 +108,12 @@ DAMAGE = {
     "atom count zero": (FRAME + f"0\n{HEADER}\n", 1, "at least one atom"),
     "blank line between frames": (FRAME + "\n" + FRAME, 1, "blank but more text follows"),
     "a column too many": (FRAME.replace("0.3\nH", "0.3 0.4\nH"), 0, "received 8"),
-    "a word among the numbers": (FRAME + FRAME.replace("0.7", "x.7"), 1, "not valid extended XYZ"),
-    "an unknown symbol": (FRAME + FRAME.replace("H 0.0 0.0 0.7", "Qq 0.0 0.0 0.7"), 1, "not valid extended"),
+    "a word among the numbers": (FRAME + FRAME.replace("0.7", "x.7"), 1, "column 4 must be a number, received 'x.7'"),
+    "an unknown symbol": (
+        FRAME + FRAME.replace("H 0.0 0.0 0.7", "Qq 0.0 0.0 0.7"),
+        1,
+        "line 8 (atom 1 of 2): the symbol",
+    ),
     "broken Properties": (FRAME.replace("pos:R:3", "pos:3:R"), 0, "name:type:columns"),
     "energy missing": (FRAME + FRAME.replace("energy=-30.5", ""), 1, "no energy under the name 'energy'"),
     "energy a word": (FRAME.replace("-30.5", "low"), 0, "must be numbers"),
@@ -153,7 +157,7 @@ def test_missing_file_empty_file_and_binary_file(tmp_path):
     with pytest.raises(DataError, match="holds no frames"):
         list(read_structures(tmp_path / "empty.xyz"))
     (tmp_path / "binary.xyz").write_bytes(b"\xff\xfe\x00\x01")
-    with pytest.raises(DataError, match="not a text file"):
+    with pytest.raises(DataError, match="is text in UTF-16"):
         list(read_structures(tmp_path / "binary.xyz"))
 
 
