@@ -3,8 +3,8 @@
 ``load(path)`` gives the PyTorch potential, ``LoremCalculator(path)`` the ASE calculator, and
 ``openmmml.MLPotential("lorem", modelPath=path)`` the OpenMM potential; ``read_structure(file_or_text)`` reads
 topology and positions for it. Of an OpenMM System, ``components(system, state)`` gives the parts of LOREM's energy and
-the latent charges, ``ComponentReporter`` writes them during a simulation, and ``serialize(system)`` gives XML, also of
-a System with a TorchForce.
+the latent charges, ``ComponentReporter`` writes them during a simulation, ``WatchReporter`` ends one whose molecules
+fall apart, and ``serialize(system)`` gives XML, also of a System with a TorchForce.
 """
 
 from importlib import import_module
@@ -17,9 +17,19 @@ if TYPE_CHECKING:
     from lorem_openmm.integrations.components import ComponentReporter, components
     from lorem_openmm.integrations.serialize import serialize
     from lorem_openmm.simulate.systems import read_structure
+    from lorem_openmm.simulate.watch_reporter import WatchReporter
 
 __version__ = version("lorem-openmm")
-__all__ = ["ComponentReporter", "LoremCalculator", "__version__", "components", "load", "read_structure", "serialize"]
+__all__ = [
+    "ComponentReporter",
+    "LoremCalculator",
+    "WatchReporter",
+    "__version__",
+    "components",
+    "load",
+    "read_structure",
+    "serialize",
+]
 
 _SOURCES = {
     "load": "lorem_openmm.export",
@@ -28,6 +38,7 @@ _SOURCES = {
     "components": "lorem_openmm.integrations.components",
     "read_structure": "lorem_openmm.simulate.systems",
     "serialize": "lorem_openmm.integrations.serialize",
+    "WatchReporter": "lorem_openmm.simulate.watch_reporter",
 }
 
 

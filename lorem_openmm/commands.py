@@ -9,6 +9,7 @@ import json
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from lorem_openmm import config
 from lorem_openmm.errors import ConfigError, InstallationError, did_you_mean
@@ -193,6 +194,14 @@ def simulate(options: argparse.Namespace) -> None:
     model = options.model or layout.model(simulation.run)
     summary = run_simulation(simulation, model, layout.simulation(options.name), options.device, not options.restart)
     _say(json.dumps(summary, indent=2, ensure_ascii=False))
+    _say_verdict(summary)
+
+
+def _say_verdict(summary: dict[str, Any]) -> None:
+    from lorem_openmm.simulate.verdict import Verdict
+
+    if summary.get("verdict"):  # runs of earlier versions have none
+        _say(f"verdict: {Verdict.of(summary['verdict']).describe()}")
 
 
 def nve(options: argparse.Namespace) -> None:
@@ -221,7 +230,8 @@ def window(options: argparse.Namespace) -> None:
     umbrella: config.Umbrella = _entry(settings, "umbrellas", options.name)  # type: ignore[assignment]
     model = options.model or layout.model(umbrella.run)
     output = layout.window(options.name, options.index)
-    run_simulation(umbrella.window(options.index), model, output, options.device, not options.restart)
+    summary = run_simulation(umbrella.window(options.index), model, output, options.device, not options.restart)
+    _say_verdict(summary)
     _say(f"{output}: {umbrella.coordinate} held at {umbrella.centers()[options.index]:.2f} Å, {umbrella.steps} steps")
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, StrictBool, model_validator
 
 from lorem_openmm.config.section import Count, Index, Positive, Section
 from lorem_openmm.errors import ConfigError
@@ -78,6 +78,17 @@ class Dynamics(Section):
     )
     precision: Literal["single", "double"] = Field("single", description="floating-point precision of the model")
     seed: int = Field(0, description="seed of the velocities, of the thermostat and of the barostat")
+    reactive: StrictBool | list[Index] | None = Field(
+        None,
+        description="reactions that are wanted: true, or the atoms (counted from 0) whose bonds may break and form; "
+        "else a bond that breaks, or an atom that goes to another molecule, makes the run unstable. None: the two "
+        "halogens of X- + CH3Y, no others. Atoms on top of each other, temperature and energy are watched all the same",
+    )
+    on_unstable: Literal["fail", "report"] = Field(
+        "fail",
+        description="what to do with a run that fell apart, after it has stopped and its summary is written: fail: "
+        "end with an error; report: end as others do, with the verdict in summary, figures and report",
+    )
 
     @model_validator(mode="after")
     def _pressure_needs_temperature(self) -> "Dynamics":

@@ -12,7 +12,7 @@ from openmm import app, unit
 from openmmml import MLPotential
 
 from lorem_openmm import config
-from lorem_openmm.errors import ConfigError, InstallationError
+from lorem_openmm.errors import ConfigError, InstallationError, SimulationError
 from lorem_openmm.seeds import openmm_seed
 from lorem_openmm.simulate.bias import SPRING, add_bias, find_bias, pull
 from lorem_openmm.simulate.box_size import check_wall
@@ -213,6 +213,7 @@ def minimize(system: openmm.System, start: Start, device: Device) -> np.ndarray:
 
     Raises:
         ConfigError: If the centre of the bias cannot be reached.
+        SimulationError: If positions are no longer finite.
     """
     bias = find_bias(system)
     held = len(start.solute) == 2 and bias is None
@@ -226,11 +227,25 @@ def minimize(system: openmm.System, start: Start, device: Device) -> np.ndarray:
             pull(context, bias)
         iterations = MAX_ITERATIONS if start.num_solute is None else MAX_ITERATIONS_IN_WATER
         openmm.LocalEnergyMinimizer.minimize(context, FORCE_TOLERANCE, iterations)
-        return context.getState(positions=True).getPositions(asNumpy=True).value_in_unit(unit.angstrom)
+        minimized = _positions(context)
+    except openmm.OpenMMException:
+        minimized = _positions(context)
+        if np.isfinite(minimized).all():
+            raise
     finally:
         del context
         if held:
             system.removeForce(index)
+    if not np.isfinite(minimized).all():
+        raise SimulationError(
+            "start: its minimisation must end with finite positions, received NaN or infinity; the model was not "
+            "trained on structures like this one"
+        )
+    return minimized
+
+
+def _positions(context: openmm.Context) -> np.ndarray:
+    return context.getState(positions=True).getPositions(asNumpy=True).value_in_unit(unit.angstrom)
 
 
 def _center_distance(start: Start) -> float:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import openmm
+import pandas as pd
 from openmm import app, unit
 
 from lorem_openmm import config
@@ -18,6 +19,9 @@ from lorem_openmm.simulate import engine, solvate
 from lorem_openmm.simulate.energy import nve_drift, read_state
 from lorem_openmm.simulate.records import Records
 from lorem_openmm.simulate.systems import file_of, is_built, starting_structure
+from lorem_openmm.simulate.verdict import Verdict, sound_rows
+from lorem_openmm.simulate.watch import Frame
+from lorem_openmm.simulate.watch_reporter import ADVICE, WatchReporter, frame_of, watch_start
 from lorem_openmm.units import ANGSTROM_PER_NANOMETER
 
 CHECKPOINT_SECONDS = 30.0
@@ -46,6 +50,10 @@ def simulate(
     around molecules is always minimised, and then moves for a moment while they are fixed. ``minimize: false`` takes
     every other structure as it is. Velocities are drawn at the temperature.
 
+    The run is watched (:mod:`lorem_openmm.simulate.watch`). One that falls apart stops there; its files hold all frames
+    up to there, and its summary says under ``verdict`` since when and why. It is never continued: called again, the
+    same verdict is given.
+
     Args:
         simulation: Settings.
         model: Model file (.safetensors or .pt).
@@ -60,7 +68,7 @@ def simulate(
         ModelFileError: If the model file is missing or damaged.
         UnknownElementError: If the model does not know an element.
         InstallationError: If the device or the implementation is not available.
-        SimulationError: If the dynamics becomes unstable.
+        SimulationError: If the run falls apart, unless ``on_unstable`` is ``report``.
     """
     if simulation.report_interval > simulation.steps:
         raise ConfigError(
@@ -74,15 +82,27 @@ def simulate(
     finished = records.finished()
     if finished is not None:
         records.refuse_changes(finished["settings"], settings)
-        if finished["steps"] == simulation.steps:
-            return finished
+        if finished["steps"] == simulation.steps or not finished.get("verdict", {"stable": True})["stable"]:
+            return _answer(finished, simulation, records)
         _refuse_fewer_steps(simulation, finished["steps"], records)
         records.reopen(finished)
     before = records.started()
     if before is not None:
         records.refuse_changes(before["settings"], settings)
         _refuse_fewer_steps(simulation, before["step"], records)
-    return _Run(simulation, Path(model), records, settings, device, checkpoint_seconds).complete()
+    summary = _Run(simulation, Path(model), records, settings, device, checkpoint_seconds).complete()
+    return _answer(summary, simulation, records)
+
+
+def _answer(summary: dict[str, Any], simulation: config.Simulation, records: Records) -> dict[str, Any]:
+    """Returns a summary, or raises what its verdict says."""
+    verdict = summary.get("verdict")
+    if verdict and not verdict["stable"] and simulation.on_unstable == "fail":
+        raise SimulationError(
+            f"{simulation.start}: {Verdict.of(verdict).describe()}. {ADVICE}. What was run is in {records.output}; "
+            "`on_unstable: report` makes this a verdict in the summary and no error"
+        )
+    return summary
 
 
 class _Run:
@@ -104,7 +124,10 @@ class _Run:
         if simulation.solvent is not None:
             self.start = solvate.solvate(self.start, simulation.solvent, simulation.seed)
         self.system = engine.create_system(self.start, simulation, model, self.device)
+        self.watch = watch_start(self.start, self.system, simulation)
+        self.periodic = self.start.topology.getPeriodicBoxVectors() is not None
         self.seconds, self.timed_steps = 0.0, 0
+        self.steps = 0
 
     def complete(self) -> dict[str, Any]:
         """Runs to the end and returns the summary."""
@@ -115,8 +138,11 @@ class _Run:
             dynamics = self._continue(before)
         self._add_reporters(dynamics)
         self._advance(dynamics)
+        verdict = self.watch.conclude()
+        if not verdict.stable:
+            self._show_start(dynamics)
         dynamics.reporters.clear()  # closes their files
-        return self.records.finish(self._summary())
+        return self.records.finish(self._summary(verdict))
 
     def _begin(self) -> app.Simulation:
         self.records.remove()
@@ -126,8 +152,8 @@ class _Run:
             self.start = solvate.relax_water(self.start, solvent, self.device.platform, self.device.properties)
         relaxed = simulation.minimize and (simulation.friction_per_ps > 0 or is_built(simulation.start))
         if relaxed or solvent or simulation.bias is not None:
-            positions = engine.minimize(self.system, self.start, self.device)
-        if solvent:
+            positions = self._minimize(positions)
+        if solvent and self.watch.verdict.stable:
             positions = self._equilibrate_water(solvent, positions)
         dynamics = engine.create_simulation(self.system, self.start, self.simulation, self.device)
         dynamics.context.setPositions(positions / ANGSTROM_PER_NANOMETER)
@@ -136,8 +162,26 @@ class _Run:
         )
         with atomic_path(self.records.topology) as temporary, temporary.open("w") as stream:
             app.PDBFile.writeFile(self.start.topology, positions * unit.angstrom, stream, keepIds=True)
+        self._judge(dynamics)
         self._save(dynamics)
         return dynamics
+
+    def _minimize(self, positions: np.ndarray) -> np.ndarray:
+        try:
+            return engine.minimize(self.system, self.start, self.device)
+        except SimulationError as error:
+            self.watch.condemn(str(error), 0, 0.0)
+            return positions
+
+    def _judge(self, dynamics: app.Simulation) -> None:
+        """Shows the watch where the simulation stands."""
+        step = dynamics.currentStep
+        try:
+            state = dynamics.context.getState(positions=True, energy=True)
+        except Exception as error:
+            self._fell_apart(dynamics, step, error)
+            return
+        self.watch.check(frame_of(state, step, self.periodic))
 
     def _equilibrate_water(self, solvent: config.Solvent, positions: np.ndarray) -> np.ndarray:
         simulation, device = self.simulation, self.device
@@ -156,6 +200,8 @@ class _Run:
                 f"{platform} cannot read; choose the device it was begun on, or start anew with --restart"
             )
         checkpoint = self.records.restore()
+        if before.get("watch"):
+            self.watch.restore(before["watch"])
         engine.reseed_barostat(self.system, self.simulation.seed, before["step"])
         dynamics = engine.create_simulation(self.system, self.start, self.simulation, self.device)
         try:
@@ -170,13 +216,14 @@ class _Run:
     def _add_reporters(self, dynamics: app.Simulation) -> None:
         interval = self.simulation.report_interval
         appends = dynamics.currentStep >= interval
-        periodic = self.start.topology.getPeriodicBoxVectors() is not None
+        # First, so that no frame that is not finite is written.
+        dynamics.reporters.append(WatchReporter.following(self.watch, interval))
         # Without bonds every atom is a molecule of its own: wrapping would break the real ones.
         trajectory, state = str(self.records.trajectory), str(self.records.state)
         dynamics.reporters.append(app.DCDReporter(trajectory, interval, append=appends, enforcePeriodicBox=False))
         columns = ("step", "time", "potentialEnergy", "kineticEnergy", "totalEnergy", "temperature", "speed")
         dynamics.reporters.append(
-            app.StateDataReporter(state, interval, **dict.fromkeys(columns, True), volume=periodic, append=appends)
+            app.StateDataReporter(state, interval, **dict.fromkeys(columns, True), volume=self.periodic, append=appends)
         )
 
     def _advance(self, dynamics: app.Simulation) -> None:
@@ -184,7 +231,10 @@ class _Run:
         first = dynamics.currentStep
         targets = list(self._targets(first))
         for k, target in enumerate(progress(targets, len(targets), f"simulate {self.simulation.start}")):
-            self._step(dynamics, target - dynamics.currentStep)
+            if self.watch.verdict.stable:
+                self._step(dynamics, target - dynamics.currentStep)
+            if not self.watch.verdict.stable:
+                break
             now = time.monotonic()
             if k == 0 and len(targets) > 1:  # the first steps compile and warm up
                 begun, first = now, target
@@ -192,7 +242,9 @@ class _Run:
                 self._save(dynamics)
                 saved = time.monotonic()
         self.seconds, self.timed_steps = time.monotonic() - begun, dynamics.currentStep - first
-        self._save(dynamics)
+        self.steps = dynamics.currentStep
+        if self.watch.verdict.stable:
+            self._save(dynamics)
 
     def _targets(self, step: int) -> Iterator[int]:
         interval, steps = self.simulation.report_interval, self.simulation.steps
@@ -205,20 +257,43 @@ class _Run:
         try:
             dynamics.step(steps)
         except Exception as error:
-            if SPAN in str(error):
-                raise SimulationError(
-                    f"{self.simulation.start}: between step {begun} and {begun + steps} the molecules came to span "
-                    "half of the box, beyond which nearest images are ambiguous; hold them together with `restraint` "
-                    "and `restraint_distance`, or take a larger `solvent.box_edge`"
-                ) from error
-            # Reporters, OpenMM and the model's force each have their own exception for this.
-            if not any(word in str(error).lower() for word in ("nan", "infinite", "finite")):
-                raise
-            raise SimulationError(
-                f"{self.simulation.start}: the dynamics became unstable between step {begun} and {begun + steps} "
-                f"({error!s:.120}). Use a shorter time step than {self.simulation.timestep_fs} fs or a lower "
-                "temperature; if that does not help, the model was not trained on structures like these"
-            ) from error
+            self._fell_apart(dynamics, begun, error)
+
+    def _fell_apart(self, dynamics: app.Simulation, begun: int, error: Exception) -> None:
+        """Calls the run unstable if positions or energy say so, whatever the error is called; else raises the error."""
+        if not self.watch.verdict.stable:
+            return
+        step = dynamics.currentStep
+        state = dynamics.context.getState(positions=True)
+        time_ps = state.getTime().value_in_unit(unit.picosecond)
+        if SPAN in str(error):
+            self.watch.condemn(
+                f"between step {begun} and {step} the molecules came to span half of the box, beyond which nearest "
+                "images are ambiguous; hold them together with `restraint` and `restraint_distance`, or take a larger "
+                "`solvent.box_edge`",
+                step,
+                time_ps,
+            )
+            return
+        box = state.getPeriodicBoxVectors(asNumpy=True).value_in_unit(unit.angstrom) if self.periodic else None
+        positions = state.getPositions(asNumpy=True).value_in_unit(unit.angstrom)
+        if self.watch.check(Frame(step, time_ps, positions, box)):
+            raise error
+
+    def _show_start(self, dynamics: app.Simulation) -> None:
+        """Writes the structure at step 0 where there is no frame: what is in a finished folder can be read."""
+        if self.records.trajectory.is_file() and self.records.trajectory.stat().st_size:
+            return
+        start = app.PDBFile(str(self.records.topology)).getPositions(asNumpy=True)
+        dynamics.context.setPositions(start)
+        dynamics.context.setVelocitiesToTemperature(
+            self.simulation.temperature * unit.kelvin, openmm_seed(self.simulation.seed)
+        )
+        dynamics.context.setStepCount(0)
+        dynamics.context.setTime(0.0)
+        state = dynamics.context.getState(positions=True, velocities=True, energy=True)
+        for reporter in dynamics.reporters[1:]:
+            reporter.report(dynamics, state)
 
     def _save(self, dynamics: app.Simulation) -> None:
         step = dynamics.currentStep
@@ -230,26 +305,22 @@ class _Run:
                 "step": step,
                 "frames": step // self.simulation.report_interval,
                 "report_interval": self.simulation.report_interval,
+                "watch": self.watch.state(),
             },
         )
 
-    def _summary(self) -> dict[str, Any]:
+    def _summary(self, verdict: Verdict) -> dict[str, Any]:
         simulation, table = self.simulation, read_state(self.records.state)
         dof = engine.degrees_of_freedom(self.system)
-        second_half = table["temperature"].to_numpy()[len(table) // 2 :]
         nanoseconds = self.timed_steps * simulation.timestep_fs * 1e-6
-        conservation = None
-        if simulation.friction_per_ps == 0 and len(table) >= SHORTEST_FIT:
-            conservation = nve_drift(
-                table["total_energy"].to_numpy(), table["time"].to_numpy(), float(table["temperature"].mean()), dof
-            )._asdict()
         return {
+            "verdict": verdict._asdict(),
             "settings": self.settings,
             "platform": self.device.platform.getName(),
             "implementation": engine.implementation_of(self.system),
             "precision": simulation.precision,
-            "steps": simulation.steps,
-            "time_ps": simulation.steps * simulation.timestep_fs * 1e-3,
+            "steps": self.steps,
+            "time_ps": self.steps * simulation.timestep_fs * 1e-3,
             "frames": len(table),
             "n_atoms": len(self.start.positions),
             "n_molecules": len(self.start.molecules),
@@ -259,16 +330,33 @@ class _Run:
             "degrees_of_freedom": dof,
             "solvent": solvate.describe(self.start, simulation.solvent) if simulation.solvent else None,
             "ns_per_day": nanoseconds / self.seconds * 86400 if self.timed_steps else None,
-            "temperature_mean": float(np.mean(second_half)),
-            "temperature_max": float(table["temperature"].max()),
-            "energy_conservation": conservation,
+            **_averages(table[sound_rows(table, verdict)], simulation, dof),
             "versions": {"openmm": openmm.__version__},
         }
 
 
+def _averages(sound: pd.DataFrame, simulation: config.Simulation, dof: int) -> dict[str, Any]:
+    """Returns what is averaged, over the frames in which the run was sound."""
+    conservation = None
+    if simulation.friction_per_ps == 0 and len(sound) >= SHORTEST_FIT:
+        conservation = nve_drift(
+            sound["total_energy"].to_numpy(), sound["time"].to_numpy(), float(sound["temperature"].mean()), dof
+        )._asdict()
+    temperatures = sound["temperature"].to_numpy()
+    second_half = temperatures[len(temperatures) // 2 :]
+    return {
+        "sound_frames": len(sound),
+        "temperature_mean": float(np.mean(second_half)) if len(sound) else None,
+        "temperature_max": float(temperatures.max()) if len(sound) else None,
+        "energy_conservation": conservation,
+    }
+
+
 def _settings(simulation: config.Simulation, model: Path) -> dict[str, Any]:
     """Returns everything the trajectory depends on, but its length."""
-    settings = simulation.model_dump(mode="json", exclude={"run", "steps"})
+    settings = simulation.model_dump(mode="json", exclude={"run", "steps", "on_unstable"})
+    if settings["reactive"] is None:  # as in runs made before there was this key
+        del settings["reactive"]
     settings["model_sha256"] = sha256_of_file(model) if model.is_file() else None
     file, _ = file_of(simulation.start)
     settings["start_sha256"] = sha256_of_file(file) if file.is_file() else None

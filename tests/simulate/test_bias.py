@@ -202,13 +202,13 @@ simulate(window, sys.argv[2], sys.argv[3], checkpoint_seconds=0.2)
 """
 
 
-def test_a_killed_window_continues_without_missing_or_double_frames(tmp_path, model_file):
+def test_a_killed_window_continues_without_missing_or_double_frames(tmp_path, sound_model):
     wanted = Umbrella(
         run="r", start="sn2:Cl,Br,3.2", coordinate="bond_difference", first=1.4, last=1.0, num_windows=3,
         steps=160, equilibration=20, report_interval=2,
     )  # fmt: skip
     folder = tmp_path / "killed"
-    process = subprocess.Popen([sys.executable, "-c", SCRIPT, wanted.model_dump_json(), model_file, folder])
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT, wanted.model_dump_json(), sound_model, folder])
     trajectory = folder / "unfinished" / "trajectory.dcd"
     while process.poll() is None:
         if trajectory.is_file() and trajectory.stat().st_size > 276 + 96 * 25:
@@ -218,8 +218,8 @@ def test_a_killed_window_continues_without_missing_or_double_frames(tmp_path, mo
     assert process.wait() == -signal.SIGKILL
     assert (folder / "unfinished" / "progress.json").is_file()
 
-    simulate(wanted.window(1), model_file, folder)
-    simulate(wanted.window(1), model_file, tmp_path / "straight")
+    simulate(wanted.window(1), sound_model, folder)
+    simulate(wanted.window(1), sound_model, tmp_path / "straight")
     resumed, straight = ((path / "trajectory.dcd").read_bytes()[276:] for path in (folder, tmp_path / "straight"))
     assert resumed == straight
     assert read_state(folder / "state.csv")["step"].tolist() == list(range(2, 161, 2))

@@ -23,6 +23,7 @@ def settings(**changes):
         "report_interval": 10,
         "seed": 3,
         "pressure_bar": 1.0,
+        "temperature": 10.0,
         "minimize": False,
     }
     return Simulation(**{**values, **changes})
@@ -41,14 +42,15 @@ def test_an_ideal_gas_has_its_volume():
     for _ in range(n_atoms):
         system.addParticle(18.0)
     system.setDefaultPeriodicBoxVectors(*start.topology.getPeriodicBoxVectors())
-    system.addForce(engine._barostat(start, settings(pressure_bar=1000.0)))
+    system.addForce(engine._barostat(start, settings(pressure_bar=1000.0, temperature=300.0)))
     system.addForce(openmm.NonbondedForce())
     force = system.getForce(1)
     force.setNonbondedMethod(openmm.NonbondedForce.CutoffPeriodic)
     force.setCutoffDistance(0.1)
     for _ in range(n_atoms):
         force.addParticle(0.0, 0.1, 0.0)
-    dynamics = engine.create_simulation(system, start, settings(), engine.choose_device("cpu", "single"))
+    device = engine.choose_device("cpu", "single")
+    dynamics = engine.create_simulation(system, start, settings(temperature=300.0), device)
     dynamics.context.setPositions(start.positions * unit.angstrom)
     dynamics.step(3000)
     volumes = []
@@ -59,22 +61,22 @@ def test_an_ideal_gas_has_its_volume():
     assert np.std(volumes) == pytest.approx(np.sqrt(n_atoms + 1) * kt_over_p, rel=0.2)
 
 
-def test_the_box_changes_and_every_file_says_so(tmp_path, model_file):
-    simulate(settings(), model_file, tmp_path / "run")
+def test_the_box_changes_and_every_file_says_so(tmp_path, still_model):
+    simulate(settings(), still_model, tmp_path / "run")
     trajectory, state = read(tmp_path / "run")
     assert state["volume"].nunique() > 3
     assert trajectory.unitcell_volumes == pytest.approx(state["volume"].to_numpy(), rel=1e-5)
     started = mdtraj.load(str(tmp_path / "run" / "topology.pdb"))
     assert started.unitcell_lengths[0] == pytest.approx(np.full(3, 0.6208), abs=2e-4)
     fixed = settings(pressure_bar=None, steps=20)
-    simulate(fixed, model_file, tmp_path / "fixed")
+    simulate(fixed, still_model, tmp_path / "fixed")
     assert read(tmp_path / "fixed")[1]["volume"].nunique() == 1
 
 
-def test_a_pause_keeps_the_box(tmp_path, model_file):
-    simulate(settings(steps=50), model_file, tmp_path / "paused")
+def test_a_pause_keeps_the_box(tmp_path, still_model):
+    simulate(settings(steps=50), still_model, tmp_path / "paused")
     before, _ = read(tmp_path / "paused")
-    simulate(settings(steps=100), model_file, tmp_path / "paused")
+    simulate(settings(steps=100), still_model, tmp_path / "paused")
     after, state = read(tmp_path / "paused")
     assert after.n_frames == 10
     assert after.xyz[:5] == pytest.approx(before.xyz)

@@ -226,9 +226,9 @@ def test_models_of_a_pdb_are_chosen_by_index(tmp_path):
         read(tmp_path / "s.pdb@7")
 
 
-def test_a_simulation_from_smiles_states_box_and_charge(tmp_path, model_file):
+def test_a_simulation_from_smiles_states_box_and_charge(tmp_path, sound_model):
     settings = config.Simulation(run="r", start="smiles:CC(=O)[O-].O", steps=4, report_interval=2)
-    summary = simulate(settings, model_file, tmp_path / "run")
+    summary = simulate(settings, sound_model, tmp_path / "run")
     assert summary["total_charge"] == -1
     assert summary["total_charge_source"] == "formal charges of the SMILES"
     assert summary["box_angstrom"] is None

@@ -42,9 +42,9 @@ def without_speed(folder):
     return [line.rsplit(",", 1)[0] for line in (folder / "state.csv").read_text().splitlines()]
 
 
-def test_a_run_writes_everything_and_is_not_redone(tmp_path, model_file, capfd):
+def test_a_run_writes_everything_and_is_not_redone(tmp_path, sound_model, capfd):
     folder = tmp_path / "run"
-    summary = simulate(settings(), model_file, folder)
+    summary = simulate(settings(), sound_model, folder)
     files = {"trajectory.dcd", "topology.pdb", "state.csv", "checkpoint.chk", "summary.json"}
     assert {path.name for path in folder.iterdir()} == files
     positions, state = read(folder)
@@ -61,12 +61,12 @@ def test_a_run_writes_everything_and_is_not_redone(tmp_path, model_file, capfd):
     assert "simulate sn2:Cl,Br,3.2" in capfd.readouterr().err
 
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
-    assert simulate(settings(), model_file, folder) == summary
+    assert simulate(settings(), sound_model, folder) == summary
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
 
 
-def test_built_structures_are_minimised_at_their_distance(tmp_path, model_file):
-    simulate(settings(steps=1, report_interval=1, start="dimer:methanol,water,3.0"), model_file, tmp_path / "run")
+def test_built_structures_are_minimised_at_their_distance(tmp_path, sound_model):
+    simulate(settings(steps=1, report_interval=1, start="dimer:methanol,water,3.0"), sound_model, tmp_path / "run")
     start = mdtraj.load(str(tmp_path / "run" / "topology.pdb"))
     centers = [mdtraj.compute_center_of_mass(start.atom_slice(atoms)) for atoms in (range(6), range(6, 9))]
     built = starting_structure("dimer:methanol,water,3.0", 3)
@@ -77,26 +77,26 @@ def test_built_structures_are_minimised_at_their_distance(tmp_path, model_file):
     assert moved > 0.01
 
 
-def test_constant_energy_conserves_it(tmp_path, model_file):
+def test_constant_energy_conserves_it(tmp_path, sound_model):
     summary = simulate(
-        settings(friction_per_ps=0, steps=400, timestep_fs=0.25, precision="double"), model_file, tmp_path / "run"
+        settings(friction_per_ps=0, steps=400, timestep_fs=0.25, precision="double"), sound_model, tmp_path / "run"
     )
     _, state = read(tmp_path / "run")
     assert summary["energy_conservation"]["fluctuation"] < 1e-3
     assert state["total_energy"].std() < 0.02 * state["kinetic_energy"].std()
 
 
-def test_thermostat_reaches_its_temperature(tmp_path, model_file):
+def test_thermostat_reaches_its_temperature(tmp_path, sound_model):
     hot = settings(friction_per_ps=200.0, temperature=800.0, steps=600, report_interval=5)
-    summary = simulate(hot, model_file, tmp_path / "run")
+    summary = simulate(hot, sound_model, tmp_path / "run")
     assert summary["temperature_mean"] == pytest.approx(800.0, rel=0.25)
 
 
-def test_the_seed_decides_the_trajectory(tmp_path, model_file):
+def test_the_seed_decides_the_trajectory(tmp_path, sound_model):
     same, again, other = tmp_path / "a", tmp_path / "b", tmp_path / "c"
-    simulate(settings(), model_file, same)
-    simulate(settings(), model_file, again)
-    simulate(settings(seed=4), model_file, other)
+    simulate(settings(), sound_model, same)
+    simulate(settings(), sound_model, again)
+    simulate(settings(seed=4), sound_model, other)
     assert without_speed(same) == without_speed(again)
     assert without_speed(same) != without_speed(other)
 
@@ -109,12 +109,12 @@ def size_of(path):
 
 
 @pytest.mark.slow
-def test_a_run_continues_where_it_was_killed(tmp_path, model_file):
+def test_a_run_continues_where_it_was_killed(tmp_path, sound_model):
     wanted = settings(steps=800, report_interval=2)
     folder, rng = tmp_path / "killed", random.Random(0)  # noqa: S311
     kills = 0
     for target in sorted(rng.sample(range(20, 300), 3)):
-        process = subprocess.Popen([sys.executable, "-c", SCRIPT, wanted.model_dump_json(), model_file, folder])
+        process = subprocess.Popen([sys.executable, "-c", SCRIPT, wanted.model_dump_json(), sound_model, folder])
         trajectory = folder / "unfinished" / "trajectory.dcd"
         while process.poll() is None:
             if size_of(trajectory) > 276 + 96 * target:
@@ -125,8 +125,8 @@ def test_a_run_continues_where_it_was_killed(tmp_path, model_file):
     assert kills == 3
     assert not (folder / "summary.json").exists()
 
-    simulate(wanted, model_file, folder)
-    simulate(wanted, model_file, tmp_path / "straight")
+    simulate(wanted, sound_model, folder)
+    simulate(wanted, sound_model, tmp_path / "straight")
     assert without_speed(folder) == without_speed(tmp_path / "straight")
     resumed, straight = ((path / "trajectory.dcd").read_bytes()[276:] for path in (folder, tmp_path / "straight"))
     assert resumed == straight
@@ -134,34 +134,34 @@ def test_a_run_continues_where_it_was_killed(tmp_path, model_file):
     assert len(positions) == len(state) == 400
 
 
-def test_a_finished_run_can_be_made_longer_but_not_shorter(tmp_path, model_file):
+def test_a_finished_run_can_be_made_longer_but_not_shorter(tmp_path, sound_model):
     folder = tmp_path / "run"
-    simulate(settings(steps=25), model_file, folder)
-    summary = simulate(settings(steps=60), model_file, folder)
+    simulate(settings(steps=25), sound_model, folder)
+    summary = simulate(settings(steps=60), sound_model, folder)
     assert summary["steps"] == 60
-    simulate(settings(steps=60), model_file, tmp_path / "straight")
+    simulate(settings(steps=60), sound_model, tmp_path / "straight")
     assert without_speed(folder) == without_speed(tmp_path / "straight")
     with pytest.raises(ConfigError, match="holds 60 steps already; received 30"):
-        simulate(settings(steps=30), model_file, folder)
+        simulate(settings(steps=30), sound_model, folder)
 
 
-def test_changed_settings_are_refused_unless_started_anew(tmp_path, model_file):
+def test_changed_settings_are_refused_unless_started_anew(tmp_path, sound_model):
     folder = tmp_path / "run"
-    simulate(settings(), model_file, folder)
+    simulate(settings(), sound_model, folder)
     with pytest.raises(ConfigError, match=r"other settings \(temperature: 300.0 -> 310.0\); .*--restart"):
-        simulate(settings(temperature=310.0), model_file, folder)
-    simulate(settings(temperature=310.0), model_file, folder, resume=False)
+        simulate(settings(temperature=310.0), sound_model, folder)
+    simulate(settings(temperature=310.0), sound_model, folder, resume=False)
     other = tmp_path / "other.safetensors"
-    other.write_bytes(model_file.read_bytes() + b" ")
+    other.write_bytes(sound_model.read_bytes() + b" ")
     with pytest.raises(ConfigError, match="model_sha256"):
         simulate(settings(temperature=310.0), other, folder)
 
 
-def test_a_wall_keeps_the_molecules_together(tmp_path, model_file):
-    far = {"start": "dimer:water,methane,8.0", "steps": 300, "temperature": 2000.0, "friction_per_ps": 50.0}
+def test_a_wall_keeps_the_molecules_together(tmp_path, sound_model):
+    far = {"start": "dimer:water,methane,4.0", "steps": 400, "temperature": 700.0, "seed": 7}
     limit = 8.0
-    simulate(settings(**far), model_file, tmp_path / "free")
-    simulate(settings(**far, restraint=2.0, restraint_distance=limit), model_file, tmp_path / "walled")
+    simulate(settings(**far), sound_model, tmp_path / "free")
+    simulate(settings(**far, restraint=2.0, restraint_distance=limit), sound_model, tmp_path / "walled")
     last = {}
     for name in ("free", "walled"):
         trajectory = mdtraj.load(str(tmp_path / name / "trajectory.dcd"), top=str(tmp_path / name / "topology.pdb"))
@@ -171,7 +171,7 @@ def test_a_wall_keeps_the_molecules_together(tmp_path, model_file):
     assert last["walled"][-5:].max() < limit + 1.0
 
 
-def test_periodic_molecules_are_written_whole(tmp_path, model_file):
+def test_periodic_molecules_are_written_whole(tmp_path, sound_model):
     structure = tmp_path / "box.xyz"
     # A water across the boundary: its hydrogens are at the other side.
     structure.write_text(
@@ -179,7 +179,7 @@ def test_periodic_molecules_are_written_whole(tmp_path, model_file):
         "O 0.1 4.0 4.0\nH 8.5 4.76 4.0\nH 8.5 3.24 4.0\n"
     )
     # At constant energy a file is taken as it is; minimised by a random model, the molecule would fall apart.
-    simulate(settings(start=str(structure), steps=20, friction_per_ps=0), model_file, tmp_path / "run")
+    simulate(settings(start=str(structure), steps=20, friction_per_ps=0), sound_model, tmp_path / "run")
     trajectory = mdtraj.load(str(tmp_path / "run" / "trajectory.dcd"), top=str(tmp_path / "run" / "topology.pdb"))
     assert trajectory.unitcell_lengths[0] == pytest.approx([0.9, 0.9, 0.9])
     bonds = 10.0 * np.linalg.norm(trajectory.xyz[:, 1:] - trajectory.xyz[:, :1], axis=-1)
@@ -187,17 +187,16 @@ def test_periodic_molecules_are_written_whole(tmp_path, model_file):
     assert "volume" in read_state(tmp_path / "run" / "state.csv")
 
 
-def test_instability_is_explained(tmp_path, model_file):
+def test_instability_is_explained(tmp_path, sound_model):
     wild = settings(timestep_fs=1e30)
-    with pytest.raises(SimulationError, match=r"unstable between step .* shorter time step"):
-        simulate(wild, model_file, tmp_path / "run")
-    assert not (tmp_path / "run" / "summary.json").exists()
+    with pytest.raises(SimulationError, match=r"UNSTABLE at .* the temperature is .* shorter time step"):
+        simulate(wild, sound_model, tmp_path / "run")
 
 
-def test_torchforce_runs_after_minimisation(tmp_path, model_file):
+def test_torchforce_runs_after_minimisation(tmp_path, sound_model):
     pytest.importorskip("openmmtorch", reason="openmmtorch is not installed")
     summaries = [
-        simulate(settings(implementation=name), model_file, tmp_path / name) for name in ("torchforce", "pythonforce")
+        simulate(settings(implementation=name), sound_model, tmp_path / name) for name in ("torchforce", "pythonforce")
     ]
     assert [summary["implementation"] for summary in summaries] == ["torchforce", "pythonforce"]
     first, second = (read(tmp_path / name)[0] for name in ("torchforce", "pythonforce"))
