@@ -302,6 +302,6 @@ def test_a_box_of_its_own_is_refused(tmp_path):
 
 def test_molecules_that_leave_half_of_the_box_are_explained(tmp_path):
     solvent = {"box_edge": 19.0, "equilibration_ps": 0.0}
-    far = settings(restraint=0.0, temperature=1e5, steps=400, solvent=solvent)
+    far = settings(restraint=0.0, temperature=1e5, steps=400, solvent=solvent, reactive=True)
     with pytest.warns(UserWarning, match="nothing holds"), pytest.raises(SimulationError, match="span half of the box"):
         simulate(far, PRETRAINED, tmp_path / "run")
