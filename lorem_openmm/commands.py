@@ -91,6 +91,8 @@ def prepare(options: argparse.Namespace) -> None:
     report = prepare_dataset(dataset, options.dataset, made, cutoff, output, processes)
     counts = ", ".join(f"{number} {split}" for split, number in report["counts"].items() if split != "all")
     _say(f"{output}: {counts}; report: {output.with_suffix('.json')}")
+    for text in report["warnings"]:
+        _say(f"warning: {text}")
 
 
 def train(options: argparse.Namespace) -> None:

@@ -1,12 +1,13 @@
 """Energies per element: the part of the total energy that only depends on the composition."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 NUM_ELEMENTS = 119  # atomic numbers 0 … 118, index = Z
+MAX_ATOM_SPREAD = 0.01  # eV between isolated atoms of one element: another spin or charge differs by tenths at least
 _STRUCTURES_AT_ONCE = 2**15
 
 
@@ -22,8 +23,12 @@ class Baseline(NamedTuple):
     determined: bool
 
 
-def fit_baseline(elements: np.ndarray, counts: np.ndarray, energies: np.ndarray) -> Baseline:
+def fit_baseline(
+    elements: np.ndarray, counts: np.ndarray, energies: np.ndarray, atom_energies: Mapping[int, float] | None = None
+) -> Baseline:
     """Fits min over e of Σ_s (E_s − Σ_Z N_sZ·e_Z)², the shortest e where several are equally good.
+
+    Energies of isolated atoms are taken as they are: a model is then zero for atoms far apart, which no fit gives.
 
     A set of one composition only (64 waters, say) leaves e free along some directions: the minimum-norm
     solution then reproduces the mean energy and splits it between the elements in proportion to their counts.
@@ -32,15 +37,22 @@ def fit_baseline(elements: np.ndarray, counts: np.ndarray, energies: np.ndarray)
         elements: [n_elements] atomic numbers.
         counts: [n_structures, n_elements] number of atoms of each element.
         energies: [n_structures] eV; the training set only.
+        atom_energies: element Z → eV of the isolated atom, where it is known.
     """
+    known = {int(z): float(e) for z, e in (atom_energies or {}).items()}
+    is_known = np.isin(elements, list(known))
+    energies = energies - counts @ np.array([known.get(int(number), 0.0) for number in elements])
+    counts = np.where(is_known, 0, counts)
     present = counts.any(axis=0)
+    if not present.any():
+        return Baseline(known, True)
     # Few distinct compositions stand for many structures: average first, so that the problem stays tiny.
     rows, inverse, repeats = _distinct(counts[:, present])
     sums = np.bincount(inverse, weights=energies, minlength=len(rows))
     weights = np.sqrt(repeats)
     solution, _, rank, _ = np.linalg.lstsq(rows * weights[:, None], sums / repeats * weights, rcond=None)
     values = {int(number): float(value) for number, value in zip(elements[present], solution, strict=True)}
-    return Baseline(values, bool(rank == present.sum()))
+    return Baseline(known | values, bool(rank == present.sum()))
 
 
 def outside_span(training_counts: np.ndarray, counts: np.ndarray) -> np.ndarray:

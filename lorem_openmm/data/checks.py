@@ -18,6 +18,7 @@ from lorem_openmm.units import (
 )
 
 MAX_FORCE = 100.0  # eV/Å; bonds break at a tenth of it
+MAX_LONELY_FORCE = 0.05  # eV/Å on a single atom, where only numerical noise acts
 MAX_STRESS = 5.0  # eV/Å³, 800 GPa
 MAX_ENERGY_PER_ATOM = 15.0  # eV from the baseline; chemistry happens within a few
 MIN_DISTANCE = 0.1  # Å; the shortest bond (H2) is 0.74
@@ -269,6 +270,11 @@ def _magnitude_faults(structure: Structure) -> list[str]:
             f"eV/Å), multiply by {1 / KJ_PER_MOL_NM_PER_EV_ANGSTROM:.6f}; if in kcal/mol/Å (here "
             f"{largest / KCAL_PER_MOL_PER_EV:.3g} eV/Å), by {1 / KCAL_PER_MOL_PER_EV:.6f}; if the unit is "
             "right, remove the frame: atoms overlap in it."
+        )
+    elif len(structure.forces) == 1 and largest > MAX_LONELY_FORCE:
+        faults.append(
+            f"{structure.place}: a single atom feels no force, whatever its box, received {largest:.4g} eV/Å. Correct "
+            "the frame, or remove it."
         )
     if structure.stress is None:
         return faults

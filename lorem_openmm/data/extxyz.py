@@ -194,6 +194,7 @@ def _header(comment: str, keys: Keys) -> _Header | None:
     energy = info.get(keys.energy)
     if columns is None or box is None or not isinstance(energy, _Number):
         return None
+    unread = info.get("stress") if keys.stress != "stress" else None
     stress = info.get(keys.stress) if keys.stress else None
     if stress is not None:
         if keys.stress == "stress":
@@ -205,6 +206,8 @@ def _header(comment: str, keys: Keys) -> _Header | None:
         value = info.pop(key)
         if key in per_config_properties and key not in _ENERGIES and not isinstance(value, (np.ndarray, *_Number)):
             return None
+    if unread is not None:
+        info["stress"] = unread[_VOIGT]
     return _Header(columns, float(energy), box[0], box[1], stress, info)
 
 

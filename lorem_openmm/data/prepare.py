@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lorem_openmm import config
-from lorem_openmm.data import checks
+from lorem_openmm.data import checks, special
 from lorem_openmm.data.baseline import as_table, composition_energies, count_elements, fit_baseline, outside_span
 from lorem_openmm.data.collect import Collected, Selection, collect
 from lorem_openmm.data.conversion import Conversion, is_gradient_key
@@ -94,22 +94,26 @@ def _store(
     dataset: config.Dataset, name: str, sources: list[_Source], structures: Collected, cutoff: float, output: Path
 ) -> dict[str, Any]:
     """Divides and checks what was read, writes the store and returns the report."""
-    splits, warnings = _divide(dataset, sources, structures)
+    is_isolated = special.isolated_atoms(structures)
+    splits, warnings = _divide(dataset, sources, structures, is_isolated)
     left_out = splits == UNUSED
     if left_out.any():
         warnings.append(f"{left_out.sum()} structures are left out, as the counts of `split` ask")
     arrays = structures.arrays
     elements, counts = count_elements(arrays["atomic_numbers"], structures.offsets)
     is_training = splits == TRAIN
-    baseline = fit_baseline(elements, counts[is_training], arrays["energy"][is_training])
+    atoms = special.atom_energies(structures, is_isolated & is_training)
+    baseline = fit_baseline(elements, counts[is_training], arrays["energy"][is_training], atoms)
     residuals = arrays["energy"] - composition_energies(
         as_table(baseline.energies), arrays["atomic_numbers"], structures.offsets
     )
-    warnings += _check_energies(structures, residuals, outside_span(counts[is_training], counts))
+    warnings += _check_energies(structures, residuals, outside_span(counts[is_training], counts), atoms)
     faults = checks.Faults()
     faults.add(structures.edge_faults)
     faults.raise_if_any()
     warnings += checks.position_warnings(arrays["bond_ratio"])
+    warnings += special.charge_warnings(structures, counts)
+    warnings += special.stress_warnings(structures, (dataset.stress_key, dataset.virial_key))
     info_arrays, metadata = info_columns(dataset, structures.info, structures[0].place)
     metadata |= {
         "name": name,
@@ -117,6 +121,7 @@ def _store(
         "sources": [{"file": str(s.path), "sha256": s.sha256, "n_structures": s.n_frames} for s in sources],
         "split": dataset.split.model_dump(),
         "baseline": by_symbol(baseline.energies),
+        "atom_energies": by_symbol(atoms),
         "versions": {"lorem-openmm": importlib.metadata.version("lorem-openmm")},
     }
     stored = _arrays(structures, splits) | info_arrays
@@ -190,11 +195,14 @@ def _read(dataset: config.Dataset, sources: list[_Source], cutoff: float, scratc
     return structures
 
 
-def _divide(dataset: config.Dataset, sources: list[_Source], structures: Collected) -> tuple[np.ndarray, list[str]]:
+def _divide(
+    dataset: config.Dataset, sources: list[_Source], structures: Collected, is_isolated: np.ndarray
+) -> tuple[np.ndarray, list[str]]:
+    """Divides the structures; isolated atoms are training data always, which other splits may repeat."""
     fixed = np.array([-1 if source.split is None else source.split for source in sources])[structures.source]
     first = structures.first_alike()
-    pool = np.flatnonzero(fixed < 0)
-    splits = fixed.astype(np.int64)
+    pool = np.flatnonzero((fixed < 0) & ~is_isolated)
+    splits = np.where((fixed < 0) & is_isolated, TRAIN, fixed).astype(np.int64)
     splits[pool] = divide(
         Selection(structures, pool),
         dataset.split,
@@ -205,10 +213,11 @@ def _divide(dataset: config.Dataset, sources: list[_Source], structures: Collect
         take_test=dataset.test is None and (dataset.train is None or dataset.split.test_above is not None),
     )
     faults = checks.Faults()
-    faults.add(checks.duplicate_faults(structures, first.tolist(), splits))
+    ordinary = np.flatnonzero(~is_isolated)
+    faults.add(checks.duplicate_faults(Selection(structures, ordinary), first[ordinary].tolist(), splits[ordinary]))
     faults.add(checks.unseen_element_faults(structures, splits == TRAIN))
     faults.raise_if_any()
-    n_repeated = int(np.sum(first != np.arange(len(first))))
+    n_repeated = int(np.sum((first != np.arange(len(first))) & ~is_isolated))
     warnings = [f"{n_repeated} structures occur more than once, within one split"] if n_repeated else []
     return splits.astype(np.uint8), warnings
 
@@ -235,10 +244,15 @@ def _without(arrays: dict[str, np.ndarray], left_out: np.ndarray) -> dict[str, n
     return result | {name: np.concatenate([[0], np.cumsum(lengths[~left_out])]) for name, lengths in offsets.items()}
 
 
-def _check_energies(structures: Collected, residuals: np.ndarray, is_outside: np.ndarray) -> list[str]:
+def _check_energies(
+    structures: Collected, residuals: np.ndarray, is_outside: np.ndarray, atoms: dict[int, float]
+) -> list[str]:
     inside = np.flatnonzero(~is_outside)
     messages, warnings = checks.energy_faults(Selection(structures, inside), residuals[inside])
     faults = checks.Faults()
+    if messages and atoms:
+        known = ", ".join(f"{symbol} {energy:.6g} eV" for symbol, energy in by_symbol(atoms).items())
+        messages[0] += f" The isolated atoms fix the baseline ({known}): they must be of the same method and unit."
     faults.add(messages)
     faults.raise_if_any()
     if is_outside.any():

@@ -38,7 +38,12 @@ def report(store: Store, baseline: Baseline, residuals: np.ndarray, warnings: li
         },
         "separation": {split: _statistics(separations[mask], "Å") for split, mask in is_split.items()},
         "elements": {chemical_symbols[z]: int(n) for z, n in zip(numbers, counts, strict=True)},
-        "baseline": {"unit": "eV", "unique": baseline.determined, "energies": store.metadata["baseline"]},
+        "baseline": {
+            "unit": "eV",
+            "unique": baseline.determined,
+            "energies": store.metadata["baseline"],
+            "isolated_atoms": store.metadata["atom_energies"],
+        },
         "energy_minus_baseline": _statistics(residuals / sizes, "eV/atom"),
         "forces": {**_statistics(force_sizes, "eV/Å"), "rms": float(np.sqrt(np.mean(force_sizes**2)))},
         "atoms_per_structure": _statistics(sizes, "1"),

@@ -34,9 +34,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ase.data import atomic_numbers as numbers_by_symbol
 from ase.data import chemical_symbols
 
-from lorem_openmm.data.baseline import Baseline, count_elements, fit_baseline
+from lorem_openmm.data.baseline import MAX_ATOM_SPREAD, Baseline, count_elements, fit_baseline
 from lorem_openmm.data.checks import MAX_ENERGY_PER_ATOM
 from lorem_openmm.data.flatfile import content_hash, map_arrays, write_arrays
 from lorem_openmm.data.splits import SPLITS, TRAIN
@@ -230,7 +231,7 @@ def joint_baseline(stores: list[Store]) -> Baseline:
     if len(offsets) == 1:
         raise DataError(f"{', '.join(str(s.path) for s in stores)}: hold no training structure. Prepare them again.")
     elements, counts = count_elements(np.concatenate(numbers), offsets)
-    baseline = fit_baseline(elements, counts, np.concatenate(energies))
+    baseline = fit_baseline(elements, counts, np.concatenate(energies), _joint_atoms(stores))
     sums = counts @ np.array([baseline.energies[int(number)] for number in elements])
     largest = float(np.max(np.abs(np.concatenate(energies) - sums) / np.diff(offsets)))
     if largest > MAX_ENERGY_PER_ATOM:
@@ -240,6 +241,21 @@ def joint_baseline(stores: list[Store]) -> Baseline:
             f"atom (allowed: {MAX_ENERGY_PER_ATOM:g}). Train on them in separate runs, or label them alike."
         )
     return baseline
+
+
+def _joint_atoms(stores: list[Store]) -> dict[int, float]:
+    """Returns the energies of the isolated atoms of all data sets, in eV by element."""
+    found: dict[str, tuple[float, Path]] = {}
+    for store in stores:
+        for symbol, energy in store.metadata.get("atom_energies", {}).items():
+            other, path = found.setdefault(symbol, (energy, store.path))
+            if abs(energy - other) > MAX_ATOM_SPREAD:
+                raise DataError(
+                    f"{store.path}: data sets joined in one run must share one method, but the isolated atom of "
+                    f"{symbol} has {energy:.6g} eV here and {other:.6g} eV in {path}. Train on them in separate runs, or label "
+                    "them alike."
+                )
+    return {numbers_by_symbol[symbol]: energy for symbol, (energy, _) in found.items()}
 
 
 def by_symbol(energies: dict[int, float]) -> dict[str, float]:

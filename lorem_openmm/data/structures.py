@@ -144,6 +144,7 @@ def from_atoms(
         per_atom = {**per_atom, forces_key: np.zeros((1, 3))}  # nothing acts on a single atom
     periodic = _periodicity(atoms, place)
     used = {energy_key, stress_key}
+    unread = {"stress": results["stress"]} if results.get("stress") is not None else {}
     return Structure(
         atomic_numbers=np.asarray(atoms.numbers, dtype=np.int64),
         positions=np.asarray(atoms.positions, dtype=np.float64),
@@ -152,7 +153,7 @@ def from_atoms(
         energy=_energy(per_structure[energy_key], energy_key, place),
         forces=_forces(per_atom[forces_key], len(atoms), forces_key, place),
         stress=_stress(per_structure.get(stress_key), stress_key, place) if stress_key else None,
-        info={key: value for key, value in atoms.info.items() if key not in used},
+        info={key: value for key, value in {**unread, **atoms.info}.items() if key not in used},
         file=file,
         frame=frame,
     )

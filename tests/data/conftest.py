@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from made_frames import labelled_atoms, write_frames
+from made_frames import isolated_atom, labelled_atoms, write_frames
 
 from lorem_openmm import config
 from lorem_openmm.data.prepare import prepare_dataset
@@ -30,7 +30,7 @@ def mixed_stores(tmp_path_factory: pytest.TempPathFactory) -> list[Store]:
     """Molecules with a cutoff of 5 Å, and molecules and crystals mixed with one of 4 Å."""
     folder = tmp_path_factory.mktemp("stores")
     sets = {
-        "molecules": ([labelled_atoms(index) for index in range(40)], 5.0),
+        "molecules": ([isolated_atom(8), *(labelled_atoms(index) for index in range(40))], 5.0),
         "mixed": ([labelled_atoms(index, index % 2 == 0, index % 4 == 0) for index in range(40, 70)], 4.0),
     }
     stores = []

@@ -13,7 +13,7 @@ ENERGIES = {1: -13.6, 6: -1030.0, 8: -2040.0}
 def labelled_atoms(index: int, periodic: bool = False, stress: bool = False) -> Atoms:
     """Returns a random molecule or crystal; the same for the same arguments."""
     random = np.random.default_rng([index, periodic])
-    numbers = random.choice([1, 6, 8], size=random.integers(1, 7))
+    numbers = random.choice([1, 6, 8], size=random.integers(2, 7))
     numbers[0] = (1, 6, 8)[index % 3]
     grid = np.array([[x, y, z] for x in range(2) for y in range(2) for z in range(2)])[: len(numbers)]
     positions = 1.6 * grid + random.uniform(-0.3, 0.3, size=(len(numbers), 3))
@@ -27,6 +27,14 @@ def labelled_atoms(index: int, periodic: bool = False, stress: bool = False) -> 
         results["stress"] = random.normal(scale=0.01, size=6)
     atoms.calc = SinglePointCalculator(atoms, **results)
     atoms.info |= {"label": "ABC"[index % 3], "distance": 0.5 * index, "pair": index // 4}
+    return atoms
+
+
+def isolated_atom(number: int, **results: object) -> Atoms:
+    """Returns an atom in vacuum with its energy and no force, or other results."""
+    atoms = Atoms([number], [[0.1, 0.2, 0.3]])
+    atoms.calc = SinglePointCalculator(atoms, **({"energy": ENERGIES[number], "forces": np.zeros((1, 3))} | results))
+    atoms.info |= {"label": "A", "distance": 0.0, "pair": -1}
     return atoms
 
 

@@ -119,7 +119,7 @@ def test_every_split_once(mixed_stores):
         structures = make(mixed_stores, split)
         assert len(structures) == sum(len(store.indices(split)) for store in mixed_stores)
         places += zip(structures.store_index.tolist(), structures.structure_index.tolist(), strict=True)
-    assert sorted(places) == [(0, k) for k in range(40)] + [(1, k) for k in range(30)]
+    assert sorted(places) == [(0, k) for k in range(41)] + [(1, k) for k in range(30)]
 
 
 def test_types(mixed_stores):
