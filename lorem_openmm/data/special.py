@@ -63,7 +63,8 @@ def atom_energies(structures: Collected, chosen: np.ndarray) -> dict[int, float]
             raise DataError(
                 f"{structures[index].place}: the isolated atoms of an element must have one energy, because it fixes "
                 f"the baseline, but {chemical_symbols[number]} has {energies[index]:.6g} eV here and "
-                f"{energies[other]:.6g} eV in {structures[other].place}. Keep the one of the method's ground state; give ions their `charge`."
+                f"{energies[other]:.6g} eV in {structures[other].place}. Keep the one of the method's ground state; "
+                "give ions their `charge`."
             )
     return {number: float(energies[index]) for number, index in first.items()}
 

@@ -252,8 +252,8 @@ def _joint_atoms(stores: list[Store]) -> dict[int, float]:
             if abs(energy - other) > MAX_ATOM_SPREAD:
                 raise DataError(
                     f"{store.path}: data sets joined in one run must share one method, but the isolated atom of "
-                    f"{symbol} has {energy:.6g} eV here and {other:.6g} eV in {path}. Train on them in separate runs, or label "
-                    "them alike."
+                    f"{symbol} has {energy:.6g} eV here and {other:.6g} eV in {path}. Train on them in separate "
+                    "runs, or label them alike."
                 )
     return {numbers_by_symbol[symbol]: energy for symbol, (energy, _) in found.items()}
 
