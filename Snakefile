@@ -15,6 +15,7 @@ include: "workflows/evaluate.smk"
 include: "workflows/paper.smk"
 include: "workflows/simulate.smk"
 include: "workflows/free_energy.smk"
+include: "workflows/verdict.smk"
 include: "workflows/report.smk"
 
 

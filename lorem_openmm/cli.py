@@ -36,7 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="store_true", help="print the versions of this package and its parts")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for add in (_pipeline_commands, _model_commands, _dynamics_commands, _free_energy_commands):
+    for add in (_pipeline_commands, _model_commands, _dynamics_commands, _free_energy_commands, _verdict_command):
         add(subparsers)
     return parser
 
@@ -262,6 +262,21 @@ def _free_energy_commands(subparsers) -> None:  # type: ignore[no-untyped-def]
         parser.add_argument("--model", type=Path, help="model file (default: that of the umbrella's run)")
         parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
         _with_config(parser)
+
+
+def _verdict_command(subparsers) -> None:  # type: ignore[no-untyped-def]
+    verdict = _command(
+        subparsers,
+        "verdict",
+        "whether everything that was made is fit for use, one line per question, green or red",
+        "Errors beside what is needed, how interactions end beyond the cutoff, simulations alive or not, free\n"
+        "energies sampled enough or not. Writes verdict.html (also the first page of report.html), verdict.json and\n"
+        "verdict.csv, and prints what failed; see docs/verdict.md.\n\n"
+        "example: lorem-openmm verdict --config my.yaml",
+        commands.verdict,
+    )
+    verdict.add_argument("--strict", action="store_true", help="exit code 1 unless every check passes")
+    _with_config(verdict)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

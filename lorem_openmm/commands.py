@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lorem_openmm import config
-from lorem_openmm.errors import ConfigError, InstallationError, did_you_mean
+from lorem_openmm.errors import ConfigError, InstallationError, VerdictError, did_you_mean
 from lorem_openmm.files import read_json, write_json
 from lorem_openmm.layout import Layout
 
@@ -253,6 +253,22 @@ def free_energy(options: argparse.Namespace) -> None:
     for text in summary["warnings"]:
         _say(f"warning: {text}")
     _say(str(output))
+
+
+def verdict(options: argparse.Namespace) -> None:
+    """``lorem-openmm verdict``."""
+    from lorem_openmm.verdict.run import PAGE, judge
+
+    settings, layout = _read(options)
+    found = judge(settings, layout)
+    for line in found["lines"]:
+        if line["counts"] and line["status"] in ("fail", "missing"):
+            word = "FAIL" if line["status"] == "fail" else "not made yet"
+            parts = (line["subject"], line["check"], line["value"], line["limit"] and f"needed: {line['limit']}")
+            _say(f"{word}: {', '.join(part for part in parts if part)}. {line['reason']}".rstrip(" ."))
+    _say(f"{layout.verdict / PAGE}: {found['headline']}")
+    if options.strict and not found["all_pass"]:
+        raise VerdictError(f"{layout.verdict / PAGE}: with --strict every check must pass; {found['headline']}")
 
 
 def info(options: argparse.Namespace) -> None:

@@ -40,6 +40,10 @@ class SimulationError(LoremError, RuntimeError):
     """A simulation became unstable; the message says when and what to change."""
 
 
+class VerdictError(LoremError, RuntimeError):
+    """What was made is not fit for use, and the caller asked for an error then; the message names what failed."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Returns `` Did you mean 'x'?`` for the nearest known word, or an empty string.
 

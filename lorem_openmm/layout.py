@@ -27,6 +27,11 @@ class Layout:
         return self.root / "report.html"
 
     @property
+    def verdict(self) -> Path:
+        """Folder of the verdict on everything that was made."""
+        return self.root / "verdict"
+
+    @property
     def comparison(self) -> Path:
         """Folder of the figures and tables that compare runs."""
         return self.root / "comparison"

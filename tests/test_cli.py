@@ -7,7 +7,7 @@ from lorem_openmm.cli import build_parser, main
 
 COMMANDS = (
     *("label", "fetch", "prepare", "train", "evaluate", "compare", "export", "import-jax"),
-    *("info", "schema", "simulate", "nve", "analyze", "window", "free-energy"),
+    *("info", "schema", "simulate", "nve", "analyze", "window", "free-energy", "verdict"),
 )
 
 

@@ -34,6 +34,11 @@ TARGETS = SimpleNamespace(
     ],
     analyses=[LAYOUT.analysis(name) for name in CONFIG.simulations],
     studies=[LAYOUT.study(name) for name in CONFIG.studies],
+    windows=[
+        LAYOUT.window(name, index) / "summary.json"
+        for name, umbrella in CONFIG.umbrellas.items()
+        for index in range(umbrella.num_windows)
+    ],
     free_energies=[LAYOUT.free_energy(name) for name in CONFIG.umbrellas],
 )
 TARGETS.all = (
@@ -43,6 +48,7 @@ TARGETS.all = (
     + TARGETS.analyses
     + TARGETS.studies
     + TARGETS.free_energies
+    + [LAYOUT.verdict]
 )
 
 

@@ -10,7 +10,7 @@ rule evaluate:
             directory(LAYOUT.evaluation("{run}")),
             patterns=["{figure}.png", "{figure,table}.csv"],
             caption="report/evaluation.rst",
-            category="Evaluation",
+            category="2 Evaluation",
             subcategory="{run}",
             labels={"file": "{figure}"},
         ),
@@ -32,7 +32,7 @@ rule compare:
             directory(LAYOUT.comparison),
             patterns=["{figure}.png", "{figure,errors}.csv"],
             caption="report/comparison.rst",
-            category="What long range buys",
+            category="3 What long range buys",
             labels={"file": "{figure}"},
         ),
     log:

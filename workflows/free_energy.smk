@@ -39,7 +39,7 @@ rule free_energy:
             directory(LAYOUT.free_energy("{umbrella}")),
             patterns=["{figure}.png", "{figure}.csv"],
             caption="report/free_energy.rst",
-            category="Free energies",
+            category="5 Free energies",
             subcategory="{umbrella}",
             labels={"file": "{figure}"},
         ),

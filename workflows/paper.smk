@@ -9,7 +9,7 @@ rule study:
             directory(LAYOUT.study("{study}")),
             patterns=["{figure}.png", "{figure,table}.csv"],
             caption="report/study.rst",
-            category="Studies",
+            category="6 Studies",
             subcategory="{study}",
             labels={"file": "{figure}"},
         ),

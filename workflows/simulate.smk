@@ -35,7 +35,7 @@ rule analyze:
             # Only patterns with a wildcard are looked up.
             patterns=["{figure}.png", "{figure,liquid}.csv"],
             caption="report/analysis.rst",
-            category="Simulations",
+            category="4 Simulations",
             subcategory="{simulation}",
             labels={"file": "{figure}"},
         ),

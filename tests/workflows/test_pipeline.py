@@ -56,6 +56,10 @@ def test_every_stage_leaves_what_it_promises(finished):
     assert [window["n_frames"] for window in summary["windows"]] == [20, 20, 20]
     assert (results / "free_energy" / "sn2" / "profile.png").is_file()
     report = (results / "report.html").read_text()
+    verdict = json.loads((results / "verdict" / "verdict.json").read_text())
+    assert f"{verdict['headline']}<" in report
+    assert verdict["n_missing"] == 0
+    assert "1 Verdict" in report
     assert "Free energies" in report
     assert "What long range buys" in report
 

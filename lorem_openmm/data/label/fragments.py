@@ -1,6 +1,7 @@
-"""Amino-acid side-chain analogues: geometry, charge and family of each.
+"""Amino-acid side-chain analogues: geometry, charge, family and multipoles of each.
 
-The geometries in ``fragments.xyz`` are GFN2-xTB minima in vacuum (largest force 2e-4 eV/Å), rounded to 1e-4 Å.
+The geometries in ``fragments.xyz`` are GFN2-xTB minima in vacuum (largest force 2e-4 eV/Å), rounded to 1e-4 Å; dipoles
+and quadrupoles are GFN2-xTB's of these geometries, about their centres of mass.
 """
 
 from functools import cache
@@ -26,6 +27,8 @@ class Fragment(NamedTuple):
         family: C charged, P polar, A apolar.
         numbers: [n_atoms] atomic numbers.
         positions: [n_atoms, 3] positions in Å of the relaxed molecule, centre of mass at the origin.
+        dipole: [3] e·Å, about the centre of mass.
+        quadrupole: [3, 3] e·Å², ½ Σ q (3 r⊗r − r²) about the centre of mass.
     """
 
     name: str
@@ -33,6 +36,8 @@ class Fragment(NamedTuple):
     family: str
     numbers: np.ndarray
     positions: np.ndarray
+    dipole: np.ndarray
+    quadrupole: np.ndarray
 
     def atoms(self) -> Atoms:
         """Returns the relaxed molecule as ASE atoms."""
@@ -47,8 +52,10 @@ def all_fragments() -> dict[str, Fragment]:
     fragments = {}
     for atoms in frames:
         positions = atoms.positions - atoms.get_center_of_mass()
-        name = str(atoms.info["name"])
-        fragments[name] = Fragment(name, int(atoms.info["charge"]), str(atoms.info["family"]), atoms.numbers, positions)
+        info = atoms.info
+        moments = np.asarray(info["dipole_moment"]), np.asarray(info["quadrupole_moment"]).reshape(3, 3)
+        name, charge, family = str(info["name"]), int(info["charge"]), str(info["family"])
+        fragments[name] = Fragment(name, charge, family, atoms.numbers, positions, *moments)
     return fragments
 
 

@@ -1,0 +1,107 @@
+"""Errors on structures that were not trained on, beside what is needed for use."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from lorem_openmm import config
+from lorem_openmm.layout import Layout
+from lorem_openmm.training.tables import BEYOND
+from lorem_openmm.verdict.lines import Line, Status, at_most, first_figure, number, read_optional
+from lorem_openmm.verdict.trained import for_comparison
+
+# Where committees of models are taken to be unsure, so that more data are needed, begins at 50 to 150 meV/Å (DP-GEN;
+# docs/verdict.md); it is about a tenth of the forces that atoms of molecules feel at 300 K.
+FORCE_LIMIT = 100.0  # meV/Å
+CHEMICAL_ACCURACY = 43.4  # meV per structure: 1 kcal/mol
+ENERGY_FLOOR = 2.0  # meV/atom; in large structures 1 kcal/mol for the whole would ask more than labels agree among them
+# A quarter of kT per Å at 300 K: over the 4 Å in which two molecules pass each other it adds up to kT.
+INTERACTION_LIMIT = 6.0  # meV/Å
+UNSEEN = ("test", "validation")
+MOST_CLASSES = 8  # with more, the worst stands for all
+FAMILIES = {"C": "charged", "P": "polar", "A": "apolar"}
+
+
+def error_lines(settings: config.Config, run_name: str, layout: Layout) -> list[Line]:
+    """Returns the lines on energies, forces and interactions of a run, data set by data set.
+
+    Args:
+        settings: The whole configuration.
+        run_name: Which entry of ``runs``.
+        layout: Where its evaluation is.
+
+    Raises:
+        DataError: If a file that should be JSON is not.
+    """
+    counts = not for_comparison(settings, run_name)
+    metrics = read_optional(layout.evaluation(run_name) / "metrics.json")
+    if metrics is None:
+        reason = f"not evaluated yet: `lorem-openmm evaluate {run_name}`"
+        return [Line("Errors", run_name, "energies and forces", "missing", reason=reason, counts=counts)]
+    lines: list[Line] = []
+    datasets = settings.runs[run_name].datasets
+    for dataset in datasets:
+        rows = [row for row in metrics["rows"] if row["dataset"] == dataset]
+        report = read_optional(layout.store(dataset).with_suffix(".json")) or {}
+        size = report.get("atoms_per_structure", {}).get("mean")
+        found = [*_overall(rows, size), *_interactions(rows, settings.datasets[dataset])]
+        folder = f"evaluation/{run_name}"
+        for line in found:
+            kinds = ("interaction", "separation") if line.section == "Beyond the cutoff" else ("parity",)
+            paths = (f"{folder}/{kind}_{dataset}.png" for kind in kinds)
+            figure = first_figure(layout.root, *paths)
+            check = line.check if len(datasets) == 1 else f"{dataset}: {line.check}"
+            lines.append(line._replace(subject=run_name, check=check, figure=figure, counts=counts))
+    return lines
+
+
+def _overall(rows: list[dict[str, Any]], size: float | None) -> Iterator[Line]:
+    of_split = {row["split"]: row for row in rows if row["group"] == "all"}
+    limit = max(CHEMICAL_ACCURACY / size, ENERGY_FLOOR) if size else ENERGY_FLOOR
+    why = f"1 kcal/mol per structure of {size:.0f} atoms" if limit > ENERGY_FLOOR else ""
+    for key, name, bound, unit, note in (
+        ("energy_rmse", "energies", limit, "meV/atom", why),
+        ("forces_rmse", "forces", FORCE_LIMIT, "meV/Å", ""),
+    ):
+        labelled = {split: of_split[split].get(key) for split in UNSEEN if split in of_split}
+        values = {split: float(value) for split, value in labelled.items() if value is not None}
+        if not values:
+            seen = of_split.get("train", {}).get(key)
+            reason = "no structure was kept from the training" if seen is not None else f"no {name} are labelled"
+            yield Line("Errors", "", name, "not checked", reason=reason)
+            continue
+        worst = max(values.values())
+        text = f"{', '.join(f'{split} {number(value)}' for split, value in values.items())} {unit}"
+        status = at_most(worst, bound)
+        yield Line("Errors", "", name, status, text, f"≤ {number(bound)} {unit}", worst, bound, unit, note)
+
+
+def _interactions(rows: list[dict[str, Any]], dataset: config.Dataset) -> Iterator[Line]:
+    """Lines on the total force on molecules that are beyond the cutoff of each other."""
+    found = [row for row in rows if row["split"] in UNSEEN and row.get("fragment_force_rmse") is not None]
+    split = next((split for split in UNSEEN if any(row["split"] == split for row in found)), None)
+    found = [row for row in found if row["split"] == split]
+    by_class = [row for row in found if row["group"] == f"{BEYOND}, by class"]
+    if not by_class or len(by_class) > MOST_CLASSES:
+        by_class = [row for row in found if row["group"] == BEYOND]
+    for row in by_class:
+        name = _class_name(row["class"], dataset)
+        value = row["fragment_force_rmse"]
+        status: Status = at_most(value, INTERACTION_LIMIT)
+        yield Line(
+            "Beyond the cutoff",
+            "",
+            f"force between molecules{name}",
+            status,
+            f"{split} {number(value)} meV/Å",
+            f"≤ {number(INTERACTION_LIMIT)} meV/Å",
+            value,
+            INTERACTION_LIMIT,
+            "meV/Å",
+            f"{row['n_structures']} structures",
+        )
+
+
+def _class_name(name: str, dataset: config.Dataset) -> str:
+    if isinstance(dataset.label, config.DimersLabel) and all(letter in FAMILIES for letter in name) and name:
+        return ", " + "–".join(FAMILIES[letter] for letter in name)
+    return f", {name}" if name else ""

@@ -1,0 +1,61 @@
+"""Figures of the verdict: how the interactions of pairs of molecules end."""
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from lorem_openmm.plotting import COLORS, GREY, INK, label_axes, new_figure
+from lorem_openmm.verdict.tails import RULES, Group, Tails
+
+BAND = "#E2EFE8"
+NAMES = ("interaction (meV)", "deviation from multipoles (meV)", "E / Coulomb")
+LONG_NAME = 26
+REACH = 4.0  # half the height of a panel in limits, at least
+
+
+def draw_tails(stem: Path, tails: Tails, run_name: str) -> None:
+    """Draws a panel per class of pairs: every pair, the worst in colour, and the band that is allowed.
+
+    Neutral pairs as they are, pairs with one ion less the electrostatics of their multipoles, ions as a ratio.
+
+    Args:
+        stem: Path without suffix.
+        tails: Of the run.
+        run_name: Its name.
+    """
+    groups = tails.groups()
+    columns = min(3, len(groups))
+    rows = -(-len(groups) // columns)
+    with new_figure(stem, rows, columns, 2.9 * columns + 0.4, 2.5 * rows + 0.5, sharex=True) as (figure, axes):
+        for panel in axes.flat[len(groups) :]:
+            panel.set_visible(False)
+        for panel, group in zip(axes.flat, groups, strict=False):
+            label_axes(panel, "", NAMES[group.n_ions])
+            _panel(panel, tails, group)
+        figure.supxlabel(
+            f"{run_name}: distance of the centres of mass (Å); coloured: the worst; green: allowed, where it is judged",
+            fontsize=9.5,
+        )
+
+
+def _panel(panel: Axes, tails: Tails, group: Group) -> None:
+    rule = RULES[group.n_ions]
+    values, middle, bound = tails.deviation(), 0.0, rule.bound
+    if group.n_ions == 2:
+        values, middle, bound = 1 + values / 100, 1.0, bound / 100
+    pair, place = tails.worst(group)
+    panel.fill_between([rule.nearest, rule.farthest], middle - bound, middle + bound, color=BAND, linewidth=0)
+    panel.axhline(middle, color=INK, linewidth=0.7)
+    for line in values[group.members]:
+        panel.plot(tails.distances, line, color=GREY, linewidth=0.6, alpha=0.6)
+    passes = abs(values[pair, place] - middle) <= bound
+    color, marker = (COLORS[0], "o") if passes else (COLORS[1], "s")
+    panel.plot(tails.distances, values[pair], color=color, marker=marker, markersize=3)
+    farthest = np.abs(values[group.members] - middle)
+    reach = max(REACH * bound, 1.15 * float(farthest[np.isfinite(farthest)].max(initial=0.0)))
+    panel.set_ylim(middle - reach, middle + reach)
+    name = tails.pairs[pair].name
+    if len(name) > LONG_NAME:
+        name = name.replace(" + ", "\n+ ")
+    panel.set_title(f"{group.name}\nworst: {name}", fontsize=8.5)

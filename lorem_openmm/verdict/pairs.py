@@ -1,0 +1,115 @@
+"""Pairs of relaxed fragments far apart: structures, what electrostatics says of them, and what a potential says."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations_with_replacement
+
+import numpy as np
+import torch
+from ase import Atoms
+
+from lorem_openmm.data.label.displacements import random_rotation
+from lorem_openmm.data.label.fragments import FAMILIES, Fragment, fragment, pair_class
+from lorem_openmm.data.label.multipoles import interaction, multipoles
+from lorem_openmm.data.neighbors import neighbor_lists
+from lorem_openmm.graph import build_graph
+from lorem_openmm.potential import Potential
+
+BATCH_SIZE = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """Two relaxed fragments in one relative orientation.
+
+    Attributes:
+        first: Fragment A.
+        second: Fragment B.
+        rotations: [2, 3, 3] by which A and B are turned.
+        direction: [3] unit vector from A to B.
+    """
+
+    first: Fragment
+    second: Fragment
+    rotations: np.ndarray
+    direction: np.ndarray
+
+    @property
+    def label(self) -> str:
+        """The class: AA, CA, CC, CP, PA or PP."""
+        return pair_class(self.first, self.second)
+
+    @property
+    def n_ions(self) -> int:
+        """How many of the two are charged."""
+        return (self.first.charge != 0) + (self.second.charge != 0)
+
+    @property
+    def name(self) -> str:
+        """Both names."""
+        return f"{self.first.name} + {self.second.name}"
+
+    def structure(self, distance: float) -> Atoms:
+        """Returns both, their centres of mass at a distance in Å."""
+        positions = [self.first.positions @ self.rotations[0].T, self.second.positions @ self.rotations[1].T]
+        positions[1] = positions[1] + distance * self.direction
+        return Atoms(np.concatenate([self.first.numbers, self.second.numbers]), np.vstack(positions))
+
+    def electrostatics(self, distance: float) -> float:
+        """Returns the energy in eV of their charges, dipoles and quadrupoles."""
+        first, second = multipoles(self.first, self.rotations[0]), multipoles(self.second, self.rotations[1])
+        return interaction(first, second, distance * self.direction)
+
+
+def all_pairs(names: Sequence[str], num_orientations: int) -> Iterator[Pair]:
+    """Yields every pair of fragments, a fragment with itself included, in random orientations: always the same ones.
+
+    Args:
+        names: Of the fragments.
+        num_orientations: Of each pair.
+
+    Raises:
+        ConfigError: If a name is unknown.
+    """
+    by_family = sorted((fragment(name) for name in dict.fromkeys(names)), key=lambda item: FAMILIES.index(item.family))
+    for first, second in combinations_with_replacement(by_family, 2):
+        for orientation in range(num_orientations):
+            # Of the pair's own, so that it stays the same whatever other fragments a data set has.
+            rng = np.random.default_rng([orientation, *f"{first.name} {second.name}".encode()])
+            rotations = np.stack([random_rotation(rng), random_rotation(rng)])
+            direction = rng.standard_normal(3)
+            yield Pair(first, second, rotations, direction / np.linalg.norm(direction))
+
+
+def energies(potential: Potential, structures: Sequence[Atoms]) -> np.ndarray:
+    """Returns what a potential says of molecules in vacuum: [n_structures] eV.
+
+    Args:
+        potential: The model; its precision is used.
+        structures: The molecules.
+    """
+    parts = [
+        _batch(potential, structures[start : start + BATCH_SIZE]) for start in range(0, len(structures), BATCH_SIZE)
+    ]
+    return np.concatenate(parts) if parts else np.zeros(0)
+
+
+def _batch(potential: Potential, structures: Sequence[Atoms]) -> np.ndarray:
+    sizes = [len(atoms) for atoms in structures]
+    offsets = np.concatenate([[0], np.cumsum(sizes)])
+    positions = np.concatenate([atoms.positions for atoms in structures])
+    cells, periodic = np.zeros((len(structures), 3, 3)), np.zeros(len(structures), dtype=bool)
+    edges, n_edges = neighbor_lists(positions, offsets, cells, periodic, potential.cutoff)
+    first = np.repeat(offsets[:-1], n_edges)
+    weight = next(potential.parameters())
+    graph = build_graph(
+        torch.as_tensor(positions, dtype=weight.dtype, device=weight.device),
+        torch.as_tensor(np.concatenate([atoms.numbers for atoms in structures]), device=weight.device).long(),
+        sizes,
+        torch.as_tensor(cells, dtype=weight.dtype, device=weight.device),
+        periodic.tolist(),
+        torch.as_tensor(edges.centers + first, device=weight.device),
+        torch.as_tensor(edges.neighbors + first, device=weight.device),
+        torch.as_tensor(edges.cell_shifts, device=weight.device),
+    )
+    return potential.evaluate(graph).energy.cpu().numpy()
