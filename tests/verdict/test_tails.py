@@ -94,7 +94,11 @@ def test_multipoles_are_the_expansion_of_point_charges():
 
 @pytest.mark.parametrize(
     ("first", "second", "tolerance"),
-    [("methylammonium", "methylguanidinium", 0.01), ("acetamide", "methanol", 0.001), ("methylguanidinium", "acetamide", 0.006)],
+    [
+        ("methylammonium", "methylguanidinium", 0.01),
+        ("acetamide", "methanol", 0.001),
+        ("methylguanidinium", "acetamide", 0.006),
+    ],
 )
 def test_reference_agrees_with_the_label_engine_at_15_angstrom(first, second, tolerance):
     pytest.importorskip("tblite", reason="compares with GFN2-xTB (extra `label`)")
