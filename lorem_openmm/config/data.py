@@ -103,6 +103,12 @@ class DimersLabel(Section):
     contact_factor: Positive = Field(
         0.8, description="distance of the nearest atoms at contact, relative to their van der Waals sum"
     )
+    encounter_frames: Index = Field(
+        0,
+        description="frames of each dimer at close quarters, each in conformations and an orientation of its own: close "
+        "approaches, hydrogen bonds, stretched bonds of hydrogen, hydrogens on their way to the other molecule; models "
+        "that have not seen them fall apart in dynamics",
+    )
     trajectory_frames: Index = Field(
         4, description="frames of each dimer from a Langevin trajectory with the engine that starts near contact"
     )

@@ -75,6 +75,11 @@ class Training(Section):
     stress_weight: Annotated[float, Field(ge=0)] = Field(
         0.0, description="weight of the mean squared stress error, (eV/Å^3)^2"
     )
+    net_charge_weight: Annotated[float, Field(ge=0)] = Field(
+        0.0,
+        description="weight of a penalty on net latent charges, whose potential would reach as far as 1/r: of all "
+        "channels in neutral structures, of those with a direction in charged ones; needs `charge` in the data",
+    )
     gradient_clip: Annotated[float, Field(ge=0)] = Field(
         0.0, description="largest norm of the gradient; 0: no clipping"
     )

@@ -11,7 +11,7 @@ from lorem_openmm.data.loading import load, ranges
 from lorem_openmm.data.store import Store
 from lorem_openmm.graph import AtomGraph
 
-_BY_SYSTEM = ("energy", "cell", "stress", "has_stress")
+_BY_SYSTEM = ("energy", "cell", "stress", "has_stress", "total_charge")
 _BY_ATOM = ("positions", "forces", "atomic_numbers")
 _BY_EDGE = ("centers", "neighbors", "cell_shifts", "ranks")
 WINDOW = 32  # batches that are sorted together: enough for alike sizes, too few for always the same company
@@ -44,6 +44,7 @@ class Labels(NamedTuple):
         forces: [n_atoms, 3] eV/Å.
         stress: [n_systems, 3, 3] eV/Å³; zeros where there is none.
         has_stress: [n_systems] booleans.
+        total_charge: [n_systems] e; NaN where the data do not say.
         structures: [n_systems] place of each structure in the set.
         whole: the batch of which this is the share of one process; None: this is all of it.
     """
@@ -52,6 +53,7 @@ class Labels(NamedTuple):
     forces: torch.Tensor
     stress: torch.Tensor
     has_stress: torch.Tensor
+    total_charge: torch.Tensor
     structures: torch.Tensor
     whole: WholeBatch | None = None
 
@@ -168,6 +170,7 @@ class StructureSet:
             forces=by_atom["forces"].index_select(0, atoms),
             stress=by_system["stress"].index_select(0, index),
             has_stress=by_system["has_stress"].index_select(0, index),
+            total_charge=by_system["total_charge"].index_select(0, index),
             structures=index,
         )
         return self._to_device(graph), self._to_device(labels)
@@ -208,7 +211,7 @@ class StructureSet:
     def _place_rows(self, arrays: dict[str, np.ndarray], budget: int | None) -> None:
         """Puts what batches are made of on the device, if it fits."""
         rows = {name: torch.from_numpy(arrays[name]) for name in (*_BY_SYSTEM, *_BY_ATOM, *_BY_EDGE)}
-        rows |= {name: rows[name].to(self.dtype) for name in ("positions", "forces", "cell", "stress")}
+        rows |= {name: rows[name].to(self.dtype) for name in ("positions", "forces", "cell", "stress", "total_charge")}
         n_bytes = sum(row.numel() * row.element_size() for row in rows.values())
         if budget is None and self.device.type == "cuda":
             budget = torch.cuda.mem_get_info(self.device)[0] // 2  # the rest is for the training step

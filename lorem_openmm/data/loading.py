@@ -16,7 +16,7 @@ class Loaded(NamedTuple):
     """Structures one after the other; the edges of each are sorted by pair of species, as runs of equal pairs.
 
     Attributes:
-        arrays: energy, cell, stress, periodic, has_stress, sizes [n_structures, …], positions, forces,
+        arrays: energy, cell, stress, periodic, has_stress, total_charge, sizes [n_structures, …], positions, forces,
             atomic_numbers [n_atoms, …]; centers, neighbors, ranks [n_edges] and cell_shifts [n_edges, 3] in narrow
             integers (cell_shifts [0, 3] where all are zero), atoms counted from 0 in each structure; degree
             [n_structures], the largest number of edges of one atom; n_runs [n_structures], run_codes [n_runs]
@@ -75,6 +75,7 @@ def _select(store: Store, chosen: np.ndarray, cutoff: float) -> dict[str, np.nda
     sizes, n_edges = (offsets[chosen + 1] - offsets[chosen] for offsets in (atom_offsets, edge_offsets))
     atoms, edges = ranges(atom_offsets[chosen], sizes), ranges(edge_offsets[chosen], n_edges)
     part = {name: store[name][chosen] for name in ("energy", "cell", "periodic", "stress", "has_stress")}
+    part["total_charge"] = store.total_charges()[chosen]
     part |= {name: store[name][atoms] for name in ("positions", "forces", "atomic_numbers")}
     part |= {name: store[name][edges] for name in ("centers", "neighbors", "cell_shifts")}
     part |= {"sizes": sizes, "n_edges": n_edges}

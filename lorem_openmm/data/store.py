@@ -47,6 +47,7 @@ from lorem_openmm.files import atomic_path
 
 FORMAT = "lorem-openmm data set"
 FORMAT_VERSION = 1
+TOTAL_CHARGE_KEYS = ("charge", "total_charge")  # info entries that name the total charge, the first one found
 UNITS = {"length": "Å", "energy": "eV", "forces": "eV/Å", "stress": "eV/Å^3"}
 
 
@@ -123,6 +124,14 @@ class Store:
     def classes(self) -> np.ndarray:
         """Returns the class name of each structure, [n_structures] text, empty where there is none."""
         return np.array([*self.metadata["class_names"], ""], dtype=object)[self.arrays["class_index"]]
+
+    def total_charges(self) -> np.ndarray:
+        """Returns [n_structures] total charges in e, from the first info entry that gives them; NaN: not known."""
+        for key in TOTAL_CHARGE_KEYS:
+            values = self.arrays.get(f"info.{key}")
+            if values is not None and key not in self.metadata["info_text"]:
+                return np.asarray(values, dtype=np.float64)
+        return np.full(len(self), np.nan)
 
     def structure(self, index: int) -> Structure:
         """Returns one structure with its labels.

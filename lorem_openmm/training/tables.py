@@ -145,6 +145,7 @@ def differences(store: Store, predictions: Predictions) -> Residuals:
         (predictions.stress - store["stress"])[stress],
         store["stress"][stress],
         stress,
+        np.zeros((len(n_atoms), 0)),  # latent charges have no reference
     )
     return Residuals(*(torch.from_numpy(array) for array in arrays))
 

@@ -11,6 +11,7 @@ from lorem_openmm.data.label.acceptance import Frame, Labelled, Labeller
 from lorem_openmm.data.label.displacements import contact_shift, random_rotation, thermal_displacements
 from lorem_openmm.data.label.dynamics import sample_trajectory
 from lorem_openmm.data.label.engines import Label
+from lorem_openmm.data.label.encounters import draw_encounter, shares_hydrogen
 from lorem_openmm.data.label.fragments import Fragment, fragment, pair_class
 from lorem_openmm.data.label.plan import Part, Unit
 from lorem_openmm.units import COULOMB_EV_ANGSTROM
@@ -61,7 +62,7 @@ class DimersPlan:
             dimer = Dimer(first, second, self.section, rng)
             curve = dimer.curve(labeller)
             if len(curve) >= min(MIN_FRAMES, self.section.num_separations):
-                kept = curve + dimer.trajectory(labeller, rng)
+                kept = curve + dimer.encounters(labeller, rng) + dimer.trajectory(labeller, rng)
                 break
             labeller.reject("curve_too_short", len(curve))
         else:
@@ -129,6 +130,17 @@ class Dimer:
         inward = [(item.frame, item) for item in labelled[-2::-1]]
         return [*labeller.follow(labelled[-1], inward)[::-1], labelled[-1]]
 
+    def encounters(self, labeller: Labeller, rng: np.random.Generator) -> list[Labelled]:
+        """Labels frames at close quarters, each with conformations and an orientation of its own."""
+        kept = [labeller.label(self.encounter(rng)) for _ in range(self.section.encounter_frames)]
+        return [item for item in kept if item is not None]
+
+    def encounter(self, rng: np.random.Generator) -> Frame:
+        """Returns the two fragments at close quarters."""
+        found = draw_encounter(*self.fragments, self.section.temperature, rng)
+        atoms = Atoms(numbers=self.numbers, positions=np.vstack([found.first, found.second]))
+        return self._describe(atoms, found.kind)
+
     def trajectory(self, labeller: Labeller, rng: np.random.Generator) -> list[Labelled]:
         """Labels frames of a trajectory that starts near contact."""
         if self.section.trajectory_frames == 0:
@@ -138,8 +150,8 @@ class Dimer:
             frame = self._describe(atoms, "trajectory")
             return frame if frame.atoms.info["separation_growth"] <= TRAJECTORY_REACH else None
 
-        start = self.frame(TRAJECTORY_START * rng.random())
         section = self.section
+        start = self.encounter(rng) if section.encounter_frames else self.frame(TRAJECTORY_START * rng.random())
         return sample_trajectory(
             labeller, start, section.temperature, rng, section.trajectory_frames, section.trajectory_interval, describe
         )
@@ -168,6 +180,8 @@ class Dimer:
             "separation_growth": round(separation - self.contact, 6) + 0.0,  # not −0
         }
         charges = [item.charge for item in self.fragments]
+        if source != "scan" and shares_hydrogen(atoms.numbers, atoms.positions, n_first):
+            return Frame(atoms, self.charge)  # which molecule's charge is whose cannot be said
         return Frame(atoms, self.charge, tuple(zip(indices, charges, strict=True)))
 
     def _off_anchor(self, frame: Frame, label: Label) -> str | None:

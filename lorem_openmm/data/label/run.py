@@ -31,7 +31,7 @@ from lorem_openmm.errors import DataError
 from lorem_openmm.files import read_json, write_json, write_text
 from lorem_openmm.progress import progress
 
-FORMAT = 1  # raise it when the same section and seed would give other frames, so that old parts are not reused
+FORMAT = 2  # raise it when the same section and seed would give other frames, so that old parts are not reused
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 Section = Sn2Label | DimersLabel | WaterLabel | CumuleneLabel
@@ -199,7 +199,7 @@ def _requested(section: Section) -> int:
         return section.num_frames + section.num_profile_frames * len(section.carbons)
     if isinstance(section, WaterLabel):
         return section.num_boxes * (section.classical_frames + section.displaced_frames + section.trajectory_frames)
-    return section.num_dimers * (section.num_separations + section.trajectory_frames)
+    return section.num_dimers * (section.num_separations + section.encounter_frames + section.trajectory_frames)
 
 
 @contextmanager

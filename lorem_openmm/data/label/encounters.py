@@ -1,0 +1,162 @@
+"""Two molecules at close quarters: what dynamics visits and scans of rigid molecules do not.
+
+Close approaches from any side, hydrogen bonds, stretched bonds of hydrogen, and hydrogens on their way from one molecule
+to the other: without them a model invents wells where it has seen nothing, and dynamics finds them.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from ase.data import covalent_radii
+from scipy.spatial.distance import cdist
+from scipy.spatial.transform import Rotation
+
+from lorem_openmm.data.label.displacements import (
+    BOND_FACTOR,
+    contact_shift,
+    random_rotation,
+    surface_gap,
+    thermal_displacements,
+)
+from lorem_openmm.data.label.fragments import Fragment
+
+HYDROGEN, ACCEPTORS = 1, (7, 8, 16)
+# Nearest atoms at a close approach, relative to their van der Waals sum, and the growth beyond it in Å.
+CONTACT_FACTORS, LARGEST_GROWTH = (0.65, 0.95), 2.5
+HYDROGEN_BOND_SHARE = 0.6  # of the encounters of molecules that can make one
+TRANSFER_SHARE = 0.4  # of the hydrogen bonds: the hydrogen is on its way
+DONOR_ACCEPTOR = (2.4, 3.3)  # Å between the two heavy atoms
+LINEAR_WITHIN = 20.0  # standard deviation in degrees of the angle D-H···A from a straight line
+SMALLEST_GAP = -1.3  # Å; a hydrogen bond overlaps by about 1 Å, the other atoms must not overlap more
+BOUND_HYDROGEN = 1.0  # Å from the atom it belongs to
+STRETCH_SHARE, STRETCHES = 0.4, (-0.15, 0.6)  # share of the encounters with a stretched bond of hydrogen; by how much, Å
+MAX_TURNS = 20
+
+
+class Encounter(NamedTuple):
+    """Two molecules close to each other.
+
+    Attributes:
+        first: [n_a, 3] positions of A in Å.
+        second: [n_b, 3] positions of B in Å.
+        kind: ``approach``, ``hydrogen_bond`` or ``transfer``, where a hydrogen is between the molecules.
+    """
+
+    first: np.ndarray
+    second: np.ndarray
+    kind: str
+
+
+def draw_encounter(first: Fragment, second: Fragment, temperature: float, rng: np.random.Generator) -> Encounter:
+    """Draws conformations of two molecules, their orientation and distance.
+
+    Args:
+        first: Molecule A.
+        second: Molecule B.
+        temperature: Temperature in K of the displacements.
+        rng: Source of random numbers.
+    """
+    molecules = [_conformation(item, temperature, rng) for item in (first, second)]
+    numbers = [first.numbers, second.numbers]
+    bonds = _hydrogen_bonds(numbers, molecules)
+    if bonds and rng.random() < HYDROGEN_BOND_SHARE:
+        bond = bonds[int(rng.integers(len(bonds)))]
+        for _ in range(MAX_TURNS):
+            found = _hydrogen_bonded(numbers, molecules, bond, rng)
+            if found is not None:
+                return found
+    direction = rng.standard_normal(3)
+    direction /= np.linalg.norm(direction)
+    factor = rng.uniform(*CONTACT_FACTORS)
+    shift = contact_shift(numbers[0], molecules[0], numbers[1], molecules[1], direction, factor)
+    growth = LARGEST_GROWTH * rng.random() ** 2
+    return Encounter(molecules[0], molecules[1] + (shift + growth) * direction, "approach")
+
+
+def shares_hydrogen(numbers: np.ndarray, positions: np.ndarray, n_first: int) -> bool:
+    """Returns whether a hydrogen of one molecule is within a bond's reach of a heavy atom of the other.
+
+    Args:
+        numbers: [n_atoms] atomic numbers, molecule A first.
+        positions: [n_atoms, 3] positions in Å.
+        n_first: Number of atoms of A.
+    """
+    in_first = np.arange(len(numbers)) < n_first
+    pairs = (numbers == HYDROGEN)[:, None] & (numbers != HYDROGEN) & (in_first[:, None] != in_first)
+    reach = BOND_FACTOR * (covalent_radii[numbers][:, None] + covalent_radii[numbers])
+    return bool((pairs & (cdist(positions, positions) < reach)).any())
+
+
+def _conformation(item: Fragment, temperature: float, rng: np.random.Generator) -> np.ndarray:
+    positions = item.positions + thermal_displacements(item.numbers, item.positions, temperature, rng)
+    if rng.random() < STRETCH_SHARE:
+        hydrogens = np.flatnonzero(item.numbers == HYDROGEN)
+        hydrogen = int(rng.choice(hydrogens))
+        vector = positions[hydrogen] - positions[_neighbor(item.numbers, item.positions, hydrogen)]
+        positions[hydrogen] += rng.uniform(*STRETCHES) * vector / np.linalg.norm(vector)
+    return (positions - positions.mean(axis=0)) @ random_rotation(rng).T
+
+
+def _neighbor(numbers: np.ndarray, positions: np.ndarray, hydrogen: int) -> int:
+    """Returns the heavy atom that is bonded to a hydrogen: the nearest one, in units of covalent radii."""
+    reach = covalent_radii[numbers] + covalent_radii[HYDROGEN]
+    ratios = np.linalg.norm(positions - positions[hydrogen], axis=1) / reach
+    ratios[numbers == HYDROGEN] = np.inf
+    return int(ratios.argmin())
+
+
+class _Bond(NamedTuple):
+    giver: int  # 0 or 1: which molecule has the hydrogen
+    donor: int
+    hydrogen: int
+    acceptor: int
+
+
+def _hydrogen_bonds(numbers: list[np.ndarray], molecules: list[np.ndarray]) -> list[_Bond]:
+    """Returns every pair of a hydrogen on N, O or S and an N, O or S of the other molecule with room for it."""
+    found = []
+    for giver in (0, 1):
+        own, other = numbers[giver], numbers[1 - giver]
+        for hydrogen in np.flatnonzero(own == HYDROGEN):
+            donor = _neighbor(own, molecules[giver], hydrogen)
+            if own[donor] not in ACCEPTORS:
+                continue
+            for acceptor in np.flatnonzero(np.isin(other, ACCEPTORS)):
+                if _valence(other, molecules[1 - giver], acceptor) < 4:
+                    found.append(_Bond(giver, donor, int(hydrogen), int(acceptor)))
+    return found
+
+
+def _valence(numbers: np.ndarray, positions: np.ndarray, atom: int) -> int:
+    distances = np.linalg.norm(positions - positions[atom], axis=1)
+    bonded = distances < BOND_FACTOR * (covalent_radii[numbers] + covalent_radii[numbers[atom]])
+    return int(bonded.sum()) - 1
+
+
+def _hydrogen_bonded(
+    numbers: list[np.ndarray], molecules: list[np.ndarray], bond: _Bond, rng: np.random.Generator
+) -> Encounter | None:
+    """Puts the acceptor in line with the donor and its hydrogen; None where other atoms are in the way."""
+    giver, taker = molecules[bond.giver].copy(), molecules[1 - bond.giver]
+    axis = giver[bond.hydrogen] - giver[bond.donor]
+    axis /= np.linalg.norm(axis)
+    distance = rng.uniform(*DONOR_ACCEPTOR)
+    tilt = Rotation.from_rotvec(np.radians(LINEAR_WITHIN) * rng.standard_normal() * _perpendicular(axis, rng))
+    place = giver[bond.donor] + distance * tilt.apply(axis)
+    turned = (taker - taker[bond.acceptor]) @ random_rotation(rng).T + place
+    kind = "hydrogen_bond"
+    if rng.random() < TRANSFER_SHARE:
+        kind = "transfer"
+        way = place - giver[bond.donor]
+        giver[bond.hydrogen] = giver[bond.donor] + rng.uniform(BOUND_HYDROGEN, distance - BOUND_HYDROGEN) * way / distance
+    others = np.delete(np.arange(len(giver)), bond.hydrogen)
+    gap = surface_gap(numbers[bond.giver][others], giver[others], numbers[1 - bond.giver], turned)
+    if gap < SMALLEST_GAP:
+        return None
+    pair = (giver, turned) if bond.giver == 0 else (turned, giver)
+    return Encounter(*pair, kind)
+
+
+def _perpendicular(axis: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    vector = np.cross(axis, rng.standard_normal(3))
+    return vector / np.linalg.norm(vector)
