@@ -208,6 +208,11 @@ class StructureSet:
         """Returns [n_structures] whether there is a reference stress."""
         return self._by_system["has_stress"]
 
+    @property
+    def total_charge(self) -> torch.Tensor:
+        """Returns [n_structures] e; NaN where the data do not say."""
+        return self._by_system["total_charge"]
+
     def _place_rows(self, arrays: dict[str, np.ndarray], budget: int | None) -> None:
         """Puts what batches are made of on the device, if it fits."""
         rows = {name: torch.from_numpy(arrays[name]) for name in (*_BY_SYSTEM, *_BY_ATOM, *_BY_EDGE)}

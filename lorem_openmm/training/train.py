@@ -17,7 +17,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lorem_openmm import config
 from lorem_openmm.data.baseline import as_table
 from lorem_openmm.data.batching import StructureSet
-from lorem_openmm.data.store import Store, read_store
+from lorem_openmm.data.store import TOTAL_CHARGE_KEYS, Store, read_store
 from lorem_openmm.errors import ConfigError
 from lorem_openmm.model import Lorem
 from lorem_openmm.potential import Potential
@@ -122,6 +122,7 @@ def train(
     training_set, validation_set = (
         StructureSet(data, split, model.cutoff, as_table(baseline), place) for split in ("train", "validation")
     )
+    _check_charges(run.training, training, training_set)
     potential = initial_potential(model, baseline, training.seed, initial)
     module = TrainingModule(potential, training, math.ceil(len(training_set) / training.batch_size))
     header = _header(run_name, potential, training_set, validation_set, module.steps_per_epoch, place, processes)
@@ -233,6 +234,14 @@ def _writable_folder(folder: Path) -> Path:
             "configuration."
         ) from None
     return folder
+
+
+def _check_charges(name: str, training: config.Training, structures: StructureSet) -> None:
+    if training.net_charge_weight > 0 and not bool(structures.total_charge.isfinite().any()):
+        raise ConfigError(
+            f"training.{name}.net_charge_weight: is {training.net_charge_weight:g}, but no training structure says its "
+            f"total charge; add {' or '.join(TOTAL_CHARGE_KEYS)} (in e) to the comment lines of the data, or set it to 0"
+        )
 
 
 def _header(

@@ -43,6 +43,7 @@ def dimer(pair: str, dimer_id: int, growth: float) -> Atoms:
     atoms = Atoms(numbers, positions.detach().numpy())
     atoms.calc = SinglePointCalculator(atoms, energy=energy.item(), forces=-positions.grad.numpy())
     atoms.info |= {"label": pair, "dimer_id": dimer_id, "separation": 2.5 + growth, "separation_growth": growth}
+    atoms.info["charge"] = 0
     return atoms
 
 

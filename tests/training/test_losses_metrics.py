@@ -1,5 +1,7 @@
 """Losses and error sums against their formulas in numpy."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -27,6 +29,7 @@ def made_batch() -> tuple[AtomGraph, Prediction, Labels]:
         forces=normal(*graph.positions.shape),
         stress=normal(3, 3, 3),
         has_stress=torch.tensor([False, True, False]),
+        total_charge=torch.tensor([0.0, math.nan, -1.0]),
         structures=torch.arange(3),
     )
     return graph, prediction, labels
@@ -44,6 +47,20 @@ def test_loss_is_the_formula() -> None:
     force_term = np.mean((prediction.forces.numpy() - labels.forces.numpy()) ** 2)
     stress_term = np.mean((prediction.stress[1].numpy() - labels.stress[1].numpy()) ** 2)
     assert value == pytest.approx(2.0 * energy_term + 0.3 * force_term + 7.0 * stress_term, rel=1e-12)
+
+
+def test_net_charges_are_those_that_must_vanish() -> None:
+    graph, prediction, labels = made_batch()
+    net = residuals(prediction, graph, labels).net_charge
+    sums = torch.stack([q.sum(0) for q in prediction.charges.split(graph.system_sizes)])
+    sizes = torch.tensor(graph.system_sizes, dtype=torch.float64)
+    assert torch.allclose(net[0] * sizes[0].sqrt(), sums[0], rtol=1e-12)  # neutral: every channel
+    assert net[1].abs().max() == 0  # the data do not say
+    assert net[2, :2].abs().max() == 0  # charged: the scalar channels may have it,
+    assert torch.allclose(net[2, 2:] * sizes[2].sqrt(), sums[2, 2:], rtol=1e-12)  # those with a direction not
+    weights = {"energy_weight": 0, "force_weight": 0}
+    value = loss(residuals(prediction, graph, labels), Training(**weights, net_charge_weight=3.0))
+    assert float(value) == pytest.approx(3.0 * float(net.square().mean()))
 
 
 def test_weights_of_zero_leave_terms_out() -> None:

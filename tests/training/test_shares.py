@@ -46,11 +46,11 @@ def mixed(dimer_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Struct
 
 
 @pytest.mark.parametrize("n_processes", [2, 3, 5])
-@pytest.mark.parametrize("weights", [(0.5, 0.5, 2.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0)])
+@pytest.mark.parametrize("weights", [(0.5, 0.5, 2.0, 3.0), (0.0, 1.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0)])
 def test_gradients_of_the_shares_average_to_that_of_the_batch(
     mixed: StructureSet, n_processes: int, weights: tuple[float, ...]
 ) -> None:
-    names = ("energy_weight", "force_weight", "stress_weight")
+    names = ("energy_weight", "force_weight", "stress_weight", "net_charge_weight")
     training = config.Training(**dict(zip(names, weights, strict=True)))
     potential = initial_potential(settings().models["tiny"], {1: 0.0, 6: 0.0, 8: 0.0}, seed=0).double()
     parameters = list(potential.parameters())

@@ -28,6 +28,7 @@ SMALL = DimersLabel(
     fragments=["methylsulfonate", "tetramethylammonium", "methanol", "methane"],
     num_dimers=12,
     num_separations=8,
+    encounter_frames=2,
     trajectory_frames=1,
 )
 
