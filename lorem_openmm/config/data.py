@@ -105,9 +105,9 @@ class DimersLabel(Section):
     )
     encounter_frames: Index = Field(
         0,
-        description="frames of each dimer at close quarters, each in conformations and an orientation of its own: close "
-        "approaches, hydrogen bonds, stretched bonds of hydrogen, hydrogens on their way to the other molecule; models "
-        "that have not seen them fall apart in dynamics",
+        description="frames of each dimer at close quarters, each in conformations of its own: close approaches, "
+        "hydrogen bonds, stretched bonds of hydrogen, hydrogens on their way to the other molecule, and three steps "
+        "downhill from each of these; models that have not seen them fall apart in dynamics",
     )
     trajectory_frames: Index = Field(
         4, description="frames of each dimer from a Langevin trajectory with the engine that starts near contact"

@@ -240,7 +240,8 @@ def _check_charges(name: str, training: config.Training, structures: StructureSe
     if training.net_charge_weight > 0 and not bool(structures.total_charge.isfinite().any()):
         raise ConfigError(
             f"training.{name}.net_charge_weight: is {training.net_charge_weight:g}, but no training structure says its "
-            f"total charge; add {' or '.join(TOTAL_CHARGE_KEYS)} (in e) to the comment lines of the data, or set it to 0"
+            f"total charge; add {' or '.join(TOTAL_CHARGE_KEYS)} (in e) to the comment lines of the data, or set the "
+            "weight to 0"
         )
 
 

@@ -10,8 +10,8 @@ from lorem_openmm.config import DimersLabel
 from lorem_openmm.data.label.acceptance import Frame, Labelled, Labeller
 from lorem_openmm.data.label.displacements import contact_shift, random_rotation, thermal_displacements
 from lorem_openmm.data.label.dynamics import sample_trajectory
+from lorem_openmm.data.label.encounters import downhill, draw_encounter, shares_hydrogen
 from lorem_openmm.data.label.engines import Label
-from lorem_openmm.data.label.encounters import draw_encounter, shares_hydrogen
 from lorem_openmm.data.label.fragments import Fragment, fragment, pair_class
 from lorem_openmm.data.label.plan import Part, Unit
 from lorem_openmm.units import COULOMB_EV_ANGSTROM
@@ -20,6 +20,7 @@ MAX_DRAWS = 4
 MIN_FRAMES = 4  # a curve with fewer labelled frames is drawn again
 # Where a trajectory may start and where it ends, Å beyond contact.
 TRAJECTORY_START, TRAJECTORY_REACH = 1.0, 4.0
+ENCOUNTER_STEPS = 4  # frames of an encounter: the first, and steps downhill from it
 # |E − E_A − E_B − k q_A q_B / r| may be at most this far from zero at a distance r of the centres: a constant in eV
 # and the energies of charges and dipoles of about 1 e·Å, eV Å^2.
 ANCHOR_CONSTANT, ANCHOR_DIPOLE = 0.1, 40.0
@@ -103,8 +104,7 @@ class Dimer:
     def frame(self, growth: float) -> Frame:
         """Returns the dimer with its centres ``growth`` Å farther apart than at contact."""
         shift = (self.contact + growth) * self.direction
-        atoms = Atoms(numbers=self.numbers, positions=np.vstack([self.positions[0], self.positions[1] + shift]))
-        return self._describe(atoms, "scan")
+        return self._pair(np.vstack([self.positions[0], self.positions[1] + shift]), "scan")
 
     def curve(self, labeller: Labeller) -> list[Labelled]:
         """Labels the frames along the separation, from contact outwards until the charge leaks."""
@@ -131,15 +131,27 @@ class Dimer:
         return [*labeller.follow(labelled[-1], inward)[::-1], labelled[-1]]
 
     def encounters(self, labeller: Labeller, rng: np.random.Generator) -> list[Labelled]:
-        """Labels frames at close quarters, each with conformations and an orientation of its own."""
-        kept = [labeller.label(self.encounter(rng)) for _ in range(self.section.encounter_frames)]
-        return [item for item in kept if item is not None]
+        """Labels frames at close quarters: each encounter, and where steps downhill from it lead."""
+        kept: list[Labelled] = []
+        last: Labelled | None = None
+        for index in range(self.section.encounter_frames):
+            if last is None or index % ENCOUNTER_STEPS == 0:
+                frame = self.encounter(rng)
+            else:
+                place, forces = last.frame.atoms.positions, last.label.forces
+                frame = self._pair(downhill(*self.fragments, place, forces, self.section.temperature, rng), "downhill")
+            last = labeller.label(frame)
+            if last is not None:
+                kept.append(last)
+        return kept
 
     def encounter(self, rng: np.random.Generator) -> Frame:
         """Returns the two fragments at close quarters."""
         found = draw_encounter(*self.fragments, self.section.temperature, rng)
-        atoms = Atoms(numbers=self.numbers, positions=np.vstack([found.first, found.second]))
-        return self._describe(atoms, found.kind)
+        return self._pair(np.vstack([found.first, found.second]), found.kind)
+
+    def _pair(self, positions: np.ndarray, source: str) -> Frame:
+        return self._describe(Atoms(numbers=self.numbers, positions=positions), source)
 
     def trajectory(self, labeller: Labeller, rng: np.random.Generator) -> list[Labelled]:
         """Labels frames of a trajectory that starts near contact."""

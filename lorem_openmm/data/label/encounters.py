@@ -1,7 +1,9 @@
 """Two molecules at close quarters: what dynamics visits and scans of rigid molecules do not.
 
-Close approaches from any side, hydrogen bonds, stretched bonds of hydrogen, and hydrogens on their way from one molecule
-to the other: without them a model invents wells where it has seen nothing, and dynamics finds them.
+Close approaches from any side, hydrogen bonds, stretched bonds of hydrogen, and hydrogens on their way from one
+molecule to the other: without them a model invents wells where it has seen nothing, and dynamics finds them. From each
+of these, steps downhill lead to where molecules like to be; every step is a frame, with vibrations drawn anew, so that
+no calculation is spent on the way as it is in a trajectory.
 """
 
 from typing import NamedTuple
@@ -20,17 +22,19 @@ from lorem_openmm.data.label.displacements import (
 )
 from lorem_openmm.data.label.fragments import Fragment
 
-HYDROGEN, ACCEPTORS = 1, (7, 8, 16)
+HYDROGEN, POLAR = 1, (7, 8, 16)  # donors and acceptors of hydrogen bonds
 # Nearest atoms at a close approach, relative to their van der Waals sum, and the growth beyond it in Å.
 CONTACT_FACTORS, LARGEST_GROWTH = (0.65, 0.95), 2.5
 HYDROGEN_BOND_SHARE = 0.6  # of the encounters of molecules that can make one
+POLAR_SHARE = 0.75  # of these: from N, O or S; else from any atom, since a model without walls takes those as well
 TRANSFER_SHARE = 0.4  # of the hydrogen bonds: the hydrogen is on its way
 DONOR_ACCEPTOR = (2.4, 3.3)  # Å between the two heavy atoms
 LINEAR_WITHIN = 20.0  # standard deviation in degrees of the angle D-H···A from a straight line
 SMALLEST_GAP = -0.9  # Å between the other atoms, the donor included; a hydrogen bond itself overlaps by about 1 Å
 BOUND_HYDROGEN = 1.0  # Å from the atom it belongs to
-STRETCH_SHARE, STRETCHES = 0.4, (-0.15, 0.6)  # share of the encounters with a stretched bond of hydrogen; by how much, Å
+STRETCH_SHARE, STRETCHES = 0.4, (-0.15, 0.6)  # share of the molecules with a stretched bond of hydrogen; by how much, Å
 MAX_TURNS = 20
+DOWNHILL = (0.1, 0.5)  # Å that an atom moves at most in a step downhill
 
 
 class Encounter(NamedTuple):
@@ -58,8 +62,10 @@ def draw_encounter(first: Fragment, second: Fragment, temperature: float, rng: n
     """
     molecules = [_conformation(item, temperature, rng) for item in (first, second)]
     numbers = [first.numbers, second.numbers]
-    bonds = _hydrogen_bonds(numbers, molecules)
+    bonds = _hydrogen_bonds((first, second))
     if bonds and rng.random() < HYDROGEN_BOND_SHARE:
+        polar = [bond for bond in bonds if numbers[bond.giver][bond.donor] in POLAR]
+        bonds = polar if polar and rng.random() < POLAR_SHARE else bonds
         bond = bonds[int(rng.integers(len(bonds)))]
         for _ in range(MAX_TURNS):
             found = _hydrogen_bonded(numbers, molecules, bond, rng)
@@ -71,6 +77,43 @@ def draw_encounter(first: Fragment, second: Fragment, temperature: float, rng: n
     shift = contact_shift(numbers[0], molecules[0], numbers[1], molecules[1], direction, factor)
     growth = LARGEST_GROWTH * rng.random() ** 2
     return Encounter(molecules[0], molecules[1] + (shift + growth) * direction, "approach")
+
+
+def downhill(
+    first: Fragment,
+    second: Fragment,
+    positions: np.ndarray,
+    forces: np.ndarray,
+    temperature: float,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Returns both molecules moved as rigid bodies along the force and torque on each, in new conformations.
+
+    δr_i = α (F / n + τ × r_i / Σ r²), with α such that no atom moves by more than a length drawn at random
+
+    Args:
+        first: Molecule A.
+        second: Molecule B.
+        positions: [n_atoms, 3] positions in Å, A first.
+        forces: [n_atoms, 3] forces there in eV/Å.
+        temperature: Temperature in K of the displacements.
+        rng: Source of random numbers.
+    """
+    n_first = len(first.numbers)
+    parts = [np.split(array, [n_first]) for array in (positions, forces)]
+    centres = [part.mean(axis=0) for part in parts[0]]
+    arms = [part - centre for part, centre in zip(parts[0], centres, strict=True)]
+    pushes = [part.mean(axis=0) for part in parts[1]]
+    turns = [np.cross(arm, force).sum(axis=0) / (arm**2).sum() for arm, force in zip(arms, parts[1], strict=True)]
+    steps = [push + np.cross(turn, arm) for push, turn, arm in zip(pushes, turns, arms, strict=True)]
+    scale = rng.uniform(*DOWNHILL) / max(np.linalg.norm(np.vstack(steps), axis=1).max(), 1e-12)
+    moved = []
+    for item, arm, centre, push, turn in zip((first, second), arms, centres, pushes, turns, strict=True):
+        shape = item.positions + thermal_displacements(item.numbers, item.positions, temperature, rng)
+        pose, _ = Rotation.align_vectors(arm, item.positions - item.positions.mean(axis=0))
+        rotation = Rotation.from_rotvec(scale * turn) * pose
+        moved.append(rotation.apply(shape - shape.mean(axis=0)) + centre + scale * push)
+    return np.vstack(moved)
 
 
 def shares_hydrogen(numbers: np.ndarray, positions: np.ndarray, n_first: int) -> bool:
@@ -112,17 +155,15 @@ class _Bond(NamedTuple):
     acceptor: int
 
 
-def _hydrogen_bonds(numbers: list[np.ndarray], molecules: list[np.ndarray]) -> list[_Bond]:
-    """Returns every pair of a hydrogen on N, O or S and an N, O or S of the other molecule with room for it."""
+def _hydrogen_bonds(pair: tuple[Fragment, Fragment]) -> list[_Bond]:
+    """Returns every pair of a hydrogen and an N, O or S of the other molecule with room for it."""
     found = []
     for giver in (0, 1):
-        own, other = numbers[giver], numbers[1 - giver]
-        for hydrogen in np.flatnonzero(own == HYDROGEN):
-            donor = _neighbor(own, molecules[giver], hydrogen)
-            if own[donor] not in ACCEPTORS:
-                continue
-            for acceptor in np.flatnonzero(np.isin(other, ACCEPTORS)):
-                if _valence(other, molecules[1 - giver], acceptor) < 4:
+        own, other = pair[giver], pair[1 - giver]
+        for hydrogen in np.flatnonzero(own.numbers == HYDROGEN):
+            donor = _neighbor(own.numbers, own.positions, int(hydrogen))
+            for acceptor in np.flatnonzero(np.isin(other.numbers, POLAR)):
+                if _valence(other.numbers, other.positions, int(acceptor)) < 4:
                     found.append(_Bond(giver, donor, int(hydrogen), int(acceptor)))
     return found
 
@@ -147,14 +188,13 @@ def _hydrogen_bonded(
     kind = "hydrogen_bond"
     if rng.random() < TRANSFER_SHARE:
         kind = "transfer"
-        way = place - giver[bond.donor]
-        giver[bond.hydrogen] = giver[bond.donor] + rng.uniform(BOUND_HYDROGEN, distance - BOUND_HYDROGEN) * way / distance
+        share = rng.uniform(BOUND_HYDROGEN, distance - BOUND_HYDROGEN) / distance
+        giver[bond.hydrogen] = giver[bond.donor] + share * (place - giver[bond.donor])
     others = np.delete(np.arange(len(giver)), bond.hydrogen)
     gap = surface_gap(numbers[bond.giver][others], giver[others], numbers[1 - bond.giver], turned)
     if gap < SMALLEST_GAP:
         return None
-    pair = (giver, turned) if bond.giver == 0 else (turned, giver)
-    return Encounter(*pair, kind)
+    return Encounter(giver, turned, kind) if bond.giver == 0 else Encounter(turned, giver, kind)
 
 
 def _perpendicular(axis: np.ndarray, rng: np.random.Generator) -> np.ndarray:
