@@ -31,6 +31,7 @@ TRANSFER_SHARE = 0.4  # of the hydrogen bonds: the hydrogen is on its way
 DONOR_ACCEPTOR = (2.4, 3.3)  # Å between the two heavy atoms
 LINEAR_WITHIN = 20.0  # standard deviation in degrees of the angle D-H···A from a straight line
 SMALLEST_GAP = -0.9  # Å between the other atoms, the donor included; a hydrogen bond itself overlaps by about 1 Å
+SMALLEST_HYDROGEN_GAP = -1.3  # Å between the hydrogen and the atoms beside the acceptor
 BOUND_HYDROGEN = 1.0  # Å from the atom it belongs to
 STRETCH_SHARE, STRETCHES = 0.4, (-0.15, 0.6)  # share of the molecules with a stretched bond of hydrogen; by how much, Å
 MAX_TURNS = 20
@@ -190,9 +191,14 @@ def _hydrogen_bonded(
         kind = "transfer"
         share = rng.uniform(BOUND_HYDROGEN, distance - BOUND_HYDROGEN) / distance
         giver[bond.hydrogen] = giver[bond.donor] + share * (place - giver[bond.donor])
-    others = np.delete(np.arange(len(giver)), bond.hydrogen)
-    gap = surface_gap(numbers[bond.giver][others], giver[others], numbers[1 - bond.giver], turned)
-    if gap < SMALLEST_GAP:
+    given, taken = numbers[bond.giver], numbers[1 - bond.giver]
+    rest, others = (
+        np.delete(np.arange(len(array)), k) for array, k in ((given, bond.hydrogen), (taken, bond.acceptor))
+    )
+    hydrogen = [bond.hydrogen]
+    if surface_gap(given[rest], giver[rest], taken, turned) < SMALLEST_GAP:
+        return None
+    if surface_gap(given[hydrogen], giver[hydrogen], taken[others], turned[others]) < SMALLEST_HYDROGEN_GAP:
         return None
     return Encounter(giver, turned, kind) if bond.giver == 0 else Encounter(turned, giver, kind)
 
