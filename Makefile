@@ -17,7 +17,8 @@ help:
 	@echo "make demo    label, train, simulate, analyze with config/config.yaml; results/report.html"
 	@echo "make test    the test suite"
 	@echo "make test-opencl  the tests on OpenMM's OpenCL platform alone, run by the processor"
-	@echo "make lint    ruff, mypy, import-linter, snakefmt, snakemake --lint"
+	@echo "make lint    ruff, mypy, import-linter, snakefmt, snakemake --lint, the schema"
+	@echo "make format  what lint checks, brought into its form"
 	@echo "make parity  the full comparison with lorem-jax, the default model included"
 	@echo "make bench   times against lorem-jax, time and memory by size, a long run; figures"
 	@echo "make bench-full   the same with MACE and larger systems"
@@ -52,9 +53,7 @@ lint: setup-test
 	PATH="$(BIN):$$PATH" sh envs/lint.sh
 
 format: setup-test
-	$(BIN)/ruff check --fix lorem_openmm tests
-	$(BIN)/ruff format lorem_openmm tests
-	$(BIN)/snakefmt Snakefile workflows
+	PATH="$(BIN):$$PATH" sh envs/lint.sh format
 
 parity: setup-test parity-env
 	LOREM_PARITY_FULL=1 $(BIN)/python -m pytest tests/parity tests/benchmarks/test_learning.py -n $(CORES)

@@ -1,10 +1,25 @@
 #!/bin/sh
-# Every check that is not a test.
+# Every check that is not a test; `sh envs/lint.sh format` formats what is checked here.
 set -eu
-ruff check lorem_openmm tests benchmarks examples
-ruff format --check lorem_openmm tests benchmarks examples
-mypy
-lint-imports
-snakefmt --check Snakefile workflows
-snakemake --lint
-lorem-openmm schema | cmp - config/schema.json
+PYTHON="lorem_openmm tests benchmarks examples"
+SNAKEMAKE="Snakefile workflows"
+case "${1:-check}" in
+format)
+	ruff check --fix $PYTHON
+	ruff format $PYTHON
+	snakefmt $SNAKEMAKE
+	;;
+check)
+	ruff check $PYTHON
+	ruff format --check $PYTHON
+	mypy
+	lint-imports
+	snakefmt --check $SNAKEMAKE
+	snakemake --lint
+	lorem-openmm schema | cmp - config/schema.json
+	;;
+*)
+	echo "envs/lint.sh: 'check' (default) or 'format', not '$1'" >&2
+	exit 2
+	;;
+esac

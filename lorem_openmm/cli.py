@@ -186,7 +186,8 @@ def _model_commands(subparsers) -> None:  # type: ignore[no-untyped-def]
         subparsers,
         "schema",
         "print the JSON Schema of the configuration",
-        "Every key with its type, default and meaning; editors use it to complete and check YAML.",
+        "Every key with its type, default and meaning; editors use it to complete and check YAML.\n\n"
+        "example: lorem-openmm schema --output schema.json",
         commands.schema,
     )
     schema.add_argument("--output", type=Path, help="file to write instead of printing")

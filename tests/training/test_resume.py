@@ -2,6 +2,7 @@
 
 import csv
 import multiprocessing
+import os
 import re
 import signal
 import time
@@ -17,6 +18,7 @@ from lorem_openmm.training.checkpoints import load_best, read_checkpoint
 from lorem_openmm.training.train import train
 
 EPOCHS = 30
+KILL_SEED = int(os.environ.get("LOREM_KILL_SEED", "0"))  # of the moments at which trainings are killed
 
 
 def start(store: Path, output: Path, epochs: int = EPOCHS, **kwargs: object) -> multiprocessing.Process:
@@ -61,15 +63,15 @@ def assert_same_end(output: Path, expected: Path) -> None:
 
 @pytest.mark.slow
 def test_killed_at_random_moments(dimer_store: Path, uninterrupted: Path, tmp_path: Path) -> None:
-    output, random = tmp_path / "run", np.random.default_rng()
-    n_killed = 0
+    output, random, n_killed = tmp_path / "run", np.random.default_rng(KILL_SEED), 0
     for number in range(3):
         process = start(dimer_store, output)
         goal = epochs_done(output) + 1 if number else 1
         while process.is_alive() and epochs_done(output) < goal:
             time.sleep(0.005)
-        time.sleep(random.uniform(0, 0.5))
+        time.sleep(wait := random.uniform(0, 0.5))
         process.kill()
+        print(f"kill {number}: seed {KILL_SEED}, {wait:.3f} s after epoch {goal}")  # shown if the test fails
         process.join()
         n_killed += process.exitcode == -signal.SIGKILL
     assert n_killed == 3, "the training ended before it was killed: give it more epochs"
