@@ -10,12 +10,13 @@ MACE := .venv-mace
 OPENCL := .venv-opencl
 PIP := -m pip install --disable-pip-version-check --quiet
 
-.PHONY: demo test test-opencl lint format setup setup-test parity-env parity mace-env bench bench-full bench-training \
+.PHONY: demo test test-fast test-opencl lint format setup setup-test parity-env parity mace-env bench bench-full bench-training \
 	schema clean help
 
 help:
 	@echo "make demo    label, train, simulate, analyze with config/config.yaml; results/report.html"
 	@echo "make test    the test suite"
+	@echo "make test-fast  the tests without the mark slow: no Snakemake, no killed processes, no benchmarks"
 	@echo "make test-opencl  the tests on OpenMM's OpenCL platform alone, run by the processor"
 	@echo "make lint    ruff, mypy, import-linter, snakefmt, snakemake --lint, the schema"
 	@echo "make format  what lint checks, brought into its form"
@@ -29,9 +30,14 @@ help:
 demo: setup
 	PATH="$(BIN):$$PATH" snakemake train_all --cores $(CORES)
 
+PYTEST = PATH="$(BIN):$$PATH" python -m pytest -n $(CORES) --dist loadgroup
+
 test: setup-test parity-env
-	PATH="$(BIN):$$PATH" python -m pytest -n $(CORES) --dist loadgroup
+	$(PYTEST) --durations=25
 	$(MAKE) test-opencl OPENCL_TESTS="OpenCL and (calculator or by_hand or boxes_away)"
+
+test-fast: setup-test
+	$(PYTEST) --durations=10 -m "not slow"
 
 # OpenMM's OpenCL platform on the processor, by Intel's runtime in an environment of its own: where it does not start
 # (another processor, no such package), the tests are left out and the reason is printed.
