@@ -35,9 +35,11 @@ def started(potential, atoms, expected_warning=None):
     return module
 
 
+@pytest.mark.slow
 @needs_compiler
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 5e-5), (torch.float64, 1e-12)])
-def test_compiled_molecules_have_the_numbers_of_the_scripted_module(dtype, tolerance, empty_cache, monkeypatch):
+def test_compiled_molecules_have_the_numbers_of_the_scripted_module(empty_cache, monkeypatch):
+    """In single precision; in double precision: tests/integrations/test_compile_option.py."""
+    dtype, tolerance = torch.float32, 5e-5
     atoms, potential = rattled_molecule(), small_potential().to(dtype)
     module = started(potential, atoms)
     assert module.is_compiled
@@ -78,8 +80,9 @@ def test_what_cannot_be_compiled_runs_without(make, variant, reason, empty_cache
     assert not empty_cache.exists()
 
 
+@pytest.mark.slow
 def test_a_compiler_that_fails_is_reported(empty_cache):
-    atoms, potential = rattled_molecule(), small_potential()
+    atoms, potential = rattled_molecule("H2O"), small_potential(max_degree=0, max_charge_degree=0, long_range=False)
     with torch._inductor.config.patch({"cpp.cxx": (None, "no-such-compiler")}):
         module = started(potential, atoms, "compile: running without it, because .*")
     assert not module.is_compiled

@@ -5,7 +5,6 @@ import itertools
 import numpy as np
 import openmm
 import pytest
-import torch
 from ase import Atoms
 from ase.build import molecule
 from helpers import rattled_box
@@ -22,7 +21,7 @@ from made_contexts import (
     needs_openmmtorch,
     present,
 )
-from made_systems import BOTH, assert_close
+from made_systems import assert_close
 
 from lorem_openmm.export import load
 
@@ -48,16 +47,6 @@ BOXES = {  # the model's cutoff is 4 Å
 }
 
 
-@pytest.fixture(autouse=True)
-def quick_torchforce(request):
-    """Spares most tests the seconds in which PyTorch fuses operations for the shapes that a TorchForce has seen."""
-    usual = torch.jit.set_fusion_strategy([])
-    if "barostat" in request.node.name:  # shapes change: what users run
-        torch.jit.set_fusion_strategy(usual)
-    yield
-    torch.jit.set_fusion_strategy(usual)
-
-
 def small() -> Atoms:
     """27 atoms: an Ewald sum; thinner than the cutoff."""
     return waters(TRICLINIC, (3, 3, 1))
@@ -69,6 +58,14 @@ def large() -> Atoms:
 
 
 SIZES = {"Ewald": small, "mesh": large}
+SIZES_AND_BOTH = pytest.mark.parametrize(
+    ("size", "implementation"),
+    [
+        ("Ewald", "pythonforce"),
+        ("mesh", "pythonforce"),
+        pytest.param("mesh", "torchforce", marks=needs_openmmtorch),
+    ],
+)
 
 
 def test_the_sizes_are_on_both_sides_of_the_switch_to_the_mesh(model_file):
@@ -136,6 +133,7 @@ BAROSTATS = {
         pytest.param("flexible", "mesh", "CUDA", "torchforce", marks=[*needs_cuda, needs_openmmtorch]),
     ],
 )
+@pytest.mark.usefixtures("fused_torchforce")  # shapes change
 def test_barostats(model_file, barostat, size, platform, implementation):
     atoms = SIZES[size]()
     system = make_system(atoms, model_file, implementation, platform)
@@ -164,8 +162,7 @@ def box_changes(cell: np.ndarray) -> list[np.ndarray]:
     return [cell @ scale for scale in [*scales, shear, np.eye(3)]]
 
 
-@pytest.mark.parametrize("implementation", BOTH)
-@pytest.mark.parametrize("size", list(SIZES))
+@SIZES_AND_BOTH
 def test_boxes_set_by_hand(model_file, size, implementation):
     atoms = SIZES[size]()
     context = make_context(make_system(atoms, model_file, implementation), atoms)

@@ -7,7 +7,6 @@ import numpy as np
 import openmm
 import openmm.app
 import pytest
-import torch
 from ase import Atoms
 from helpers import rattled_box, rattled_molecule, small_potential
 from made_contexts import (
@@ -27,14 +26,6 @@ from lorem_openmm.integrations.model_source import ModelSource
 from lorem_openmm.integrations.openmm_force import PotentialFunction
 
 STRUCTURES = {"molecule": rattled_molecule, "box": rattled_box}
-
-
-@pytest.fixture(autouse=True)
-def quick_torchforce():
-    """Spares the seconds in which PyTorch fuses operations for the shapes that a TorchForce has seen."""
-    usual = torch.jit.set_fusion_strategy([])
-    yield
-    torch.jit.set_fusion_strategy(usual)
 
 
 def held_system(atoms: Atoms, model, *args, **options) -> openmm.System:
@@ -119,8 +110,14 @@ def test_threads_with_systems_of_their_own(model_file, implementation, platform)
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("implementation", BOTH)
-@pytest.mark.parametrize("kind", list(STRUCTURES))
+@pytest.mark.parametrize(
+    ("kind", "implementation"),
+    [
+        ("molecule", "pythonforce"),
+        ("box", "pythonforce"),
+        pytest.param("molecule", "torchforce", marks=needs_openmmtorch),
+    ],
+)
 def test_threads_that_share_a_system(model_file, kind, implementation):
     """Bit-for-bit in vacuum; in boxes PythonForce's Contexts share one list, which decides on the order of sums."""
     atoms = STRUCTURES[kind]()

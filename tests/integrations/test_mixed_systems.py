@@ -9,6 +9,7 @@ import pytest
 import torch
 from ase import Atoms
 from helpers import graph_of, small_potential
+from made_contexts import PLATFORMS_AND_BOTH
 from made_systems import BOTH, PLATFORMS, assert_close, context_of, expected, needs_openmmtorch, results
 from openmm import app, unit
 from openmmml import MLPotential
@@ -146,8 +147,14 @@ def expected_inside(atoms: Atoms, model, boundary: str) -> float:
 # -- interpolation --
 
 
-@pytest.mark.parametrize("platform", PLATFORMS)
-@pytest.mark.parametrize("precision", ["single", "double"])
+@pytest.mark.parametrize(
+    ("precision", "platform"),
+    [
+        ("single", "CPU"),
+        ("double", "Reference"),
+        *(pytest.param("double", *entry.values, marks=entry.marks) for entry in PLATFORMS[2:]),
+    ],
+)
 @pytest.mark.parametrize("case", ["vacuum", "box", "box, region in vacuum"])
 def test_interpolation_ends_at_both_systems(model_file, case, precision, platform):
     atoms = waters()
@@ -167,8 +174,7 @@ def test_interpolation_ends_at_both_systems(model_file, case, precision, platfor
     assert abs(full[0] - plain[0]) > 1.0  # the ends differ
 
 
-@pytest.mark.parametrize("implementation", BOTH)
-@pytest.mark.parametrize("platform", PLATFORMS)
+@pytest.mark.parametrize(("platform", "implementation"), PLATFORMS_AND_BOTH)
 def test_a_region_across_the_boundary_and_boxes_away(model_file, platform, implementation):
     atoms = waters()
     topology = topology_of_waters(atoms, True)

@@ -47,10 +47,30 @@ def far_apart() -> Atoms:
 STRUCTURES = {"vacuum": rattled_molecule, "skewed box": rattled_box, "vacuum, with lists": far_apart}
 
 
-@pytest.mark.parametrize("platform", PLATFORMS)
-@pytest.mark.parametrize("implementation", BOTH)
-@pytest.mark.parametrize("precision", ["single", "double"])
-@pytest.mark.parametrize("kind", list(STRUCTURES))
+KINDS_AND_BOTH = pytest.mark.parametrize(
+    ("kind", "implementation"),
+    [("skewed box", "pythonforce"), pytest.param("vacuum", "torchforce", marks=needs_openmmtorch)],
+)
+
+
+# Each pair of kind, precision, implementation and platform at least once.
+@pytest.mark.usefixtures("fused_torchforce")
+@pytest.mark.parametrize(
+    ("kind", "precision", "implementation", "platform"),
+    [
+        ("vacuum", "single", "pythonforce", "Reference"),
+        pytest.param("vacuum", "double", "torchforce", "CPU", marks=needs_openmmtorch),
+        ("skewed box", "double", "pythonforce", "CPU"),
+        pytest.param("skewed box", "single", "torchforce", "Reference", marks=needs_openmmtorch),
+        ("vacuum, with lists", "single", "pythonforce", "CPU"),
+        pytest.param("vacuum, with lists", "double", "torchforce", "Reference", marks=needs_openmmtorch),
+        *(
+            pytest.param(kind, precision, "pythonforce", *entry.values, marks=entry.marks)
+            for kind, precision in zip(STRUCTURES, ("single", "double", "single"), strict=True)
+            for entry in PLATFORMS[2:]
+        ),
+    ],
+)
 def test_energies_and_forces_are_the_potentials(model_file, kind, precision, implementation, platform):
     atoms = STRUCTURES[kind]()
     system = system_of(atoms, model_file, precision=precision, implementation=implementation)
@@ -62,26 +82,7 @@ def test_energies_and_forces_are_the_potentials(model_file, kind, precision, imp
         context.setPositions(atoms.positions / 10.0)
 
 
-@pytest.mark.parametrize("implementation", BOTH)
-def test_wrapped_atoms_and_other_boxes(model_file, implementation):
-    atoms = rattled_box()
-    context = context_of(system_of(atoms, model_file, precision="double", implementation=implementation), atoms)
-    wanted = expected(model_file, atoms)
-    assert_close(results(context), wanted, 1e-10)
-    away = np.random.default_rng(0).integers(-5, 6, size=(7, 3)) @ atoms.cell[:]
-    context.setPositions((atoms.positions + away) / 10.0)
-    assert_close(results(context), wanted, 1e-9)
-    context.setPositions(context.getState(positions=True, enforcePeriodicBox=True).getPositions())
-    assert_close(results(context), wanted, 1e-9)
-    for scale in (1.003, 1.2):  # reusing the list, and making it anew
-        atoms.set_cell(atoms.cell[:] * scale, scale_atoms=True)
-        context.setPeriodicBoxVectors(*atoms.cell[:] / 10.0)
-        context.setPositions(atoms.positions / 10.0)
-        assert_close(results(context), expected(model_file, atoms), 1e-9)
-
-
-@pytest.mark.parametrize("implementation", BOTH)
-@pytest.mark.parametrize("kind", ["vacuum", "skewed box"])
+@KINDS_AND_BOTH
 def test_forces_are_gradients_of_the_energies(model_file, kind, implementation):
     atoms = STRUCTURES[kind]()
     context = context_of(system_of(atoms, model_file, precision="double", implementation=implementation), atoms)
@@ -132,8 +133,7 @@ def test_minimisation_as_the_first_call_and_molecules_of_different_sizes(model_f
         assert_close(results(context), expected(model_file, atoms, "single"), 1e-5)
 
 
-@pytest.mark.parametrize("implementation", BOTH)
-@pytest.mark.parametrize("kind", ["vacuum", "skewed box"])
+@KINDS_AND_BOTH
 def test_constant_energy_with_fluctuations_that_fall_as_the_squared_time_step(kind, implementation):
     # Tighter than the default smearing, whose truncated real-space sum steps by 6e-5 e²/Å at the cutoff. Springs keep
     # the atoms together, which random weights do not: a molecule that dissociates passes through stiff regions.
@@ -169,34 +169,6 @@ def test_errors_inside_the_force_reach_the_user(model_file, implementation):
     context.setPositions(atoms.positions / 10.0)
     with pytest.raises(Exception, match="must be finite"):
         results(context)
-
-
-RELOAD = """
-import sys, openmm
-system = openmm.XmlSerializer.deserialize(open(sys.argv[1]).read())
-context = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatform("Reference"))
-context.setState(openmm.XmlSerializer.deserialize(open(sys.argv[2]).read()))
-print(context.getState(energy=True).getPotentialEnergy()._value)
-"""
-
-
-def test_python_force_serialises_by_path_and_hash(tmp_path):
-    model = tmp_path / "model.safetensors"
-    save(small_potential(), model)
-    atoms = rattled_box()
-    system = system_of(atoms, model, precision="double")
-    context = context_of(system, atoms)
-    wanted = results(context)[0]
-    text = openmm.XmlSerializer.serialize(system)
-    assert len(text) < 10_000  # no weights inside
-    (tmp_path / "system.xml").write_text(text)
-    (tmp_path / "state.xml").write_text(openmm.XmlSerializer.serialize(context.getState(positions=True)))
-    command = [sys.executable, "-c", RELOAD, str(tmp_path / "system.xml"), str(tmp_path / "state.xml")]
-    fresh = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert float(fresh.stdout) == pytest.approx(wanted, rel=1e-12)
-
-    copied = context_of(copy.deepcopy(system), atoms)
-    assert results(copied)[0] == wanted
 
 
 def test_a_model_file_that_changed_or_vanished_is_an_error(tmp_path):

@@ -17,6 +17,7 @@ from made_systems import (
     assert_close,
     context_of,
     expected,
+    needs_openmmtorch,
     results,
     system_of,
     topology_of,
@@ -82,9 +83,21 @@ def test_wrong_options(model_file, options, message):
         MLPotential("lorem", modelPath=model_file).createSystem(topology_of(rattled_molecule()), **options)
 
 
-@pytest.mark.parametrize("implementation", BOTH)
-@pytest.mark.parametrize("precision", ["single", "double"])
-@pytest.mark.parametrize("platform", PLATFORMS)
+@pytest.mark.usefixtures("fused_torchforce")
+@pytest.mark.parametrize(
+    ("platform", "precision", "implementation"),
+    [
+        ("Reference", "single", "pythonforce"),
+        ("CPU", "double", "pythonforce"),
+        pytest.param("Reference", "double", "torchforce", marks=needs_openmmtorch),
+        pytest.param("CPU", "single", "torchforce", marks=needs_openmmtorch),
+        *(
+            pytest.param(*entry.values, precision, "pythonforce", marks=entry.marks)
+            for precision in ("single", "double")
+            for entry in PLATFORMS[2:]
+        ),
+    ],
+)
 def test_the_shipped_model_has_the_energy_of_the_calculator(platform, precision, implementation):
     atoms = rattled_molecule("CH3Cl")
     system = MLPotential("lorem").createSystem(
