@@ -23,10 +23,11 @@ unmarked: dict[str, str] = {}  # reasons, by test
 failures: list[str] = []  # tests without the mark that surely need it
 
 
-def notice(event: str, arguments: tuple[object, ...]) -> None:
+def notice(event, arguments):
     """Python tells of everything that runs; see sys.addaudithook."""
-    if event == "subprocess.Popen" and "snakemake" in str(arguments[1]):
-        done_now.add("runs Snakemake")
+    if event == "subprocess.Popen" and not isinstance(arguments[1], str | bytes):
+        if "snakemake" in [PurePosixPath(os.fsdecode(word)).name for word in arguments[1]]:
+            done_now.add("runs Snakemake")
     elif event in ("os.kill", "os.killpg") and arguments[1] == signal.SIGKILL:
         done_now.add("kills a process")
 
@@ -37,6 +38,21 @@ sys.addaudithook(notice)
 def cpu_seconds() -> float:
     """Of this process and of those it waited for: hardly depends on what else the machine does, as the clock does."""
     return sum(os.times()[:4])
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Slow files first, so that no worker ends long after the others; one worker makes what a file's tests share."""
+    slow_files = set()
+    for item in items:
+        if item.get_closest_marker("parity"):  # lorem-jax compiles for a minute
+            item.add_marker("slow")
+        if item.get_closest_marker("slow"):
+            slow_files.add(item.path)
+        shared = [found[-1].scope for found in item._fixtureinfo.name2fixturedefs.values()]
+        if "module" in shared and not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    items.sort(key=lambda item: item.path not in slow_files)
 
 
 @pytest.hookimpl(wrapper=True)

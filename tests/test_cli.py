@@ -2,13 +2,11 @@ import argparse
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from lorem_openmm.cli import build_parser, main
 
-ROOT = Path(__file__).parents[1]
 (SUBPARSERS,) = (a for a in build_parser()._actions if isinstance(a, argparse._SubParsersAction))
 COMMANDS = tuple(SUBPARSERS.choices)
 
@@ -35,17 +33,6 @@ def test_every_command_is_listed_with_a_summary():
     listed = re.findall(r"^    ([a-z-]+)(?: |$)", build_parser().format_help(), flags=re.MULTILINE)
     assert sorted(listed) == sorted(COMMANDS)
     assert all(action.help for action in SUBPARSERS._choices_actions)
-
-
-def test_the_workflow_and_the_documents_call_commands_that_exist():
-    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "workflows").glob("*.smk")]
-    called = {
-        (page.name, command)
-        for page in pages
-        for command in re.findall(r"\blorem-openmm ([a-z][a-z-]*)", page.read_text())
-    }
-    assert len(called) > 20
-    assert {(page, command) for page, command in called if command not in COMMANDS} == set()
 
 
 def test_errors_are_one_message_and_exit_code_one(tmp_path, capsys):

@@ -56,6 +56,7 @@ def test_links_of_the_guide_lead_somewhere():
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
+@pytest.mark.slow
 def test_pure_ml(tmp_path):
     said = run(tmp_path, "pure_ml.py", "--steps", 40)
     assert "no box (vacuum)" in said
@@ -66,6 +67,7 @@ def test_pure_ml(tmp_path):
     assert bond.mean() == pytest.approx(0.142, abs=0.01)
 
 
+@pytest.mark.slow
 def test_mlmm(tmp_path):
     said = run(tmp_path, "mlmm.py", "--steps", 20, "--edge", 1.9)
     before, after = (int(word) for word in re.findall(r"\d+", line_of(said, "constraints")))
@@ -80,6 +82,7 @@ def test_mlmm(tmp_path):
     assert 100 < temperatures.mean() < 500
 
 
+@pytest.mark.slow
 def test_npt(tmp_path):
     said = run(tmp_path, "npt.py", "--steps", 60, "--count", 2, "--molecules")
     assert line_of(said, "molecules as OpenMM sees them").endswith(" 8")
@@ -89,6 +92,7 @@ def test_npt(tmp_path):
     assert volumes == pytest.approx(np.full(6, 6.4**3), rel=0.1)
 
 
+@pytest.mark.slow
 def test_integrators(tmp_path):
     said = run(tmp_path, "integrators.py", "--steps", 60)
     assert len(re.findall(r"^(?:light|heavy) .* \+- ", said, re.MULTILINE)) == 5
@@ -96,6 +100,7 @@ def test_integrators(tmp_path):
     assert 30 < kelvin < 900
 
 
+@pytest.mark.slow
 def test_restraints(tmp_path):
     said = run(tmp_path, "restraints.py", "--steps", 300)
     low, high = numbers(line_of(said, "coordinate visited"))[:2]
@@ -108,6 +113,7 @@ def test_restraints(tmp_path):
     assert low - 0.3 < deepest < high + 0.3  # the hills are where it has been
 
 
+@pytest.mark.slow
 def test_choosing(tmp_path):
     said = run(tmp_path, "choosing.py", "--steps", 5)
     energies = [numbers(line)[0] for line in said.splitlines() if line.startswith("cpu") and "not here" not in line]
@@ -115,6 +121,7 @@ def test_choosing(tmp_path):
     assert energies == pytest.approx([energies[0]] * len(energies), abs=0.1)  # kJ/mol
 
 
+@pytest.mark.slow
 def test_boundaries(tmp_path):
     said = run(tmp_path, "boundaries.py", "--edges", 1.2, 2.4)
     table = [[float(word) for word in line.split()] for line in said.splitlines() if re.match(r"^ +\d", line)]
@@ -123,6 +130,7 @@ def test_boundaries(tmp_path):
     assert table[0][2] > table[1][2] > 1e-4
 
 
+@pytest.mark.slow
 def test_structures(tmp_path):
     pytest.importorskip("rdkit", reason="RDKit is not installed")
     said = run(tmp_path, "structures.py")

@@ -84,6 +84,7 @@ def check_settings(folder: Path) -> None:
     np.testing.assert_allclose(frames["validation"][1].positions, labelled("H2CO", 4).positions, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_ours_runs(folder):
     check_settings(folder)
     run("run_ours.py", folder)

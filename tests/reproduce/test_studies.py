@@ -119,6 +119,7 @@ def test_a_study_of_runs_or_data_that_do_not_exist_is_refused(trained):
         run_study(loaded, "table1", elsewhere)
 
 
+@pytest.mark.slow
 def test_the_cumulene_study_is_a_graph_of_its_trainings(tmp_path):
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", tmp_path]

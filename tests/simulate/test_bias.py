@@ -202,6 +202,7 @@ simulate(window, sys.argv[2], sys.argv[3], checkpoint_seconds=0.2)
 """
 
 
+@pytest.mark.slow
 def test_a_killed_window_continues_without_missing_or_double_frames(tmp_path, sound_model):
     wanted = Umbrella(
         run="r", start="sn2:Cl,Br,3.2", coordinate="bond_difference", first=1.4, last=1.0, num_windows=3,

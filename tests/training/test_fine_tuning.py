@@ -177,6 +177,7 @@ def test_faults_of_the_initial_model(base: Path, dimer_store: Path, tmp_path: Pa
         read_initial_model(tmp_path)
 
 
+@pytest.mark.slow
 def test_killed_and_continued(base: Path, dimer_store: Path, tmp_path: Path) -> None:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["lorem_openmm.training.train"])

@@ -84,6 +84,7 @@ def assert_written_once(layout: Layout) -> None:
     assert not list((output / "checkpoints").glob(".*"))
 
 
+@pytest.mark.slow
 def test_two_processes_killed_and_continued_by_torchrun(
     store: Path, one_process: list[dict[str, str]], tmp_path: Path
 ) -> None:
@@ -107,6 +108,7 @@ def test_two_processes_killed_and_continued_by_torchrun(
     assert len({path.name.split(".")[-2] for path in events}) == len(events) == 2  # one process each time
 
 
+@pytest.mark.slow
 def test_one_process_continued_by_two_tasks_of_slurm(
     store: Path, one_process: list[dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

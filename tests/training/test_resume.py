@@ -79,6 +79,7 @@ def test_killed_at_random_moments(dimer_store: Path, uninterrupted: Path, tmp_pa
     assert_same_end(output, uninterrupted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("die", ["write", "rename"])
 def test_killed_inside_a_save(dimer_store: Path, uninterrupted: Path, tmp_path: Path, die: str) -> None:
     output = tmp_path / "run"
@@ -90,6 +91,7 @@ def test_killed_inside_a_save(dimer_store: Path, uninterrupted: Path, tmp_path: 
     assert_same_end(output, uninterrupted)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*Trying the checkpoint before it")
 @pytest.mark.parametrize("damage", ["truncated", "altered"])
 def test_damaged_newest_checkpoint_falls_back(

@@ -150,6 +150,7 @@ def test_threads_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert chosen == [8, 3]
 
 
+@pytest.mark.slow
 def test_a_started_process_ends_with_its_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(devices.LAUNCHER_PID, "")
     reading, writing = os.pipe()

@@ -109,6 +109,7 @@ def test_folded_weights_follow_the_average() -> None:
     assert torch.equal(potential.evaluate(graph).energy, trained)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["lamb", "muon"])
 def test_killed_with_all_options(dimer_store: Path, tmp_path: Path, optimizer: str) -> None:
     options = {"optimizer": optimizer, "ema_decay": 0.9, "rotational_augmentation": True, "patience": 50}

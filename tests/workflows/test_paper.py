@@ -43,6 +43,7 @@ def edges(mermaid):
     return {(names[first], names[second]) for first, second in re.findall(r"(id\d+) --> (id\d+)", mermaid)}
 
 
+@pytest.mark.slow
 def test_a_dry_run_shows_every_stage_of_every_set_and_run(tmp_path):
     settings = config.load(PAPER)
     run = snakemake(tmp_path, "train_all", "-n", "--cores", "2", "--configfile", PAPER)
@@ -56,6 +57,7 @@ def test_a_dry_run_shows_every_stage_of_every_set_and_run(tmp_path):
     assert [path.name for path in tmp_path.iterdir() if path.name != ".snakemake"] == []
 
 
+@pytest.mark.slow
 def test_a_file_given_takes_the_place_of_the_default_configuration(tmp_path):
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "config.yaml").write_text((ROOT / "config" / "config.yaml").read_text())
@@ -68,6 +70,7 @@ def test_a_file_given_takes_the_place_of_the_default_configuration(tmp_path):
     assert "biodimers" not in default.stdout
 
 
+@pytest.mark.slow
 def test_the_picture_in_the_documentation_is_this_graph(tmp_path):
     run = snakemake(tmp_path, "train_all", "--rulegraph", "mermaid-js", "--cores", "1", "--configfile", PAPER)
     (shown,) = re.findall(r"```mermaid\n(.*?)```", (ROOT / "docs" / "paper.md").read_text(), flags=re.DOTALL)
@@ -136,6 +139,7 @@ def test_published_dimers_give_seven_near_and_six_far_frames_each(tmp_path):
     assert report["periodic"] == 39
 
 
+@pytest.mark.slow
 def test_a_published_set_put_by_hand_goes_through_the_workflow(tmp_path, monkeypatch):
     settings = {
         "downloads": "published",

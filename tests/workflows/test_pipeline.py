@@ -16,7 +16,8 @@ import lorem_openmm
 ROOT = Path(__file__).resolve().parents[2]
 TINY = Path(__file__).with_name("tiny.yaml")
 
-pytestmark = pytest.mark.xdist_group("pipeline")  # one worker makes the results that all of these look at
+# One worker makes the results that all of these look at.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipeline")]
 
 
 def snakemake(folder, *arguments):

@@ -11,6 +11,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 PROFILES = ROOT / "config" / "profiles"
+pytestmark = pytest.mark.slow
 TINY = Path(__file__).with_name("tiny.yaml")
 
 

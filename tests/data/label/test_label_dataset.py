@@ -220,6 +220,7 @@ def test_a_missing_engine_stops_before_anything_is_written(monkeypatch, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_was(dimers, tmp_path):
     output = tmp_path / "dimers.xyz"
     program = tmp_path / "program.py"
