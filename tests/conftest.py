@@ -14,7 +14,7 @@ import torch
 torch.set_num_threads(1)
 
 LIMIT = 5.0  # CPU seconds of a test, what it needs included
-FAR_ABOVE = 20.0  # no slow machine explains this: the run fails
+FAR_ABOVE = 60.0  # no slow machine explains this: the run fails
 
 SECONDS = pytest.StashKey[float]()
 done_now: set[str] = set()  # what the test that runs now did and only slow tests do
