@@ -47,7 +47,8 @@ class Dynamics(Section):
         description="starting structure: `sn2:Cl,Br,3.2` (X- + CH3Y at a C-X distance in Å), "
         "`dimer:acetate,methylammonium,4.0` (two fragments and the distance in Å of their centres beyond contact), "
         "`water:64` (molecules in a periodic box at 1 g/cm^3), "
-        "`smiles:CCO` (needs the extra `smiles`), or a file (extended XYZ, PDB, PDBx/mmCIF)"
+        "`smiles:CCO` (needs the extra `smiles`), or a file (XYZ, PDB, mmCIF, CIF, SDF, ASE's and VASP's files, also "
+        "compressed; `file@index` for one of several structures)"
     )
     steps: Count = Field(2000, description="number of steps")
     minimize: bool = Field(

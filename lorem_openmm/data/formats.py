@@ -40,12 +40,13 @@ _REFUSED = {
 _FIRST_BYTES = 4096
 
 
-def find_format(path: Path, name: str | None = None) -> str:
+def find_format(path: Path, name: str | None = None, advice: str = READ_FORMATS) -> str:
     """Returns the format of a file that is not compressed.
 
     Args:
         path: The file.
         name: Its name in errors, where it is a copy of another one.
+        advice: What is read, for errors.
 
     Raises:
         DataError: If it cannot be read, or is of a kind that no reader takes.
@@ -63,9 +64,9 @@ def find_format(path: Path, name: str | None = None) -> str:
     if text.startswith(b"vasp."):
         return OUTCAR
     if text.startswith(b"<"):
-        raise DataError(f"{name}: is XML or a web page, received '{_first_line(text)}'. {READ_FORMATS}")
+        raise DataError(f"{name}: is XML or a web page, received '{_first_line(text)}'. {advice}")
     if b"\x00" in head:
-        raise DataError(f"{name}: is not text: its first {len(head)} bytes hold zeros. {READ_FORMATS}")
+        raise DataError(f"{name}: is not text: its first {len(head)} bytes hold zeros. {advice}")
     return XYZ
 
 

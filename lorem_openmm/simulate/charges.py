@@ -44,7 +44,7 @@ def charge_of_info(info: Mapping[str, Any], path: Path) -> TotalCharge:
     return TotalCharge(None, UNKNOWN)
 
 
-def charge_of_atoms(topology: app.Topology, path: Path) -> TotalCharge:
+def charge_of_atoms(topology: app.Topology, path: Path, name: str, is_pdb: bool) -> TotalCharge:
     """Returns the sum of the formal charges in a PDB file (columns 79-80) or PDBx file (``pdbx_formal_charge``).
 
     Atoms without an entry count as neutral if others have one, because many programs leave zeros out; the words of the
@@ -53,11 +53,13 @@ def charge_of_atoms(topology: app.Topology, path: Path) -> TotalCharge:
     Args:
         topology: As OpenMM read it from the file.
         path: The file.
+        name: Its name in errors.
+        is_pdb: Whether it is a PDB file, and not a PDBx one.
     """
     atoms = list(topology.atoms())
     values = [atom.formalCharge for atom in atoms]
-    if path.suffix.lower() != ".pdb":  # OpenMM's reader leaves them out
-        stated = _pdbx_charges(path)
+    if not is_pdb:  # OpenMM's reader leaves them out
+        stated = _pdbx_charges(path, name)
         values = [stated.get(atom.id) for atom in atoms]
     given = [value for value in values if value is not None]
     if not given:
@@ -65,7 +67,7 @@ def charge_of_atoms(topology: app.Topology, path: Path) -> TotalCharge:
     return TotalCharge(sum(given), f"formal charges of {len(given)} of {len(atoms)} atoms, the others taken as neutral")
 
 
-def _pdbx_charges(path: Path) -> dict[str, int]:
+def _pdbx_charges(path: Path, name: str) -> dict[str, int]:
     """Returns the formal charge by the number of the atom, for those that have one."""
     blocks: list[Any] = []
     with path.open() as stream:
@@ -77,7 +79,7 @@ def _pdbx_charges(path: Path) -> dict[str, int]:
     charges = {}
     for row in table.getRowList():
         if row[column] not in ("?", "."):
-            charges[row[number]] = _whole(row[column], f"{path}: `pdbx_formal_charge` of atom {row[number]}")
+            charges[row[number]] = _whole(row[column], f"{name}: `pdbx_formal_charge` of atom {row[number]}")
     return charges
 
 

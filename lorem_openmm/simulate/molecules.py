@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
-from ase.geometry import find_mic
 from ase.neighborlist import neighbor_list
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
@@ -59,7 +58,7 @@ def join_residues(residues: Sequence[int], bonds: Iterable[tuple[int, int]]) -> 
     Returns:
         Indices of the atoms of each molecule, in the order of their first atoms.
     """
-    return _members(_components(max(residues) + 1, np.array(list(bonds)))[np.array(residues)])
+    return members_of(_components(max(residues) + 1, np.array(list(bonds)))[np.array(residues)])
 
 
 def bonded_groups(atoms: Atoms) -> np.ndarray:
@@ -69,21 +68,59 @@ def bonded_groups(atoms: Atoms) -> np.ndarray:
 
 def bonds(atoms: Atoms) -> np.ndarray:
     """Returns the pairs of atoms [n_bonds, 2], each once, at distances typical of bonds."""
+    first, second, _ = _bonds_with_shifts(atoms)
+    pairs = np.stack([first, second], axis=1)[first < second]
+    return np.unique(pairs, axis=0)
+
+
+def make_whole(atoms: Atoms) -> np.ndarray:
+    """Returns the positions [n_atoms, 3] with molecules that the box has broken put together along their bonds.
+
+    From its first atom, which stays, each next atom takes the image that it is bonded through, however long the
+    molecule and however often it crosses the box. What is bonded to its own image (a crystal, a polymer through the
+    box) has no whole form and is left as it is.
+
+    Args:
+        atoms: In a box; without one, nothing is broken.
+    """
+    if not atoms.pbc.all():
+        return atoms.positions.copy()
+    first, second, shifts = _bonds_with_shifts(atoms)
+    group = _components(len(atoms), np.stack([first, second], axis=1))
+    boxes = _boxes_along_bonds(len(atoms), first, second, shifts)
+    endless = (boxes[first] + shifts != boxes[second]).any(axis=1)
+    boxes[np.isin(group, group[first[endless]])] = 0
+    moved = boxes.any(axis=1)
+    positions = atoms.positions.copy()
+    positions[moved] += boxes[moved] @ atoms.cell[:]
+    return positions
+
+
+def _bonds_with_shifts(atoms: Atoms) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns i, j [n] in both directions and shifts S [n, 3]: j is bonded to i in the box S, at r_j + S·h."""
     cutoffs = [BOND_FACTOR * covalent_radii[number] for number in atoms.numbers]
-    pairs = np.stack(neighbor_list("ij", atoms, cutoffs), axis=1)
-    return pairs[pairs[:, 0] < pairs[:, 1]]
+    first, second, shifts = neighbor_list("ijS", atoms, cutoffs)
+    return first, second, shifts
 
 
-def split(atoms: Atoms) -> list[Atoms]:
-    """Splits a structure into molecules, each whole, in the order of their first atoms."""
-    molecules = []
-    for members in _members(bonded_groups(atoms)):
-        molecule = atoms[members]
-        if atoms.pbc.all():
-            steps = molecule.positions - molecule.positions[0]
-            molecule.positions = molecule.positions[0] + find_mic(steps, atoms.cell)[0]
-        molecules.append(molecule)
-    return molecules
+def _boxes_along_bonds(count: int, first: np.ndarray, second: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+    """Returns the box [count, 3] of each atom, from each molecule's first one along a tree of bonds."""
+    boxes, seen = np.zeros((count, 3), dtype=int), np.zeros(count, dtype=bool)
+    order = np.argsort(first, kind="stable")
+    starts = np.searchsorted(first[order], np.arange(count + 1))
+    for root in range(count):
+        if seen[root]:
+            continue
+        seen[root], waiting = True, [root]
+        while waiting:
+            atom = waiting.pop()
+            for edge in order[starts[atom] : starts[atom + 1]]:
+                other = second[edge]
+                if not seen[other]:
+                    seen[other] = True
+                    boxes[other] = boxes[atom] + shifts[edge]
+                    waiting.append(int(other))
+    return boxes
 
 
 def _components(count: int, pairs: np.ndarray) -> np.ndarray:
@@ -92,5 +129,6 @@ def _components(count: int, pairs: np.ndarray) -> np.ndarray:
     return connected_components(joined, directed=False)[1]
 
 
-def _members(group: np.ndarray) -> list[np.ndarray]:
+def members_of(group: np.ndarray) -> list[np.ndarray]:
+    """Returns the indices of the atoms of each group, in the order of their first atoms."""
     return [np.flatnonzero(group == value) for value in dict.fromkeys(group.tolist())]

@@ -12,13 +12,11 @@ import random
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import openmm
-from ase import Atoms
 from openmm import app, unit
 from openmmml import MLPotential
 
@@ -27,13 +25,18 @@ from lorem_openmm.errors import ConfigError, SimulationError
 from lorem_openmm.integrations.polar_hydrogens import EPSILON, SIGMA, bare_hydrogens
 from lorem_openmm.progress import progress
 from lorem_openmm.simulate.box_size import check_box
-from lorem_openmm.simulate.molecules import bonds
+from lorem_openmm.simulate.force_fields import (
+    check_known,
+    check_order,
+    force_field,
+    force_field_system,
+    total_charge,
+    with_bonds,
+)
 from lorem_openmm.simulate.start import Start
 from lorem_openmm.simulate.systems import molecules_of
 from lorem_openmm.units import ANGSTROM_PER_NANOMETER, KJ_PER_MOL_PER_EV
 
-SHIPPED = {"fragments": "fragments.xml"}
-SWITCH = 1.0  # Å before the cutoff from which Lennard-Jones falls to zero, so that no force jumps
 NEUTRAL = 1e-3  # e, below which a charge is rounding
 WATER = "HOH"
 # Water alone: rigid molecules take long steps, and strong friction brings them to their temperature within 0.1 ps.
@@ -78,9 +81,10 @@ def solvate(start: Start, solvent: config.Solvent, seed: int = 0) -> Start:
             "solvent: water fills a box of its own, so `start` must be molecules in vacuum; received a periodic "
             "structure; remove its box, or leave out `solvent`"
         )
+    check_order(start)
     field = force_field(solvent.force_field)
-    topology = _with_bonds(start)
-    _check_known(field, topology, start, solvent)
+    topology = with_bonds(start)
+    check_known(field, topology, start, solvent)
     check_box(start.positions, solvent)
     middle = (start.positions.max(axis=0) + start.positions.min(axis=0)) / 2
     positions = start.positions - middle + solvent.box_edge / 2
@@ -94,39 +98,6 @@ def solvate(start: Start, solvent: config.Solvent, seed: int = 0) -> Start:
         positions=filled,
         molecules=molecules_of(modeller.topology),
         num_solute=len(start.molecules),
-    )
-
-
-def force_field(names: Sequence[str]) -> app.ForceField:
-    """Returns the force field of files, which may be OpenMM's, the shipped ``fragments``, or the user's own.
-
-    Raises:
-        ConfigError: If a file is missing, or is not a force field that goes with the others.
-    """
-    paths = [str(files("lorem_openmm.simulate").joinpath(SHIPPED[name])) if name in SHIPPED else name for name in names]
-    try:
-        return app.ForceField(*paths)
-    except Exception as error:  # of parsers as well
-        raise ConfigError(
-            f"solvent.force_field: {', '.join(names)} must be OpenMM force-field files that go together "
-            f"({error!s:.200}); give their paths, names of OpenMM's own such as amber14/tip3p.xml, or `fragments`"
-        ) from None
-
-
-def force_field_system(start: Start, solvent: config.Solvent) -> openmm.System:
-    """Returns the system of the force field alone: PME, rigid water, no other constraints.
-
-    Args:
-        start: From :func:`solvate`.
-        solvent: The same as there.
-    """
-    cutoff = solvent.cutoff / ANGSTROM_PER_NANOMETER
-    return force_field(solvent.force_field).createSystem(
-        start.topology,
-        nonbondedMethod=app.PME,
-        nonbondedCutoff=cutoff,
-        switchDistance=cutoff - SWITCH / ANGSTROM_PER_NANOMETER,
-        rigidWater=True,
     )
 
 
@@ -154,13 +125,6 @@ def mixed_system(start: Start, solvent: config.Solvent, model: Path, **options: 
     potential = MLPotential("lorem", modelPath=str(model), boundary="vacuum")
     wall = solvent.polar_hydrogen_repulsion
     return potential.createMixedSystem(start.topology, known, _atoms(start), polarHydrogenRepulsion=wall, **options)
-
-
-def total_charge(system: openmm.System) -> float:
-    """Returns the sum in e of the charges of a force field's system."""
-    force = next(force for force in system.getForces() if isinstance(force, openmm.NonbondedForce))
-    charges = [force.getParticleParameters(k)[0] for k in range(force.getNumParticles())]
-    return float(sum(charge.value_in_unit(unit.elementary_charge) for charge in charges))
 
 
 def equilibrate(
@@ -273,32 +237,6 @@ def _describe_repulsion(start: Start, solvent: config.Solvent, system: openmm.Sy
 
 def _atoms(start: Start) -> list[int]:
     return [index for members in start.solute for index in members]
-
-
-def _with_bonds(start: Start) -> app.Topology:
-    topology = copy.deepcopy(start.topology)
-    bonded = {atom.residue for bond in topology.bonds() for atom in bond}
-    for residue in topology.residues():
-        if residue in bonded:
-            continue
-        members = list(residue.atoms())
-        structure = Atoms([atom.element.symbol for atom in members], start.positions[[a.index for a in members]])
-        for first, second in bonds(structure):
-            topology.addBond(members[first], members[second])
-    return topology
-
-
-def _check_known(field: app.ForceField, topology: app.Topology, start: Start, solvent: config.Solvent) -> None:
-    for residue in field.getUnmatchedResidues(topology):
-        atoms = list(residue.atoms())
-        number = next(k for k, members in enumerate(start.molecules, 1) if atoms[0].index in members)
-        formula = Atoms([atom.element.symbol for atom in atoms]).get_chemical_formula()
-        raise ConfigError(
-            f"solvent.force_field: must have charges and Lennard-Jones parameters for every molecule; "
-            f"{', '.join(solvent.force_field)} know none with the elements and bonds of {formula} (residue "
-            f"{residue.name}, molecule {number}). Add an OpenMM force-field file with a residue of these atoms and "
-            "bonds to solvent.force_field; it needs no bonded terms, LOREM replaces them"
-        )
 
 
 def _as_one_molecule(atoms: Sequence[int]) -> openmm.HarmonicBondForce:

@@ -18,7 +18,8 @@ from lorem_openmm.data.label.fragments import all_fragments
 from lorem_openmm.errors import ConfigError
 from lorem_openmm.export import PRETRAINED
 from lorem_openmm.integrations.polar_hydrogens import NAME, bare_hydrogens, lennard_jones
-from lorem_openmm.simulate import solvate
+from lorem_openmm.simulate.force_fields import force_field as force_field_of
+from lorem_openmm.simulate.force_fields import with_bonds
 from lorem_openmm.simulate.run import simulate
 from lorem_openmm.simulate.systems import starting_structure
 
@@ -140,8 +141,8 @@ def test_interpolation_leaves_the_force_field_alone():
 def test_pairs_across_a_cut_bond_stay_as_the_force_field_has_them():
     """O-H of methanol: C is excluded, hydrogens of the methyl group have scaled terms of their own, 0 here."""
     start = starting_structure("dimer:methanol,methanol,1.0")
-    topology = solvate._with_bonds(start)
-    system = solvate.force_field(["fragments"]).createSystem(topology)
+    topology = with_bonds(start)
+    system = force_field_of(["fragments"]).createSystem(topology)
     atoms = Atoms([a.element.symbol for a in topology.atoms()], start.positions)
     region = [1, 5]
     assert [atoms.symbols[k] for k in region] == ["O", "H"]
@@ -177,7 +178,7 @@ def test_they_come_back_from_xml_with_the_pressure_of_the_box():
 
 def test_only_hydrogens_without_a_term_are_chosen():
     start = starting_structure("dimer:methanol,methylammonium,1.0")
-    system = solvate.force_field(["fragments"]).createSystem(solvate._with_bonds(start))
+    system = force_field_of(["fragments"]).createSystem(with_bonds(start))
     names = [f"{atom.element.symbol}{atom.index}" for atom in start.topology.atoms()]
     found = [names[k] for k in bare_hydrogens(start.topology, system, range(len(names)))]
     assert found == ["H5", "H11", "H12", "H13"]  # of O-H and N-H3
@@ -186,8 +187,8 @@ def test_only_hydrogens_without_a_term_are_chosen():
 
 def test_nothing_changes_where_there_is_none():
     start = starting_structure("dimer:methane,methane,1.0")
-    topology = solvate._with_bonds(start)
-    system = solvate.force_field(["fragments"]).createSystem(topology)
+    topology = with_bonds(start)
+    system = force_field_of(["fragments"]).createSystem(topology)
     one, other = (mixed(topology, system, range(5), polarHydrogenRepulsion=on) for on in (True, False))
     assert [force.getName() for force in one.getForces()] == [force.getName() for force in other.getForces()]
 

@@ -80,14 +80,6 @@ def test_extended_xyz_is_split_into_molecules_and_the_last_structure_is_taken(tm
     assert starting_structure(f"{tmp_path}/s.xyz@0").positions == pytest.approx(first.positions)
 
 
-def test_interleaved_molecules_are_sorted(tmp_path):
-    atoms = Atoms("OOHHHH", positions=[[0, 0, 0], [5, 0, 0], [1, 0, 0], [6, 0, 0], [0, 1, 0], [5, 1, 0]])
-    ase.io.write(tmp_path / "s.xyz", atoms)
-    start = starting_structure(str(tmp_path / "s.xyz"))
-    assert symbols(start) == ["O", "H", "H"] * 2
-    assert start.positions == pytest.approx(atoms.positions[[0, 2, 4, 1, 3, 5]])
-
-
 @pytest.mark.parametrize("handedness", [1.0, -1.0])
 def test_any_cell_becomes_openmms_with_the_same_distances(tmp_path, handedness):
     rng = np.random.default_rng(5)
