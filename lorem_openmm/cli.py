@@ -1,13 +1,14 @@
 """The command line: ``lorem-openmm COMMAND``; each stage of the workflow is one command."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from lorem_openmm import commands
-from lorem_openmm.errors import LoremError
+from lorem_openmm.endings import run_to_its_end
+from lorem_openmm.errors import ConfigError
+from lorem_openmm.files import expand_home
 
 DESCRIPTION = """\
 LOREM for OpenMM: label structures, train a potential with equivariant long-range messages, run it in OpenMM.
@@ -49,9 +50,21 @@ def _command(subparsers, name: str, summary: str, detail: str, run) -> argparse.
     return parser
 
 
+def _path(text: str) -> Path:
+    """Returns an argument as a path; the shell leaves the ``~`` of ``--config=~/my.yaml`` as it is."""
+    try:
+        return Path(expand_home(text))
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def _with_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--config", default="config/config.yaml", metavar="FILE", help="configuration (default: %(default)s)"
+        "--config",
+        type=_path,
+        default="config/config.yaml",
+        metavar="FILE",
+        help="configuration (default: %(default)s)",
     )
 
 
@@ -79,7 +92,7 @@ def _pipeline_commands(subparsers) -> None:  # type: ignore[no-untyped-def]
     )
     fetch.add_argument("name", nargs="?", help="name of a published data set")
     fetch.add_argument(
-        "--to", type=Path, default=Path("downloads"), metavar="FOLDER", help="folder (default: %(default)s)"
+        "--to", type=_path, default=Path("downloads"), metavar="FOLDER", help="folder (default: %(default)s)"
     )
 
     prepare = _command(
@@ -162,8 +175,8 @@ def _model_commands(subparsers) -> None:  # type: ignore[no-untyped-def]
         "example: lorem-openmm import-jax run/checkpoints/R2_E+F water.safetensors",
         commands.import_jax,
     )
-    import_jax.add_argument("checkpoint", type=Path, help="checkpoint folder")
-    import_jax.add_argument("output", type=Path, help="model file to write (.safetensors or .pt)")
+    import_jax.add_argument("checkpoint", type=_path, help="checkpoint folder")
+    import_jax.add_argument("output", type=_path, help="model file to write (.safetensors or .pt)")
     import_jax.add_argument(
         "--vacuum-potential-scale",
         type=float,
@@ -180,7 +193,7 @@ def _model_commands(subparsers) -> None:  # type: ignore[no-untyped-def]
         "TorchForce works here.\n\nexample: lorem-openmm info results/models/dimers.safetensors",
         commands.info,
     )
-    info.add_argument("model", nargs="?", type=Path, help="model file")
+    info.add_argument("model", nargs="?", type=_path, help="model file")
 
     schema = _command(
         subparsers,
@@ -190,7 +203,7 @@ def _model_commands(subparsers) -> None:  # type: ignore[no-untyped-def]
         "example: lorem-openmm schema --output schema.json",
         commands.schema,
     )
-    schema.add_argument("--output", type=Path, help="file to write instead of printing")
+    schema.add_argument("--output", type=_path, help="file to write instead of printing")
 
 
 def _dynamics_commands(subparsers) -> None:  # type: ignore[no-untyped-def]
@@ -203,7 +216,7 @@ def _dynamics_commands(subparsers) -> None:  # type: ignore[no-untyped-def]
         commands.simulate,
     )
     simulate.add_argument("name", metavar="simulation", help="name of an entry of `simulations`")
-    simulate.add_argument("--model", type=Path, help="model file (default: that of the simulation's run)")
+    simulate.add_argument("--model", type=_path, help="model file (default: that of the simulation's run)")
     simulate.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
 
     simulate.add_argument("--restart", action="store_true", help="start anew instead of continuing")
@@ -216,8 +229,8 @@ def _dynamics_commands(subparsers) -> None:  # type: ignore[no-untyped-def]
         "example: lorem-openmm nve results/models/sn2.safetensors sn2:Cl,Br,3.2 --timestep 0.25",
         commands.nve,
     )
-    nve.add_argument("model", type=Path, help="model file")
-    nve.add_argument("start", help="starting structure, as `start` of a simulation")
+    nve.add_argument("model", type=_path, help="model file")
+    nve.add_argument("start", type=expand_home, help="starting structure, as `start` of a simulation")
     nve.add_argument("--timestep", type=float, default=0.25, metavar="FS", help="in fs (default: %(default)s)")
     nve.add_argument("--steps", type=int, default=40_000, help="number of steps (default: %(default)s)")
     nve.add_argument("--precision", choices=("single", "double"), default="single", help="(default: %(default)s)")
@@ -260,7 +273,7 @@ def _free_energy_commands(subparsers) -> None:  # type: ignore[no-untyped-def]
     )
     free_energy.add_argument("name", metavar="umbrella", help="name of an entry of `umbrellas`")
     for parser in (window, free_energy):
-        parser.add_argument("--model", type=Path, help="model file (default: that of the umbrella's run)")
+        parser.add_argument("--model", type=_path, help="model file (default: that of the umbrella's run)")
         parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
         _with_config(parser)
 
@@ -281,30 +294,23 @@ def _verdict_command(subparsers) -> None:  # type: ignore[no-untyped-def]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command; returns the exit code: 0, or 1 after an error the user can mend.
+    """Runs a command; returns the exit code: 0, or those of :mod:`lorem_openmm.endings`.
 
     Args:
         arguments: Command line without the program's name; default: the process's.
     """
+    return run_to_its_end(lambda: _run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> None:
     parser = build_parser()
     options = parser.parse_args(arguments)
     if options.version:
         options.run, options.model = commands.info, None
-    if not hasattr(options, "run"):
-        parser.print_help()
-        return 0
-    try:
+    if hasattr(options, "run"):
         options.run(options)
-    except (LoremError, OSError) as error:
-        print(f"lorem-openmm: error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("lorem-openmm: interrupted; the same command continues", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    return 0
+    else:
+        parser.print_help()
 
 
 if __name__ == "__main__":

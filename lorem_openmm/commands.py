@@ -15,6 +15,7 @@ from lorem_openmm import config
 from lorem_openmm.errors import ConfigError, InstallationError, VerdictError, did_you_mean
 from lorem_openmm.files import read_json, write_json
 from lorem_openmm.layout import Layout
+from lorem_openmm.outputs import claim
 
 PACKAGES = (
     "lorem-openmm",
@@ -57,7 +58,8 @@ def label(options: argparse.Namespace) -> None:
     if dataset.label is None:
         raise ConfigError(f"datasets.{options.dataset}: has no `label` section, so there is nothing to label")
     output = layout.labels(options.dataset)
-    summary = label_dataset(dataset.label, output, settings.seed, options.processes)
+    with claim(output):
+        summary = label_dataset(dataset.label, output, settings.seed, options.processes)
     _say(f"{output}: {summary['kept']} frames kept, {sum(summary['rejected'].values())} rejected {summary['rejected']}")
 
 
@@ -88,7 +90,8 @@ def prepare(options: argparse.Namespace) -> None:
         made = layout.fetched(dataset.registry)
     output = layout.store(options.dataset)
     cutoff, processes = largest_cutoff(settings, options.dataset), options.processes or available_cores()
-    report = prepare_dataset(dataset, options.dataset, made, cutoff, output, processes)
+    with claim(output):
+        report = prepare_dataset(dataset, options.dataset, made, cutoff, output, processes)
     counts = ", ".join(f"{number} {split}" for split, number in report["counts"].items() if split != "all")
     _say(f"{output}: {counts}; report: {output.with_suffix('.json')}")
     for text in report["warnings"]:
@@ -97,10 +100,10 @@ def prepare(options: argparse.Namespace) -> None:
 
 def train(options: argparse.Namespace) -> None:
     """``lorem-openmm train``."""
-    from lorem_openmm.training.train import train as run_training
-
     settings, layout = _read(options)
     run: config.Run = _entry(settings, "runs", options.name)  # type: ignore[assignment]
+    from lorem_openmm.training.train import train as run_training
+
     stores = [layout.store(name) for name in run.datasets]
     initial = None
     if run.initial_model is not None:
@@ -131,12 +134,13 @@ def export(options: argparse.Namespace) -> None:
 
     settings, layout = _read(options)
     run: config.Run = _entry(settings, "runs", options.name)  # type: ignore[assignment]
-    potential, _ = load_best(layout.run(options.name))
-    record = {"description": run.description, **training_record(settings, options.name, layout)}
-    for suffix in (".safetensors", ".pt"):
-        path = layout.model(options.name, suffix)
-        save(potential, path, record)
-        _say(str(path))
+    with claim(layout.model(options.name)):
+        potential, _ = load_best(layout.run(options.name))
+        record = {"description": run.description, **training_record(settings, options.name, layout)}
+        for suffix in (".safetensors", ".pt"):
+            path = layout.model(options.name, suffix)
+            save(potential, path, record)
+            _say(str(path))
 
 
 def evaluate(options: argparse.Namespace) -> None:
@@ -145,7 +149,8 @@ def evaluate(options: argparse.Namespace) -> None:
 
     settings, layout = _read(options)
     _entry(settings, "runs", options.name)
-    evaluate_run(settings, options.name, layout, options.device)
+    with claim(layout.evaluation(options.name)):
+        evaluate_run(settings, options.name, layout, options.device)
     _say(str(layout.evaluation(options.name)))
 
 
@@ -156,7 +161,8 @@ def compare(options: argparse.Namespace) -> None:
     settings, layout = _read(options)
     for name in options.names:
         _entry(settings, "runs", name)
-    compare_runs(settings, options.names, layout)
+    with claim(layout.comparison):
+        compare_runs(settings, options.names, layout)
     _say(str(layout.comparison))
 
 
@@ -167,7 +173,8 @@ def study(options: argparse.Namespace) -> None:
 
     settings, layout = _read(options)
     _entry(settings, "studies", options.name)
-    rows = run_study(settings, options.name, layout, options.device)
+    with claim(layout.study(options.name)):
+        rows = run_study(settings, options.name, layout, options.device)
     _say(as_markdown(rows))
     _say(str(layout.study(options.name)))
 
@@ -220,7 +227,8 @@ def analyze(options: argparse.Namespace) -> None:
 
     settings, layout = _read(options)
     _entry(settings, "simulations", options.name)
-    run_analysis(layout.simulation(options.name), layout.analysis(options.name))
+    with claim(layout.analysis(options.name)):
+        run_analysis(layout.simulation(options.name), layout.analysis(options.name))
     _say(str(layout.analysis(options.name)))
 
 
@@ -245,7 +253,8 @@ def free_energy(options: argparse.Namespace) -> None:
     umbrella: config.Umbrella = _entry(settings, "umbrellas", options.name)  # type: ignore[assignment]
     folders = [layout.window(options.name, index) for index in range(umbrella.num_windows)]
     model, output = options.model or layout.model(umbrella.run), layout.free_energy(options.name)
-    summary = run_analysis(umbrella, folders, model, output, options.device)
+    with claim(output):
+        summary = run_analysis(umbrella, folders, model, output, options.device)
     for name in ("barrier", "reverse_barrier", "reaction", "well_depth"):
         if name in summary["free_energy"]:
             found = summary["free_energy"][name]

@@ -83,3 +83,9 @@ class Layout:
     def free_energy(self, umbrella: str) -> Path:
         """Folder of the free-energy profile of an umbrella sampling."""
         return self.root / "free_energy" / umbrella
+
+    def makes(self, path: str | Path) -> bool:
+        """Whether a file lies where the pipeline puts results, so that it may be one of them."""
+        one = (self.labels, self.store, self.run, self.model, self.evaluation, self.study, self.simulation)
+        folders = [place("-").parent for place in (*one, self.analysis, self.umbrella, self.free_energy, self.fetched)]
+        return any(Path(path).resolve().is_relative_to(folder.resolve()) for folder in folders)

@@ -3,12 +3,23 @@
 from pathlib import Path
 from types import SimpleNamespace
 
-from lorem_openmm import config as settings
+from lorem_openmm import config as settings, inputs
+from lorem_openmm.errors import ConfigError
 from lorem_openmm.files import write_json
 from lorem_openmm.layout import Layout
 
+if set("{}") & set(str(workflow.basedir)):
+    raise ConfigError(
+        f"{workflow.basedir}: the folder of the workflow must not have braces in its path, which Snakemake takes for "
+        "wildcards; move or rename it"
+    )
+for file in workflow.configfiles:
+    settings.read_yaml(
+        file
+    )  # stricter than Snakemake, which takes the last of two equal keys
 CONFIG = settings.parse(settings.Config, config, "configuration")
 LAYOUT = Layout(Path(CONFIG.output), Path(CONFIG.downloads))
+inputs.check_given(CONFIG, LAYOUT)
 
 TARGETS = SimpleNamespace(
     labels=[
@@ -81,13 +92,20 @@ def sources(wildcards):
         return [LAYOUT.labels(wildcards.dataset)]
     if dataset.registry:
         return [LAYOUT.fetched(dataset.registry)]
-    given = [dataset.structures, dataset.train, dataset.validation, dataset.test]
-    return [
-        path
-        for item in given
-        if item
-        for path in ([item] if isinstance(item, str) else item)
-    ]
+    return inputs.dataset_files(dataset)
+
+
+def given(section, wildcard):
+    """Files that the user gives to an entry of a section, as a function of a job's wildcards."""
+    find = {"datasets": inputs.dataset_files, "studies": inputs.study_files}
+    return lambda wildcards: find.get(section, inputs.dynamics_files)(
+        getattr(CONFIG, section)[wildcards[wildcard]]
+    )
+
+
+def contents(files):
+    """What is in these files, as a function of a job's wildcards; a change of it makes the job run again."""
+    return lambda wildcards: inputs.contents(files(wildcards), LAYOUT)
 
 
 def stores(wildcards):
@@ -99,6 +117,7 @@ def study_inputs(wildcards):
     """Runs, data sets and evaluations that a study reads."""
     study = CONFIG.studies[wildcards.study]
     files = [LAYOUT.run(run) / "result.json" for run in study.runs]
+    files += inputs.study_files(study)
     if study.kind in ("errors", "classes", "charge_degree"):
         files += [LAYOUT.evaluation(run) for run in study.runs]
     if hasattr(study, "dataset"):

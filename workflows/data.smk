@@ -17,6 +17,7 @@ rule prepare:
     params:
         config=str(LAYOUT.config),
         section=lambda wildcards: section("datasets", wildcards.dataset),
+        contents=contents(given("datasets", "dataset")),
         cutoff=lambda wildcards: largest_cutoff(CONFIG, wildcards.dataset),
     shell:
-        "lorem-openmm prepare {wildcards.dataset} --config {params.config} --processes {threads} 2>&1 | tee {log}"
+        "lorem-openmm prepare {wildcards.dataset:q} --config {params.config:q} --processes {threads} 2>&1 | tee {log:q}"

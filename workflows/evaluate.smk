@@ -21,7 +21,7 @@ rule evaluate:
     params:
         config=str(LAYOUT.config),
     shell:
-        "lorem-openmm evaluate {wildcards.run} --config {params.config} 2>&1 | tee {log}"
+        "lorem-openmm evaluate {wildcards.run:q} --config {params.config:q} 2>&1 | tee {log:q}"
 
 
 rule compare:
@@ -43,4 +43,4 @@ rule compare:
         config=str(LAYOUT.config),
         runs=list(CONFIG.runs),
     shell:
-        "lorem-openmm compare {params.runs} --config {params.config} 2>&1 | tee {log}"
+        "lorem-openmm compare {params.runs:q} --config {params.config:q} 2>&1 | tee {log:q}"

@@ -14,4 +14,4 @@ rule fetch:
     params:
         folder=subpath(output.structures, parent=True),
     shell:
-        "lorem-openmm fetch {wildcards.registry} --to {params.folder} 2>&1 | tee {log}"
+        "lorem-openmm fetch {wildcards.registry:q} --to {params.folder:q} 2>&1 | tee {log:q}"

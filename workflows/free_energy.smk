@@ -3,6 +3,7 @@
 
 rule window:
     input:
+        given("umbrellas", "umbrella"),
         model=lambda wildcards: LAYOUT.model(CONFIG.umbrellas[wildcards.umbrella].run),
     output:
         summary=LAYOUT.window("{umbrella}", "{window}") / "summary.json",
@@ -21,9 +22,10 @@ rule window:
         section=lambda wildcards: CONFIG.umbrellas[wildcards.umbrella]
         .window(int(wildcards.window))
         .model_dump_json(),
+        contents=contents(given("umbrellas", "umbrella")),
     shell:
-        "lorem-openmm window {wildcards.umbrella} {wildcards.window} --config {params.config} --model {input.model}"
-        " 2>&1 | tee {log}"
+        "lorem-openmm window {wildcards.umbrella:q} {wildcards.window:q} --config {params.config:q} --model {input.model:q}"
+        " 2>&1 | tee {log:q}"
 
 
 rule free_energy:
@@ -33,6 +35,7 @@ rule free_energy:
             for index in range(CONFIG.umbrellas[wildcards.umbrella].num_windows)
             for file in ("summary.json", "trajectory.dcd", "topology.pdb", "state.csv")
         ],
+        given("umbrellas", "umbrella"),
         model=lambda wildcards: LAYOUT.model(CONFIG.umbrellas[wildcards.umbrella].run),
     output:
         report(
@@ -51,5 +54,5 @@ rule free_energy:
         config=str(LAYOUT.config),
         section=lambda wildcards: section("umbrellas", wildcards.umbrella),
     shell:
-        "lorem-openmm free-energy {wildcards.umbrella} --config {params.config} --model {input.model}"
-        " 2>&1 | tee {log}"
+        "lorem-openmm free-energy {wildcards.umbrella:q} --config {params.config:q} --model {input.model:q}"
+        " 2>&1 | tee {log:q}"

@@ -15,4 +15,4 @@ rule label:
         section=lambda wildcards: section("datasets", wildcards.dataset),
         seed=CONFIG.seed,
     shell:
-        "lorem-openmm label {wildcards.dataset} --config {params.config} --processes {threads} 2>&1 | tee {log}"
+        "lorem-openmm label {wildcards.dataset:q} --config {params.config:q} --processes {threads} 2>&1 | tee {log:q}"

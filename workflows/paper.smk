@@ -20,5 +20,6 @@ rule study:
     params:
         config=str(LAYOUT.config),
         section=lambda wildcards: section("studies", wildcards.study),
+        contents=contents(given("studies", "study")),
     shell:
-        "lorem-openmm study {wildcards.study} --config {params.config} 2>&1 | tee {log}"
+        "lorem-openmm study {wildcards.study:q} --config {params.config:q} 2>&1 | tee {log:q}"

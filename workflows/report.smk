@@ -15,8 +15,8 @@ rule report:
         snakefile=workflow.main_snakefile,
     # The report is read off the finished jobs; --nolock because this workflow itself holds the lock.
     shell:
-        "snakemake figures_all --snakefile {params.snakefile} --configfile {params.config}"
-        " --cores 1 --report {output} --nolock &> {log}"
+        "snakemake figures_all --snakefile {params.snakefile:q} --configfile {params.config:q}"
+        " --cores 1 --report {output:q} --nolock &> {log:q}"
 
 
 rule figures_all:

@@ -3,6 +3,7 @@
 
 rule simulate:
     input:
+        given("simulations", "simulation"),
         model=lambda wildcards: LAYOUT.model(
             CONFIG.simulations[wildcards.simulation].run
         ),
@@ -20,8 +21,9 @@ rule simulate:
     params:
         config=str(LAYOUT.config),
         section=lambda wildcards: section("simulations", wildcards.simulation),
+        contents=contents(given("simulations", "simulation")),
     shell:
-        "lorem-openmm simulate {wildcards.simulation} --config {params.config} --model {input.model} 2>&1 | tee {log}"
+        "lorem-openmm simulate {wildcards.simulation:q} --config {params.config:q} --model {input.model:q} 2>&1 | tee {log:q}"
 
 
 rule analyze:
@@ -46,4 +48,4 @@ rule analyze:
     params:
         config=str(LAYOUT.config),
     shell:
-        "lorem-openmm analyze {wildcards.simulation} --config {params.config} 2>&1 | tee {log}"
+        "lorem-openmm analyze {wildcards.simulation:q} --config {params.config:q} 2>&1 | tee {log:q}"

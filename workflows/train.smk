@@ -22,13 +22,14 @@ rule train:
             "training", CONFIG.runs[wildcards.run].training
         ),
         initial=lambda wildcards: CONFIG.runs[wildcards.run].model_dump_json(
-            include={"initial_model", "keep_baseline"}
+            include={"datasets", "initial_model", "keep_baseline"}
         ),
+        contents=contents(lambda wildcards: CONFIG.runs[wildcards.run].initial_files),
     # How many devices a machine has belongs in its profile, as the resource `gpu`: not being a parameter, it can change
     # without training anew.
     shell:
-        "lorem-openmm train {wildcards.run} --config {params.config} --devices {resources.gpu}"
-        " 2> >(tee {log} >&2)"
+        "lorem-openmm train {wildcards.run:q} --config {params.config:q} --devices {resources.gpu}"
+        " 2> >(tee {log:q} >&2)"
 
 
 rule export:
@@ -45,5 +46,6 @@ rule export:
         "../envs/run.yaml"
     params:
         config=str(LAYOUT.config),
+        section=lambda wildcards: section("runs", wildcards.run),
     shell:
-        "lorem-openmm export {wildcards.run} --config {params.config} 2>&1 | tee {log}"
+        "lorem-openmm export {wildcards.run:q} --config {params.config:q} 2>&1 | tee {log:q}"

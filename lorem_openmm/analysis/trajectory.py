@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from lorem_openmm.errors import DataError
-from lorem_openmm.files import read_json
+from lorem_openmm.files import ascii_path, read_json
 from lorem_openmm.simulate.energy import read_state
 from lorem_openmm.simulate.molecules import join_residues
 from lorem_openmm.simulate.records import STATE, SUMMARY, TOPOLOGY, TRAJECTORY
@@ -66,8 +66,8 @@ def load_simulation(folder: str | Path, stride: int = 1) -> SimulationData:
     try:
         # Names as they are: MDTraj would rename the residues it takes for those of proteins.
         topology = mdtraj.load_pdb(folder / TOPOLOGY, standard_names=False).topology
-        with _quiet():
-            trajectory = mdtraj.load_dcd(str(path), top=topology)
+        with _quiet(), ascii_path(path) as name:
+            trajectory = mdtraj.load_dcd(str(name), top=topology)
     except (OSError, ValueError, IndexError, KeyError, RuntimeError) as error:
         raise DataError(f"{path}: cannot be read with {TOPOLOGY} ({error!s:.200}); run the simulation again") from None
     state = read_state(folder / STATE)

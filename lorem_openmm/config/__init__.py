@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import Field, model_validator
 
 from lorem_openmm.config.data import (
@@ -24,6 +23,7 @@ from lorem_openmm.config.data import (
 )
 from lorem_openmm.config.dynamics import Bias, Coordinate, Dynamics, Simulation, Solvent, Umbrella
 from lorem_openmm.config.learning import Model, Run, Training
+from lorem_openmm.config.names import FilePath, Name
 from lorem_openmm.config.section import Section, parse
 from lorem_openmm.config.studies import (
     ChargeDegreeStudy,
@@ -37,7 +37,8 @@ from lorem_openmm.config.studies import (
     Study,
     SymmetryStudy,
 )
-from lorem_openmm.errors import ConfigError, did_you_mean
+from lorem_openmm.config.yaml_file import read_yaml
+from lorem_openmm.errors import did_you_mean
 
 __all__ = [
     "Acceptance",
@@ -72,24 +73,29 @@ __all__ = [
     "WaterLabel",
     "load",
     "parse",
+    "read_yaml",
 ]
 
 
 class Config(Section):
     """The whole configuration file."""
 
-    output: str = Field("results", description="folder of everything that is made")
-    downloads: str = Field(
+    output: FilePath = Field(
+        "results",
+        description="folder of everything that is made; here and elsewhere, relative paths start at the folder in "
+        "which the command is given, and `~` is the home folder",
+    )
+    downloads: FilePath = Field(
         "downloads", description="folder of published data sets (`registry`), shared by all configurations"
     )
     seed: int = Field(1, description="seed of the structures that are made and labelled")
-    datasets: dict[str, Dataset] = Field(description="data sets by name")
-    models: dict[str, Model] = Field(description="hyper-parameter sets by name")
-    training: dict[str, Training] = Field(description="training settings by name")
-    runs: dict[str, Run] = Field(description="trained models by name")
-    simulations: dict[str, Simulation] = Field(default={}, description="molecular-dynamics runs by name")
-    umbrellas: dict[str, Umbrella] = Field(default={}, description="free-energy profiles by name")
-    studies: dict[str, Study] = Field(default={}, description="tables and figures over runs, as in the paper, by name")
+    datasets: dict[Name, Dataset] = Field(description="data sets by name")
+    models: dict[Name, Model] = Field(description="hyper-parameter sets by name")
+    training: dict[Name, Training] = Field(description="training settings by name")
+    runs: dict[Name, Run] = Field(description="trained models by name")
+    simulations: dict[Name, Simulation] = Field(default={}, description="molecular-dynamics runs by name")
+    umbrellas: dict[Name, Umbrella] = Field(default={}, description="free-energy profiles by name")
+    studies: dict[Name, Study] = Field(default={}, description="tables and figures over runs, as in the paper, by name")
 
     @model_validator(mode="after")
     def _references_exist(self) -> "Config":
@@ -113,17 +119,9 @@ def load(path: str | Path) -> Config:
     """Reads and checks a configuration file (YAML).
 
     Raises:
-        ConfigError: If the file is missing, is not YAML, or breaks a rule.
+        ConfigError: If the file is missing, is not YAML, names a key twice, or breaks a rule.
     """
-    try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from None
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: must be a mapping of sections, received {type(values).__name__}")
-    return parse(Config, values, str(path))
+    return parse(Config, read_yaml(path), str(path))
 
 
 def _require(name: str, known: Mapping[str, Any], where: str) -> None:

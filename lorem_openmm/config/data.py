@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from lorem_openmm.config.names import FilePaths
 from lorem_openmm.config.section import Count, Fraction, Index, Positive, Section, one_of
 from lorem_openmm.units import (
     ENERGY_IN_EV,
@@ -243,17 +244,17 @@ class Dataset(Section):
     registry: RegistryName | None = Field(
         None, description="a published data set, fetched and divided by `split`; `lorem-openmm fetch` lists them"
     )
-    structures: str | list[str] | None = Field(
+    structures: FilePaths | None = Field(
         None,
         description="file(s), divided by `split`: extended XYZ, ASE's .traj or .db, vasprun.xml, OUTCAR, .npz or HDF5, "
         "compressed or not (docs/data.md)",
     )
-    train: str | list[str] | None = Field(None, description="file(s) of the training set")
-    validation: str | list[str] | None = Field(
+    train: FilePaths | None = Field(None, description="file(s) of the training set")
+    validation: FilePaths | None = Field(
         None,
         description="file(s) of the validation set; without it, `split` divides the training set",
     )
-    test: str | list[str] | None = Field(None, description="file(s) of the test set")
+    test: FilePaths | None = Field(None, description="file(s) of the test set")
     energy_key: str = Field("energy", description="info key of the total energy in eV")
     forces_key: str = Field(
         "forces",

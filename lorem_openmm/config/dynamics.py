@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StrictBool, model_validator
 
+from lorem_openmm.config.names import FilePath
 from lorem_openmm.config.section import Count, Index, Positive, Section
 from lorem_openmm.errors import ConfigError
 
@@ -20,7 +21,7 @@ class Solvent(Section):
         "two of them need a wall (`restraint`) as well",
     )
     cutoff: Positive = Field(9.0, description="in Å, of Lennard-Jones and of the direct part of PME")
-    force_field: Annotated[list[str], Field(min_length=1)] = Field(
+    force_field: Annotated[list[FilePath], Field(min_length=1)] = Field(
         default=["amber14/tip3p.xml", "fragments"],
         description="OpenMM force-field files with water of three sites and the molecules' charges and Lennard-Jones "
         "parameters; `fragments`: those that are shipped for the fragments of the dimers and for S_N2 complexes",
@@ -43,7 +44,7 @@ class Dynamics(Section):
     """What every kind of molecular dynamics in OpenMM needs."""
 
     run: str = Field(description="name of the run whose model drives the dynamics")
-    start: str = Field(
+    start: FilePath = Field(
         description="starting structure: `sn2:Cl,Br,3.2` (X- + CH3Y at a C-X distance in Å), "
         "`dimer:acetate,methylammonium,4.0` (two fragments and the distance in Å of their centres beyond contact), "
         "`water:64` (molecules in a periodic box at 1 g/cm^3), "

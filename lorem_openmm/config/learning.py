@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from lorem_openmm.config.names import FilePath
 from lorem_openmm.config.section import Count, Fraction, Index, Positive, Section
 
 
@@ -112,7 +113,7 @@ class Run(Section):
     model: str = Field(description="name of an entry of `models`")
     training: str = Field(description="name of an entry of `training`")
     description: str = Field("", description="what the model is for and what its limits are; kept in the model file")
-    initial_model: str | None = Field(
+    initial_model: FilePath | None = Field(
         None,
         description="fine-tuning: model file (.safetensors, .pt) or folder of a lorem-jax checkpoint whose weights the "
         "training starts from; its hyper-parameters must be those of `model`",

@@ -57,7 +57,8 @@ def parse(section: type[SectionT], values: Mapping[str, Any], source: str) -> Se
 
 
 def _describe(section: type[Section], fault: Any) -> str:
-    location = [str(part) for part in fault["loc"]]
+    # Pydantic marks faults of a key itself so.
+    location = [str(part) if str(part).isprintable() else repr(part) for part in fault["loc"] if part != "[key]"]
     where = ".".join(location) or "file"
     if fault["type"] == "extra_forbidden":
         return f"{where}: unknown key.{did_you_mean(location[-1], _all_keys(section))}"

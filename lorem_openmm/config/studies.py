@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from lorem_openmm.config.names import FilePath
 from lorem_openmm.config.section import Count, Index, Positive, Section
 
 Names = Annotated[list[str], Field(min_length=1)]
@@ -99,7 +100,7 @@ class SymmetryStudy(Section):
 
     kind: Literal["symmetry"]
     runs: list[str] = Field(default=[], description="runs whose models are rotated")
-    models: list[str] = Field(default=[], description="model files to add; `pretrained`: the shipped model")
+    models: list[FilePath] = Field(default=[], description="model files to add; `pretrained`: the shipped model")
     dataset: str = Field(description="data set whose structures are rotated")
     split: SplitName = Field(
         "validation", description="structures to take; the training set where there are no such ones"

@@ -12,7 +12,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from lorem_openmm.errors import ConfigError, DataError
+from lorem_openmm.errors import DataError
 from lorem_openmm.files import atomic_path, read_json, sha256_of_file, write_json
 
 TRAJECTORY = "trajectory.dcd"
@@ -133,21 +133,25 @@ class Records:
         self.folder.rmdir()
         return summary
 
-    def refuse_changes(self, before: dict[str, Any], now: dict[str, Any]) -> None:
-        """Compares the settings of a run that exists with those asked for.
+    def changes(self, now: dict[str, Any], steps: int) -> str:
+        """Returns in what a run that is here differs from the one asked for; empty: it can be continued, or none is.
 
-        Raises:
-            ConfigError: If any differs; the message lists old and new values.
+        Args:
+            now: Settings.
+            steps: The number asked for; a run that is longer already cannot be continued to it.
         """
-        changes = [
-            f"{key}: {before.get(key)} -> {now.get(key)}"
+        held = self.finished() or self.started()
+        if held is None:
+            return ""
+        before, done = held["settings"], held.get("steps", held.get("step"))
+        lines = [
+            f"  {key}: {before.get(key)} there, {now.get(key)} now"
             for key in sorted(before.keys() | now.keys())
             if before.get(key) != now.get(key)
         ]
-        if changes:
-            raise ConfigError(
-                f"{self.output}: holds a simulation with other settings ({'; '.join(changes)}); {self._start_anew()}"
-            )
+        if steps < done:
+            lines.append(f"  steps: {done} there, {steps} now")
+        return "\n".join(lines)
 
     def _start_anew(self) -> str:
         return "choose another output, or start anew with --restart (which removes what is there)"

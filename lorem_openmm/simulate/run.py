@@ -13,6 +13,7 @@ from openmm import app, unit
 from lorem_openmm import config
 from lorem_openmm.errors import ConfigError, DataError, SimulationError
 from lorem_openmm.files import atomic_path, sha256_of_file
+from lorem_openmm.outputs import claim, set_aside
 from lorem_openmm.progress import progress
 from lorem_openmm.seeds import openmm_seed
 from lorem_openmm.simulate import engine, solvate
@@ -43,6 +44,8 @@ def simulate(
     Writes ``trajectory.dcd`` (molecules never broken by the box), ``topology.pdb`` (the structure at step 0),
     ``state.csv``, ``checkpoint.chk`` and ``summary.json``. A run that was killed continues at its last checkpoint
     without missing or repeated frames; a finished one is returned as it is, or continued if only ``steps`` has grown.
+    A run with other settings, another model or another start is moved to ``OUTPUT.old-1`` (or -2, ...), and a new one
+    begins. One process at a time may run in a folder.
 
     Built structures (``sn2:``, ``dimer:``, ``smiles:``, ``water:``) are minimised for a moment, at the distance that
     was asked for, because their bonds are idealised; so are structures from files, except at constant energy (no
@@ -63,7 +66,7 @@ def simulate(
         checkpoint_seconds: Time between checkpoints.
 
     Raises:
-        ConfigError: If the settings are impossible, or the folder holds a run with other settings.
+        ConfigError: If the settings are impossible, or another process runs in the folder, or it cannot be written.
         DataError: If the starting structure cannot be read, or files of the unfinished run are damaged.
         ModelFileError: If the model file is missing or damaged.
         UnknownElementError: If the model does not know an element.
@@ -76,22 +79,20 @@ def simulate(
             f"received {simulation.report_interval}"
         )
     records = Records(Path(output))
-    if not resume:
-        records.remove()
-    settings = _settings(simulation, Path(model))
-    finished = records.finished()
-    if finished is not None:
-        records.refuse_changes(finished["settings"], settings)
-        if finished["steps"] == simulation.steps or not finished.get("verdict", {"stable": True})["stable"]:
-            return _answer(finished, simulation, records)
-        _refuse_fewer_steps(simulation, finished["steps"], records)
-        records.reopen(finished)
-    before = records.started()
-    if before is not None:
-        records.refuse_changes(before["settings"], settings)
-        _refuse_fewer_steps(simulation, before["step"], records)
-    summary = _Run(simulation, Path(model), records, settings, device, checkpoint_seconds).complete()
-    return _answer(summary, simulation, records)
+    with claim(output):
+        if not resume:
+            records.remove()
+        settings = _settings(simulation, Path(model))
+        changes = records.changes(settings, simulation.steps)
+        finished = records.finished()
+        if finished is not None and not changes:
+            if finished["steps"] == simulation.steps or not finished.get("verdict", {"stable": True})["stable"]:
+                return _answer(finished, simulation, records)
+            records.reopen(finished)
+        run = _Run(simulation, Path(model), records, settings, device, checkpoint_seconds)
+        if changes:  # not before all that is new has been read
+            set_aside(records.output, f"was simulated otherwise, so the simulation starts anew:\n{changes}")
+        return _answer(run.complete(), simulation, records)
 
 
 def _answer(summary: dict[str, Any], simulation: config.Simulation, records: Records) -> dict[str, Any]:
@@ -364,11 +365,3 @@ def _settings(simulation: config.Simulation, model: Path) -> dict[str, Any]:
         own = [name for name in simulation.solvent.force_field if Path(name).is_file()]
         settings["force_field_sha256"] = [sha256_of_file(Path(name)) for name in own]
     return settings
-
-
-def _refuse_fewer_steps(simulation: config.Simulation, done: int, records: Records) -> None:
-    if simulation.steps < done:
-        raise ConfigError(
-            f"steps: {records.output} holds {done} steps already; received {simulation.steps}; "
-            "choose another output, or start anew with --restart"
-        )

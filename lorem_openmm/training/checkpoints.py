@@ -1,6 +1,7 @@
 """Checkpoints that survive a kill at any moment: whole files only, the one before kept, never unpickled."""
 
 import math
+import shutil
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.plugins.io import CheckpointIO
 
 from lorem_openmm.config import Model, Training, parse
-from lorem_openmm.errors import ConfigError, ModelFileError, TrainingError
+from lorem_openmm.errors import ModelFileError, TrainingError
 from lorem_openmm.files import atomic_path
 from lorem_openmm.model import Lorem
 from lorem_openmm.potential import Potential
@@ -40,7 +41,9 @@ class AtomicCheckpointIO(CheckpointIO):
         path = Path(path)
         with atomic_path(path) as temporary:
             torch.save(checkpoint, temporary)
-            if path.exists():
+            if path.is_symlink():  # written through, so that the file it leads to cannot be renamed
+                shutil.copyfile(path, path.with_name(PREVIOUS))
+            elif path.exists():
                 path.replace(path.with_name(PREVIOUS))
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
@@ -192,29 +195,19 @@ def find_resumable(folder: Path) -> tuple[Path, dict[str, Any]] | None:
     return None
 
 
-def check_identity(path: Path, stored: Mapping[str, Any], present: Mapping[str, Any]) -> None:
-    """Refuses to continue a training of other settings or other data.
+def changes(stored: Mapping[str, Any], present: Mapping[str, Any]) -> str:
+    """Returns how a training of a checkpoint differs from the one asked for; empty: it can be continued.
 
     A key that the checkpoint does not have is newer than the checkpoint: its default is what was done before it.
 
     Args:
-        path: The checkpoint.
-        stored: Settings by dotted name, as kept in it.
+        stored: Settings and hashes of data by dotted name, as kept in it.
         present: Those of the run that is to be continued.
-
-    Raises:
-        ConfigError: Listing what differs.
     """
     defaults = flatten({"model": Model().model_dump(), "training": Training().model_dump()})
     stored = {name: defaults[name] for name in defaults.keys() & present.keys()} | dict(stored)
     names = [name for name in {**present, **stored} if stored.get(name) != present.get(name)]
-    if names:
-        lines = [f"  {name}: {stored.get(name)!r:.70} there, {present.get(name)!r:.70} now" for name in names]
-        raise ConfigError(
-            f"{path}: the checkpoint must be of this run to be continued, but was made with other settings or data:\n"
-            + "\n".join(lines)
-            + f"\nDelete {path.parent.parent} to train anew, choose another `output`, or undo the change."
-        )
+    return "\n".join(f"  {name}: {stored.get(name)!r:.70} there, {present.get(name)!r:.70} now" for name in names)
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -4,7 +4,7 @@ import logging
 import math
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -20,13 +20,14 @@ from lorem_openmm.data.batching import StructureSet
 from lorem_openmm.data.store import TOTAL_CHARGE_KEYS, Store, read_store
 from lorem_openmm.errors import ConfigError
 from lorem_openmm.model import Lorem
+from lorem_openmm.outputs import claim, set_aside
 from lorem_openmm.potential import Potential
 from lorem_openmm.training.averaging import WeightAverage
 from lorem_openmm.training.checkpoints import (
     BEST,
     AtomicCheckpointIO,
     Keeper,
-    check_identity,
+    changes,
     find_resumable,
     flatten,
     load_best,
@@ -79,6 +80,9 @@ def train(
 ) -> Result:
     """Trains a model, or continues a training that was begun with the same settings and data.
 
+    A training of other settings or data that is found in the folder is moved to ``OUTPUT.old-1`` (or -2, ...), and a
+    new one begins. One process at a time may train in a folder.
+
     Writes ``checkpoints/best.ckpt`` (selected by R²(energy) + R²(forces) on the validation set, or on the training
     set where there is none), ``checkpoints/last.ckpt`` (everything needed to continue), ``metrics.csv``,
     ``train.log`` and ``tensorboard/``. On a CPU, a training that was killed ends with the same bits as one that was
@@ -99,23 +103,38 @@ def train(
         initial: The model that ``initial_model`` of the run names, whose weights the training starts from.
 
     Raises:
-        ConfigError: If the folder holds a training of other settings or data, or cannot be written; if there are fewer
-            devices than asked for; if the initial model has other hyper-parameters.
+        ConfigError: If another process trains in the folder, or it cannot be written; if there are fewer devices than
+            asked for; if the initial model has other hyper-parameters.
         DataError: If a data set is missing, damaged or empty.
         ModelFileError: If no checkpoint of the folder can be read.
         TrainingError: If the loss is no longer a number.
     """
     output, processes = Path(output), find_processes(devices, nodes)
     place = choose_device(device, processes)
+    with claim(output) if processes.rank == 0 else nullcontext():
+        return _train(settings, run_name, stores, output, place, processes, progress, initial)
+
+
+def _train(
+    settings: config.Config,
+    run_name: str,
+    stores: Sequence[str | Path],
+    output: Path,
+    place: torch.device,
+    processes: Processes,
+    progress: bool,
+    initial: Potential | None,
+) -> Result:
     run = settings.runs[run_name]
     model, training = settings.models[run.model], settings.training[run.training]
     check_initial(run, run_name, model, initial)
     data = [read_store(path) for path in stores]
     identity = run_identity(model, training, data) | flatten(initial_identity(run, initial))
-    folder = _writable_folder(output / "checkpoints")
+    folder = output / "checkpoints"
     found = find_resumable(folder)
-    if found is not None:
-        check_identity(found[0], found[1]["identity"], identity)
+    differences = changes(found[1]["identity"], identity) if found else ""
+    if differences:
+        found = None
     done = found[1]["epochs_done"] if found else 0
 
     baseline = choose_baseline(run, run_name, data, initial)
@@ -127,6 +146,10 @@ def train(
     module = TrainingModule(potential, training, math.ceil(len(training_set) / training.batch_size))
     header = _header(run_name, potential, training_set, validation_set, module.steps_per_epoch, place, processes)
     bar, writes = progress and on_terminal(), processes.rank == 0
+    if differences and writes:  # not before all that is new has been read
+        set_aside(output, f"was trained with other settings or data, so the training starts anew:\n{differences}")
+    if writes:
+        folder.mkdir(parents=True, exist_ok=True)
     history = History(output, training.epochs, done, header, len(validation_set) > 0, bar, writes)
     if initial is not None and not done:
         history.note("; ".join(notes(baseline, initial)))
@@ -223,17 +246,6 @@ def _make_trainer(
             log_every_n_steps=1,
             inference_mode=False,  # forces are gradients, in validation too
         )
-
-
-def _writable_folder(folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"{folder}: the folder of the run must be writable ({error.strerror}). Change `output` in the "
-            "configuration."
-        ) from None
-    return folder
 
 
 def _check_charges(name: str, training: config.Training, structures: StructureSet) -> None:

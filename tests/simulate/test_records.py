@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from openmm import app, unit
 
-from lorem_openmm.errors import ConfigError, DataError
+from lorem_openmm.errors import DataError
 from lorem_openmm.simulate.records import MOVED, Records
 
 SETTINGS = {"start": "x", "seed": 1}
@@ -121,10 +121,11 @@ def test_damaged_files_are_refused(records, name, how):
         records.restore()
 
 
-def test_other_settings_are_refused_and_named(records):
-    with pytest.raises(ConfigError, match="seed: 1 -> 2; temperature: None -> 300"):
-        records.refuse_changes(SETTINGS, {"start": "x", "seed": 2, "temperature": 300})
-    records.refuse_changes(SETTINGS, dict(SETTINGS))
+def test_other_settings_are_named(records):
+    changes = records.changes({"start": "x", "seed": 2, "temperature": 300}, 1000)
+    assert changes == "  seed: 1 there, 2 now\n  temperature: None there, 300 now"
+    assert records.changes(dict(SETTINGS), 1000) == ""
+    assert records.changes(dict(SETTINGS), 10) == "  steps: 50 there, 10 now"
 
 
 def test_remove_leaves_other_files_alone(records):

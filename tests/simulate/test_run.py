@@ -15,6 +15,8 @@ import torch
 
 from lorem_openmm.config import Simulation
 from lorem_openmm.errors import ConfigError, InstallationError, ModelFileError, SimulationError, UnknownElementError
+from lorem_openmm.files import read_json
+from lorem_openmm.outputs import claim
 from lorem_openmm.simulate.energy import read_state
 from lorem_openmm.simulate.run import simulate
 from lorem_openmm.simulate.systems import starting_structure
@@ -141,20 +143,32 @@ def test_a_finished_run_can_be_made_longer_but_not_shorter(tmp_path, sound_model
     assert summary["steps"] == 60
     simulate(settings(steps=60), sound_model, tmp_path / "straight")
     assert without_speed(folder) == without_speed(tmp_path / "straight")
-    with pytest.raises(ConfigError, match="holds 60 steps already; received 30"):
-        simulate(settings(steps=30), sound_model, folder)
+    assert simulate(settings(steps=30), sound_model, folder)["steps"] == 30
+    assert without_speed(tmp_path / "run.old-1") == without_speed(tmp_path / "straight")
 
 
-def test_changed_settings_are_refused_unless_started_anew(tmp_path, sound_model):
-    folder = tmp_path / "run"
-    simulate(settings(), sound_model, folder)
-    with pytest.raises(ConfigError, match=r"other settings \(temperature: 300.0 -> 310.0\); .*--restart"):
-        simulate(settings(temperature=310.0), sound_model, folder)
-    simulate(settings(temperature=310.0), sound_model, folder, resume=False)
-    other = tmp_path / "other.safetensors"
-    other.write_bytes(sound_model.read_bytes() + b" ")
-    with pytest.raises(ConfigError, match="model_sha256"):
-        simulate(settings(temperature=310.0), other, folder)
+def test_what_has_changed_starts_anew_beside_the_old_run(tmp_path, sound_model, caplog):
+    folder, start, other = tmp_path / "run", tmp_path / "start.xyz", tmp_path / "other.safetensors"
+    other.write_bytes(sound_model.read_bytes())
+    start.write_text("3\n\nO 0 0 0\nH 0.76 0.59 0\nH -0.76 0.59 0\n")
+    brief = {"start": str(start), "steps": 10, "report_interval": 5}
+    before = simulate(settings(**brief), other, folder)
+    simulate(settings(**brief, temperature=310.0), other, folder)
+    assert read_json(tmp_path / "run.old-1" / "summary.json") == before
+    assert "temperature: 300.0 there, 310.0 now" in caplog.text
+    assert simulate(settings(**brief, temperature=310.0), other, folder, resume=False)["steps"] == 10
+    start.write_text(start.read_text().replace("0.59", "0.60"))
+    simulate(settings(**brief, temperature=310.0), other, folder)
+    assert "start_sha256" in caplog.text
+    with pytest.raises(ModelFileError):  # nothing is moved for what cannot run
+        simulate(settings(**brief, temperature=310.0), tmp_path / "none.safetensors", folder)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"run", "run.old-1", "run.old-2", "start.xyz", "other.safetensors"}
+
+
+def test_one_process_runs_in_a_folder(tmp_path, sound_model):
+    with claim(tmp_path / "run"), pytest.raises(ConfigError, match="one process at a time may write here"):
+        simulate(settings(), sound_model, tmp_path / "run")
 
 
 def test_a_wall_keeps_the_molecules_together(tmp_path, sound_model):

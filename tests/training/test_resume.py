@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_training import settings, train_small
+from small_training import prepare_dimers, settings, train_small
 
-from lorem_openmm.errors import ConfigError, ModelFileError
+from lorem_openmm.errors import ConfigError, DataError, ModelFileError
+from lorem_openmm.outputs import claim
 from lorem_openmm.training.checkpoints import load_best, read_checkpoint
 from lorem_openmm.training.train import train
 
@@ -120,26 +121,37 @@ def test_all_checkpoints_damaged(dimer_store: Path, tmp_path: Path) -> None:
         train(settings(), "small", [dimer_store], tmp_path, device="cpu", progress=False)
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"learning_rate": 1e-3}, r"training.learning_rate: 0.005 there, 0.001 now"),
-        ({"long_range": False}, r"model.long_range: True there, False now"),
-    ],
-)
-def test_other_settings_are_refused(dimer_store: Path, tmp_path: Path, change: dict[str, object], message: str) -> None:
-    train(settings(1), "small", [dimer_store], tmp_path, device="cpu", progress=False)
-    with pytest.raises(ConfigError, match=message):
-        train(settings(1, **change), "small", [dimer_store], tmp_path, device="cpu", progress=False)
-
-
-def test_other_data_are_refused(dimer_store: Path, tmp_path: Path) -> None:
-    from small_training import prepare_dimers
-
-    train(settings(1), "small", [dimer_store], tmp_path / "run", device="cpu", progress=False)
+def test_other_settings_or_data_start_anew_beside_the_old_training(
+    dimer_store: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    output = tmp_path / "run"
+    linked = tmp_path / "linked"
+    linked.symlink_to(output, target_is_directory=True)
+    train(settings(1), "small", [dimer_store], output, device="cpu", progress=False)
+    first = (output / "metrics.csv").read_text()
+    train(settings(2, learning_rate=1e-3), "small", [dimer_store], linked, device="cpu", progress=False)
+    assert re.search(r"starts anew:\n.*training\.learning_rate: 0\.005 there, 0\.001 now", caplog.text, re.DOTALL)
+    assert f"now in {output}.old-1" in caplog.text
+    assert (tmp_path / "run.old-1" / "metrics.csv").read_text() == first
+    assert linked.is_symlink()
+    assert epochs_done(output) == 2
     other = prepare_dimers(tmp_path, n_dimers=9)
-    with pytest.raises(ConfigError, match=r"data\.0"):
-        train(settings(1), "small", [other], tmp_path / "run", device="cpu", progress=False)
+    train(settings(1, learning_rate=1e-3), "small", [other], output, device="cpu", progress=False)
+    assert re.search(r"data\.0 \(sha256\): \S+ there", caplog.text)
+    assert (epochs_done(tmp_path / "run.old-2"), epochs_done(output)) == (2, 1)
+
+
+def test_what_cannot_be_begun_moves_nothing(dimer_store: Path, tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    train(settings(1), "small", [dimer_store], output, device="cpu", progress=False)
+    with pytest.raises(DataError):
+        train(settings(1), "small", [tmp_path / "none.safetensors"], output, device="cpu", progress=False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
+
+
+def test_one_process_trains_in_a_folder(dimer_store: Path, tmp_path: Path) -> None:
+    with claim(tmp_path / "run"), pytest.raises(ConfigError, match="one process at a time may write here"):
+        train(settings(1), "small", [dimer_store], tmp_path / "run", device="cpu", progress=False)
 
 
 def test_finished_training_is_not_repeated(dimer_store: Path, tmp_path: Path) -> None:
