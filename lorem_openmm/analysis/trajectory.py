@@ -66,8 +66,8 @@ def load_simulation(folder: str | Path, stride: int = 1) -> SimulationData:
     try:
         # Names as they are: MDTraj would rename the residues it takes for those of proteins.
         topology = mdtraj.load_pdb(folder / TOPOLOGY, standard_names=False).topology
-        with _quiet(), ascii_path(path) as name:
-            trajectory = mdtraj.load_dcd(str(name), top=topology)
+        with _quiet(), ascii_path(path) as plain:
+            trajectory = mdtraj.load_dcd(str(plain), top=topology)
     except (OSError, ValueError, IndexError, KeyError, RuntimeError) as error:
         raise DataError(f"{path}: cannot be read with {TOPOLOGY} ({error!s:.200}); run the simulation again") from None
     state = read_state(folder / STATE)

@@ -1,4 +1,4 @@
-"""What may be the name of an entry, and what a path: both become files, options of commands and texts of the workflow."""
+"""What may be the name of an entry, and what a path: both become files and arguments of commands."""
 
 import unicodedata
 from typing import Annotated, Any

@@ -143,7 +143,7 @@ class Records:
         held = self.finished() or self.started()
         if held is None:
             return ""
-        before, done = held["settings"], held.get("steps", held.get("step"))
+        before, done = held["settings"], held["steps"] if "steps" in held else held["step"]
         lines = [
             f"  {key}: {before.get(key)} there, {now.get(key)} now"
             for key in sorted(before.keys() | now.keys())
