@@ -269,7 +269,8 @@ def verdict(options: argparse.Namespace) -> None:
     from lorem_openmm.verdict.run import PAGE, judge
 
     settings, layout = _read(options)
-    found = judge(settings, layout)
+    with claim(layout.verdict):
+        found = judge(settings, layout)
     for line in found["lines"]:
         if line["counts"] and line["status"] in ("fail", "missing"):
             word = "FAIL" if line["status"] == "fail" else "not made yet"

@@ -91,6 +91,7 @@ def test_what_is_outdated_is_kept_under_the_next_free_name(tmp_path):
         ("window u 1", "umbrellas/u/window-1"),
         ("simulate s", "simulations/s"),
         ("free-energy u", "free_energy/u"),
+        ("verdict", "verdict"),
     ],
 )
 def test_every_command_that_writes_claims_its_place(tmp_path, monkeypatch, capsys, command, place):

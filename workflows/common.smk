@@ -13,10 +13,9 @@ if set("{}") & set(str(workflow.basedir)):
         f"{workflow.basedir}: the folder of the workflow must not have braces in its path, which Snakemake takes for "
         "wildcards; move or rename it"
     )
+# Stricter than Snakemake, which takes the last of two equal keys.
 for file in workflow.configfiles:
-    settings.read_yaml(
-        file
-    )  # stricter than Snakemake, which takes the last of two equal keys
+    settings.read_yaml(file)
 CONFIG = settings.parse(settings.Config, config, "configuration")
 LAYOUT = Layout(Path(CONFIG.output), Path(CONFIG.downloads))
 inputs.check_given(CONFIG, LAYOUT)

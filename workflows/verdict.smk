@@ -26,4 +26,4 @@ rule verdict:
     params:
         config=str(LAYOUT.config),
     shell:
-        "lorem-openmm verdict --config {params.config} 2>&1 | tee {log}"
+        "lorem-openmm verdict --config {params.config:q} 2>&1 | tee {log:q}"
