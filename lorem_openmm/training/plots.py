@@ -9,13 +9,12 @@ from matplotlib.axes import Axes
 from lorem_openmm.data.splits import SPLITS
 from lorem_openmm.data.store import Store
 from lorem_openmm.plotting import COLORS, GREY, INK, label_axes, new_figure
-from lorem_openmm.training.predictions import Predictions, fragment_forces, is_separated
+from lorem_openmm.training.curves import MIN_CURVE, find_curves, reference_zero
+from lorem_openmm.training.predictions import Predictions, fragment_forces, is_separated, predicted_zero
 from lorem_openmm.units import MEV_PER_EV
 
 SPLIT_COLORS = dict(zip(SPLITS, (GREY, COLORS[0], COLORS[1]), strict=True))
 MAX_POINTS = 20_000  # per split and panel; a figure with more is slow and not clearer
-CURVES_PER_CLASS = 3
-MIN_CURVE = 4  # points a curve needs to be worth drawing
 
 
 def all_figures(output: Path, store: Store, runs: Mapping[str, Predictions], fragments: np.ndarray) -> list[str]:
@@ -183,41 +182,6 @@ def interaction_forces(stem: Path, store: Store, runs: Mapping[str, Predictions]
         axes[0, 0].legend()
 
 
-def find_curves(store: Store) -> dict[str, list[np.ndarray]]:
-    """Returns structures along the separation of the same dimer, in order, some dimers of each class.
-
-    Args:
-        store: The data set; the info keys ``dimer_id`` and, if there is one, ``source`` (``scan``) are used.
-    """
-    if "info.dimer_id" not in store.arrays:
-        return {}
-    separation, dimer, classes = store["separation"], store.info("dimer_id"), store.classes()
-    usable = np.isfinite(separation)
-    if "info.source" in store.arrays and (store.info("source") == "scan").any():
-        usable &= store.info("source") == "scan"
-    curves: dict[str, list[np.ndarray]] = {}
-    for identity in dict.fromkeys(dimer[usable].tolist()):
-        members = np.flatnonzero(usable & (dimer == identity))
-        chosen = curves.setdefault(str(classes[members[0]]), [])
-        if len(members) >= MIN_CURVE and len(chosen) < CURVES_PER_CLASS:
-            chosen.append(members[np.argsort(separation[members])])
-    return {name: chosen for name, chosen in sorted(curves.items()) if chosen}
-
-
-def reference_zero(store: Store, curve: np.ndarray) -> float:
-    """Returns the energy in eV to measure a curve from: that of the separate fragments, else of its farthest frame.
-
-    Args:
-        store: The data set; the info keys ``energy_a`` and ``energy_b`` are used.
-        curve: Structures in order of their separation.
-    """
-    if "info.energy_a" in store.arrays and "info.energy_b" in store.arrays:
-        zero = float(store.info("energy_a")[curve[-1]] + store.info("energy_b")[curve[-1]])
-        if np.isfinite(zero):
-            return zero
-    return float(store["energy"][curve[-1]])
-
-
 def energy_curves(stem: Path, store: Store, runs: Mapping[str, Predictions]) -> None:
     """Draws the energies of dimers along their separation, one panel per class: reference points, predicted lines.
 
@@ -239,7 +203,8 @@ def energy_curves(stem: Path, store: Store, runs: Mapping[str, Predictions]) -> 
                 panel.plot(x, store["energy"][curve] - zero, "o", markersize=3, color=INK, fillstyle="none", **label)
                 for color, (run, predictions) in zip(COLORS, runs.items(), strict=False):
                     label = {"label": run} if number == 0 else {}
-                    panel.plot(x, predictions.energy[curve] - zero, color=color, **label)
+                    own = predicted_zero(predictions, store, curve)
+                    panel.plot(x, predictions.energy[curve] - own, color=color, **label)
             trained = np.concatenate(chosen)
             trained = trained[store["split"][trained] != SPLITS.index("test")]
             if len(trained):

@@ -1,6 +1,7 @@
 """What a potential says about all structures of a data set, and which of them no short-range model can describe."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,12 +14,15 @@ from scipy.sparse.csgraph import connected_components
 
 from lorem_openmm.data.baseline import as_table, composition_energies
 from lorem_openmm.data.batching import StructureSet, ordered_batches
+from lorem_openmm.data.neighbors import neighbor_lists
 from lorem_openmm.data.splits import SPLITS
 from lorem_openmm.data.store import Store
 from lorem_openmm.errors import ModelFileError
 from lorem_openmm.files import atomic_path
+from lorem_openmm.graph import build_graph
 from lorem_openmm.potential import Potential, check_species
 from lorem_openmm.progress import progress
+from lorem_openmm.training.curves import find_curves, reference_zero
 
 BATCH_SIZE = 32
 
@@ -32,12 +36,15 @@ class Predictions:
         forces: [n_atoms, 3] eV/Å.
         stress: [n_structures, 3, 3] eV/Å³; zeros where there is no label.
         baseline: [n_structures] eV, sum of the per-element energies of the potential.
+        apart: [n_structures] eV, of the molecules of a structure, each alone in vacuum; where a curve of dimers ends,
+            else NaN.
     """
 
     energy: np.ndarray
     forces: np.ndarray
     stress: np.ndarray
     baseline: np.ndarray
+    apart: np.ndarray
 
 
 def predict(potential: Potential, store: Store, device: torch.device) -> Predictions:
@@ -54,7 +61,7 @@ def predict(potential: Potential, store: Store, device: torch.device) -> Predict
     """
     check_species(potential.species, store.elements)
     potential = potential.to(device)
-    dtype = next(potential.parameters()).dtype
+    dtype = _dtype_of(potential)
     table = as_table(potential.baseline)
     energy = np.zeros(len(store))
     forces = np.zeros(store["forces"].shape)
@@ -75,7 +82,42 @@ def predict(potential: Potential, store: Store, device: torch.device) -> Predict
         if force_parts:
             forces[split_of_atom == number] = np.concatenate(force_parts)
     baseline = composition_energies(table, store["atomic_numbers"], store["atom_offsets"])
-    return Predictions(energy, forces, stress, baseline)
+    ends = [curve[-1] for curves in find_curves(store).values() for curve in curves]
+    apart = np.full(len(store), np.nan)
+    apart[ends] = _energies_apart(potential, store, ends, device)
+    return Predictions(energy, forces, stress, baseline, apart)
+
+
+def _energies_apart(potential: Potential, store: Store, chosen: Sequence[int], device: torch.device) -> np.ndarray:
+    """Returns the energies in eV of the molecules of each chosen structure in vacuum, each alone, summed; else NaN."""
+    fragments, offsets, dtype = find_fragments(store, potential.cutoff), store["atom_offsets"], _dtype_of(potential)
+    atoms, sizes, owners = [], [], []
+    for place, index in enumerate(chosen):
+        own = np.arange(offsets[index], offsets[index + 1])
+        counts = np.unique(fragments[own], return_counts=True)[1]
+        if len(counts) > 1 and not store["periodic"][index]:
+            atoms.append(own[np.argsort(fragments[own], kind="stable")])
+            sizes += counts.tolist()
+            owners += [place] * len(counts)
+    energies = np.full(len(chosen), np.nan)
+    if not atoms:
+        return energies
+    rows, ends = np.concatenate(atoms), np.cumsum([0, *sizes])
+    positions, numbers = store["positions"][rows], store["atomic_numbers"][rows].astype(np.int64)
+    cells, periodic = np.zeros((len(sizes), 3, 3)), np.zeros(len(sizes), dtype=bool)
+    edges, n_edges = neighbor_lists(positions, ends, cells, periodic, potential.cutoff)
+    first = np.repeat(ends[:-1], n_edges)
+    arrays = positions, numbers, cells, edges.centers + first, edges.neighbors + first, edges.cell_shifts
+    r, z, h, i, j, shifts = (torch.from_numpy(array).to(device) for array in arrays)
+    graph = build_graph(r.to(dtype), z, sizes, h.to(dtype), periodic.tolist(), i, j, shifts)
+    alone = potential.evaluate(graph).energy.cpu().numpy()
+    known = np.unique(owners)
+    energies[known] = np.bincount(owners, weights=alone, minlength=len(chosen))[known]
+    return energies
+
+
+def _dtype_of(potential: Potential) -> torch.dtype:
+    return next(potential.parameters()).dtype
 
 
 def save_predictions(path: Path, predictions: Predictions, store: Store) -> None:
@@ -104,12 +146,12 @@ def read_predictions(path: Path, store: Store) -> Predictions:
     try:
         with safe_open(path, "np") as content:
             about = json.loads(content.metadata()["lorem"])
-            arrays = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 (not a dict)
+            predictions = Predictions(**{name: content.get_tensor(name) for name in content.keys()})  # noqa: SIM118
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ModelFileError(f"{path}: must hold predictions ({error}). Run `lorem-openmm evaluate` first.") from None
     if about["store"] != store.content_hash:
         raise ModelFileError(f"{path}: was made from other data than {store.path}. Evaluate the run again.")
-    return Predictions(**arrays)
+    return predictions
 
 
 def find_fragments(store: Store, cutoff: float) -> np.ndarray:
@@ -155,3 +197,18 @@ def fragment_forces(forces: np.ndarray, fragments: np.ndarray) -> np.ndarray:
         fragments: [n_atoms] from :func:`find_fragments`.
     """
     return np.stack([np.bincount(fragments, weights=forces[:, axis]) for axis in range(3)], axis=1)
+
+
+def predicted_zero(predictions: Predictions, store: Store, curve: np.ndarray) -> float:
+    """Returns the energy in eV to measure a predicted curve from: that of the molecules alone, as predicted.
+
+    A curve that is measured from the labels' molecules ends at the model's error in them, not at zero. Where molecules
+    cannot be told apart, the reference's zero is taken.
+
+    Args:
+        predictions: Of the potential.
+        store: The data set.
+        curve: Structures in order of their separation.
+    """
+    apart = float(predictions.apart[curve[-1]])
+    return apart if np.isfinite(apart) else reference_zero(store, curve)

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from ase import Atoms
+from helpers import graph_of
 from small_training import MOLECULES, settings
 
 from lorem_openmm.data.store import Store, read_store
@@ -14,6 +17,7 @@ from lorem_openmm.layout import Layout
 from lorem_openmm.potential import Potential
 from lorem_openmm.training.checkpoints import load_best
 from lorem_openmm.training.compare import compare_runs
+from lorem_openmm.training.curves import find_curves
 from lorem_openmm.training.evaluate import evaluate_run, training_record
 from lorem_openmm.training.predictions import (
     find_fragments,
@@ -49,6 +53,28 @@ def evaluated(dimer_store: Path, tmp_path_factory: pytest.TempPathFactory) -> tu
 @pytest.fixture(scope="module")
 def store(evaluated: tuple[Layout, dict[str, object]]) -> Store:
     return read_store(evaluated[0].store("dimers"))
+
+
+@pytest.mark.parametrize("name", ["with", "without"])
+def test_predicted_curves_are_measured_from_the_models_own_molecules(
+    evaluated: tuple[Layout, dict[str, object]], store: Store, name: str
+) -> None:
+    layout, _ = evaluated
+    potential, _ = load_best(layout.run(name))
+    predictions = read_predictions(layout.evaluation(name) / "predictions_dimers.safetensors", store)
+    ends = [int(curve[-1]) for curves in find_curves(store).values() for curve in curves]
+    assert np.flatnonzero(np.isfinite(predictions.apart)).tolist() == sorted(ends)
+    for end in ends:
+        structure = store.structure(end)
+        atoms = Atoms(structure.atomic_numbers, structure.positions)
+        first = len(MOLECULES[str(store.classes()[end])[0]][0])
+        alone = [
+            potential.evaluate(graph_of(part, dtype=torch.float32)).energy.item()
+            for part in (atoms[:first], atoms[first:])
+        ]
+        assert predictions.apart[end] == pytest.approx(sum(alone), abs=1e-4)
+        if name == "without":  # nothing is felt beyond the cutoff
+            assert predictions.energy[end] == pytest.approx(predictions.apart[end], abs=1e-4)
 
 
 def test_metrics_equal_numpy(evaluated: tuple[Layout, dict[str, object]], store: Store) -> None:
