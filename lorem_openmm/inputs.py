@@ -10,7 +10,7 @@ from lorem_openmm import config
 from lorem_openmm.errors import ConfigError
 from lorem_openmm.files import sha256_of_file
 from lorem_openmm.layout import Layout
-from lorem_openmm.simulate.solvate import SHIPPED
+from lorem_openmm.simulate.force_fields import SHIPPED
 from lorem_openmm.simulate.systems import KINDS, file_of, is_built
 
 SHIPPED_MODEL = "pretrained"

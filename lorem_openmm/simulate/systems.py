@@ -18,6 +18,7 @@ from lorem_openmm.data.label.fragments import fragment
 from lorem_openmm.data.label.sn2_path import BONDS, sn2_complex
 from lorem_openmm.data.label.water_box import water_boxes
 from lorem_openmm.errors import ConfigError, did_you_mean
+from lorem_openmm.files import expand_home
 from lorem_openmm.simulate.charges import TotalCharge
 from lorem_openmm.simulate.molecules import bonded_groups, bonds, join_residues, make_whole, members_of
 from lorem_openmm.simulate.smiles import molecules_from_smiles
@@ -127,18 +128,11 @@ def file_of(start: str) -> tuple[Path, str | None]:
     Args:
         start: As the user wrote it; ``~`` is the home folder.
     """
-    whole = _without_tilde(start)
+    whole = Path(expand_home(start))
     before, _, index = str(whole).rpartition("@")
     if before and not _exists(whole) and (re.fullmatch(r"[+-]?\d+", index) or _is_file(Path(before))):
         return Path(before), index
     return whole, None
-
-
-def _without_tilde(start: str) -> Path:
-    try:
-        return Path(start).expanduser()
-    except RuntimeError:
-        raise ConfigError(f"start: `~` must be followed by / or the name of a user; received `{start}`") from None
 
 
 def _is_file(path: Path) -> bool:
