@@ -73,12 +73,12 @@ def pytest_runtest_makereport(item):
 
 
 def pytest_runtest_logreport(report):
-    """Comes from pytest-xdist's workers too."""
+    """Comes from pytest-xdist's workers too; a worker that crashed has measured nothing."""
     name = report.nodeid
-    seconds[name] += report.cpu_seconds
+    seconds[name] += getattr(report, "cpu_seconds", 0.0)
     if "slow" in report.keywords:
         return
-    reasons = list(report.reasons)
+    reasons = list(getattr(report, "reasons", []))
     if reasons or seconds[name] > FAR_ABOVE:
         failures.append(name)
     if seconds[name] > LIMIT:
