@@ -19,6 +19,7 @@ with claim(sys.argv[1]):
 """
 
 
+@pytest.mark.slow
 def test_a_second_process_is_told_who_writes_and_a_kill_frees_the_place(tmp_path):
     output = tmp_path / "made" / "by" / "one"
     holder = subprocess.Popen([sys.executable, "-c", HOLDER, output], stdout=subprocess.PIPE)

@@ -89,6 +89,7 @@ def test_kinetic_energies_and_two_temperatures_for_longer():
     assert deviation < RIGHT
 
 
+@pytest.mark.slow
 def test_the_shipped_model_conserves_energy():
     """Fluctuations fall as the squared step, and no drift shows in double nor in single precision."""
     found = {

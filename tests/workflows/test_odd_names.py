@@ -99,6 +99,7 @@ def test_odd_names_go_through_the_workflow_and_changed_files_are_noticed(tmp_pat
     assert "rule train:" in snakemake(folder, *run, "-n")
 
 
+@pytest.mark.slow
 def test_what_is_wrong_is_said_before_any_work(tmp_path: Path) -> None:
     folder = tmp_path / "project"
     write_project(folder, odd_settings(start="nothere.xyz"))
