@@ -228,7 +228,8 @@ def analyze(options: argparse.Namespace) -> None:
     settings, layout = _read(options)
     _entry(settings, "simulations", options.name)
     with claim(layout.analysis(options.name)):
-        run_analysis(layout.simulation(options.name), layout.analysis(options.name))
+        summary = run_analysis(layout.simulation(options.name), layout.analysis(options.name))
+    _say_verdict(summary)
     _say(str(layout.analysis(options.name)))
 
 

@@ -20,6 +20,7 @@ from lorem_openmm.files import atomic_path
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 INK = "#333333"
 GREY = "#8C8C8C"
+BROKEN = "#B00020"  # what must not be taken for a result
 FORMATS = ("png", "svg")
 
 STYLE: Any = {  # keys and values of matplotlib's rcParams

@@ -28,6 +28,7 @@ rule simulate:
 
 rule analyze:
     input:
+        LAYOUT.simulation("{simulation}") / "summary.json",
         LAYOUT.simulation("{simulation}") / "trajectory.dcd",
         LAYOUT.simulation("{simulation}") / "topology.pdb",
         LAYOUT.simulation("{simulation}") / "state.csv",

@@ -41,6 +41,9 @@ def free_energy(
     Energies are relative to the reactants' complex of a reaction (the side where the attacker is far), to the largest
     distance of two molecules.
 
+    A window that fell apart is an error that names it; where ``on_unstable`` is ``report`` it is left out, which
+    summary (``left_out``), warnings and figure say.
+
     Args:
         umbrella: Settings.
         folders: [num_windows], of the windows' simulations.
@@ -54,7 +57,7 @@ def free_energy(
         ModelFileError: If the model file is missing or damaged.
     """
     output = Path(output)
-    windows = read_windows(umbrella, [Path(folder) for folder in folders])
+    windows, left_out = read_windows(umbrella, [Path(folder) for folder in folders])
     radial = umbrella.coordinate == "center_distance"
     profile, halves = _profiles(umbrella, windows, radial)
     static = _static(umbrella, windows, model, device)
@@ -64,6 +67,7 @@ def free_energy(
     values, errors = profile.values - profile.values[reference], profile.errors[:, reference]
     table = pd.DataFrame({"coordinate": profile.coordinate, "free_energy": values, "error": errors})
     summary = _describe(umbrella, windows, profile, halves)
+    summary["left_out"] = [{"window": index, "reason": why} for index, why in left_out.items()]
     summary["free_energy"] = _energies(profile.coordinate, values, points, profile.errors)
     stationary: dict[str, int] = {}
     if static is not None:
@@ -78,7 +82,7 @@ def free_energy(
     _write_tables(output, table, profile)
     figures.draw_profile(output / "profile", table, umbrella, summary)
     figures.draw_windows(output / "windows", windows, umbrella)
-    figures.draw_overlap(output / "overlap", profile.overlap)
+    figures.draw_overlap(output / "overlap", profile.overlap, [window.number for window in windows])
     if static is not None:
         symbols = [atom.element.symbol for atom in windows[0].topology.atoms]
         snapshots = {name: (static.coordinate[k], static.positions[k]) for name, k in stationary.items()}
@@ -190,6 +194,7 @@ def _describe(
         "time_ps_per_window": umbrella.steps * umbrella.timestep_fs * 1e-3,
         "windows": [
             {
+                "window": window.number,
                 "center": window.center,
                 "mean": float(window.coordinate.mean()),
                 "std": float(window.coordinate.std()),
@@ -200,7 +205,7 @@ def _describe(
             for window in windows
         ],
         "n_samples": int(sum(len(window.independent()) for window in windows)),
-        "smallest_overlap": {"value": smallest, "windows": [where, where + 1]},
+        "smallest_overlap": {"value": smallest, "windows": [windows[k].number for k in (where, where + 1)]},
         # Where both halves of every window sampled; their mean difference is the zero of the energy.
         "halves_differ_ev": float(np.nanstd(difference)) if np.isfinite(difference).any() else None,
     }
@@ -213,7 +218,7 @@ def _warnings(
     points: dict[str, int],
     summary: dict[str, Any],
 ) -> list[str]:
-    found = []
+    found = [f"window {entry['window']} is left out: it {entry['reason']}" for entry in summary["left_out"]]
     overlap = summary["smallest_overlap"]
     if overlap["value"] < SMALLEST_OVERLAP:
         first, second = overlap["windows"]
@@ -221,7 +226,7 @@ def _warnings(
             f"windows {first} and {second} overlap by {overlap['value']:.2g}, less than {SMALLEST_OVERLAP}: the "
             "profile between them is not to be trusted; use more windows or a smaller stiffness"
         )
-    few = [k for k, window in enumerate(windows) if len(window.independent()) < FEWEST_SAMPLES]
+    few = [window.number for window in windows if len(window.independent()) < FEWEST_SAMPLES]
     if few:
         found.append(
             f"windows {', '.join(map(str, few))} have fewer than {FEWEST_SAMPLES} independent samples: the errors are "

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from lorem_openmm import config
 from lorem_openmm.analysis.windows import Window
-from lorem_openmm.plotting import COLORS, GREY, INK, label_axes, new_figure
+from lorem_openmm.plotting import BROKEN, COLORS, GREY, INK, label_axes, new_figure
 from lorem_openmm.simulate.molecules import BOND_FACTOR
 from lorem_openmm.units import KJ_PER_MOL_PER_EV
 
@@ -38,7 +38,7 @@ def draw_profile(stem: Path, table: pd.DataFrame, umbrella: config.Umbrella, sum
         stem: Path without suffix.
         table: ``coordinate`` Å, ``free_energy``, ``error`` and, unless in solvent, ``static_energy`` in eV.
         umbrella: Settings.
-        summary: With ``free_energy``, its named points and differences.
+        summary: With ``free_energy``, its named points and differences, and ``left_out`` windows, which are shaded.
     """
     columns = {name: table[name].to_numpy() for name in table}
     coordinate, values, errors = columns["coordinate"], columns["free_energy"], columns["error"]
@@ -55,10 +55,20 @@ def draw_profile(stem: Path, table: pd.DataFrame, umbrella: config.Umbrella, sum
         low, high = np.nanmin(shown), np.nanmax(values)
         panel.set_ylim(low - 0.06 * (high - low), high + 0.22 * (high - low))
         label_axes(panel, axis_title(umbrella), "energy (eV)", _title(summary["free_energy"]))
+        _shade_left_out(panel, umbrella, [entry["window"] for entry in summary["left_out"]])
         panel.legend(loc="upper right" if radial else "upper left")
         right = panel.secondary_yaxis("right", functions=(_to_kj_per_mol, _to_ev))
         right.set_ylabel("energy (kJ/mol)")
         right.spines["right"].set_visible(True)
+
+
+def _shade_left_out(panel: Axes, umbrella: config.Umbrella, indices: Sequence[int]) -> None:
+    """Shades where windows that fell apart were held."""
+    centers = umbrella.centers()
+    half = abs(centers[1] - centers[0]) / 2
+    for index in indices:
+        name = f"no sound window: {', '.join(map(str, indices))}" if index == indices[0] else None
+        panel.axvspan(centers[index] - half, centers[index] + half, facecolor=BROKEN, alpha=0.15, lw=0, label=name)
 
 
 def _title(energies: Mapping[str, Any]) -> str:
@@ -97,12 +107,13 @@ def draw_windows(stem: Path, windows: Sequence[Window], umbrella: config.Umbrell
         label_axes(panel, axis_title(umbrella), "density (1/Å)")
 
 
-def draw_overlap(stem: Path, overlap: np.ndarray) -> None:
+def draw_overlap(stem: Path, overlap: np.ndarray, names: Sequence[int]) -> None:
     """The overlap matrix: how likely a sample of a row's window belongs to a column's.
 
     Args:
         stem: Path without suffix.
         overlap: [n_windows, n_windows].
+        names: [n_windows] numbers of the windows.
     """
     n = len(overlap)
     size = float(np.clip(0.2 * n + 1.2, 3.0, 6.0))
@@ -118,6 +129,7 @@ def draw_overlap(stem: Path, overlap: np.ndarray) -> None:
         panel.grid(False)
         for axis in (panel.xaxis, panel.yaxis):
             axis.set_major_locator(MaxNLocator(integer=True))
+            axis.set_major_formatter(lambda tick, _: str(names[int(tick)]) if 0 <= tick < n else "")
         figure.colorbar(image, ax=panel, label="overlap", shrink=0.8)
 
 

@@ -5,6 +5,7 @@ import numpy as np
 
 from lorem_openmm.analysis.trajectory import molecules_of
 from lorem_openmm.simulate import molecules
+from lorem_openmm.simulate.images import nearest_image
 from lorem_openmm.simulate.molecules import Sn2Atoms
 from lorem_openmm.units import ANGSTROM_PER_NANOMETER
 
@@ -60,19 +61,8 @@ def center_distance(trajectory: mdtraj.Trajectory, first: np.ndarray, second: np
     centers = [mdtraj.compute_center_of_mass(trajectory.atom_slice(atoms)) for atoms in (first, second)]
     steps = centers[1] - centers[0]
     if trajectory.unitcell_vectors is not None:
-        steps = _nearest_image(steps, trajectory.unitcell_vectors.astype(float))
+        steps = nearest_image(steps, trajectory.unitcell_vectors.astype(float))
     return ANGSTROM_PER_NANOMETER * np.linalg.norm(steps, axis=1)
-
-
-def _nearest_image(steps: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Returns the shortest of steps [n, 3] under the translations of boxes [n, 3, 3]."""
-    fractions = np.einsum("ni,nij->nj", steps, np.linalg.inv(boxes))
-    fractions -= np.round(fractions)
-    # In a skewed box the shortest image may be a neighbour of the rounded one.
-    shifts = np.stack(np.meshgrid(*[[-1.0, 0.0, 1.0]] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
-    images = np.einsum("nsi,nij->nsj", fractions[:, None, :] + shifts, boxes)
-    shortest = np.argmin((images**2).sum(-1), axis=1)
-    return images[np.arange(len(steps)), shortest]
 
 
 def contacts(

@@ -17,10 +17,14 @@ from lorem_openmm.units import ANGSTROM_PER_NANOMETER
 DEPENDS_ON = ("bias", "temperature", "timestep_fs", "report_interval")  # settings that all windows' analysis relies on
 
 
+FEWEST_WINDOWS = 2
+
+
 class Window(NamedTuple):
     """One window after its equilibration.
 
     Attributes:
+        number: Of the window, from 0.
         center: Of the bias, Å.
         coordinate: [n_frames] Å.
         inefficiency: Frames in a row that count as one independent sample.
@@ -28,6 +32,7 @@ class Window(NamedTuple):
         topology: MDTraj's.
     """
 
+    number: int
     center: float
     coordinate: np.ndarray
     inefficiency: float
@@ -39,17 +44,40 @@ class Window(NamedTuple):
         return independent(self.coordinate, self.inefficiency)
 
 
-def read_windows(umbrella: config.Umbrella, folders: Sequence[Path]) -> list[Window]:
-    """Reads all windows.
+def read_windows(umbrella: config.Umbrella, folders: Sequence[Path]) -> tuple[list[Window], dict[int, str]]:
+    """Reads all windows; those that fell apart are an error, or left out where ``on_unstable`` is ``report``.
 
     Args:
         umbrella: Settings.
         folders: [num_windows], of the windows' simulations.
 
+    Returns:
+        The windows that are sound, and of each one that is left out its number and why.
+
     Raises:
-        DataError: If a window is missing, not finished, was run with other settings, or has no frames left.
+        DataError: If a window is missing, not finished, was run with other settings, has no frames left, or fell apart;
+            or if fewer than two are sound.
     """
-    return [_read(umbrella, index, Path(folder)) for index, folder in enumerate(folders)]
+    windows, left_out = [], {}
+    for index, folder in enumerate(folders):
+        data = load_simulation(folder)
+        _check_settings(umbrella, index, folder, data)
+        if data.verdict.stable:
+            windows.append(_read(umbrella, index, folder, data))
+            continue
+        why = f"fell apart at {data.verdict.time_ps:.4g} ps: {data.verdict.reason}"
+        if umbrella.on_unstable == "fail":
+            raise DataError(
+                f"{folder}: window {index} (held at {umbrella.centers()[index]:g} Å) {why}. A free energy needs sound "
+                "windows; run it with a better model, or set `on_unstable: report` to leave it out"
+            )
+        left_out[index] = why
+    if len(windows) < FEWEST_WINDOWS:
+        raise DataError(
+            f"{folders[0].parent}: a free energy needs at least {FEWEST_WINDOWS} windows that are sound, found "
+            f"{len(windows)}; window {next(iter(left_out))} {next(iter(left_out.values()))}"
+        )
+    return windows, left_out
 
 
 def join(windows: Sequence[Window], umbrella: config.Umbrella, coordinates: Sequence[np.ndarray]) -> Samples:
@@ -64,9 +92,9 @@ def join(windows: Sequence[Window], umbrella: config.Umbrella, coordinates: Sequ
     return Samples(list(coordinates), centers, umbrella.stiffness, umbrella.temperature)
 
 
-def _read(umbrella: config.Umbrella, index: int, folder: Path) -> Window:
-    data, simulation = load_simulation(folder), umbrella.window(index)
-    if simulation.bias is None or not data.summary:
+def _check_settings(umbrella: config.Umbrella, index: int, folder: Path, data: SimulationData) -> None:
+    simulation = umbrella.window(index)
+    if not data.summary:
         raise DataError(f"{folder}: window {index} must be finished, its summary is missing; run the window again")
     settings, expected = data.summary["settings"], simulation.model_dump(mode="json")
     changes = [
@@ -76,6 +104,9 @@ def _read(umbrella: config.Umbrella, index: int, folder: Path) -> Window:
     ]
     if changes:
         raise DataError(f"{folder}: was run with other settings ({'; '.join(changes)}); run window {index} again")
+
+
+def _read(umbrella: config.Umbrella, index: int, folder: Path, data: SimulationData) -> Window:
     kept = data.state["step"].to_numpy() > umbrella.equilibration
     if not kept.any():
         raise DataError(
@@ -83,10 +114,11 @@ def _read(umbrella: config.Umbrella, index: int, folder: Path) -> Window:
             f"step {data.state['step'].max()}; run window {index} longer"
         )
     coordinate = coordinate_of(data, umbrella.coordinate)[kept]
-    bias = 0.5 * umbrella.stiffness * (coordinate - simulation.bias.center) ** 2
+    center = umbrella.centers()[index]
+    bias = 0.5 * umbrella.stiffness * (coordinate - center) ** 2
     lowest = int(np.argmin(data.state["potential_energy"].to_numpy()[kept] - bias))
     positions = ANGSTROM_PER_NANOMETER * data.trajectory.xyz[kept][lowest].astype(float)
-    return Window(simulation.bias.center, coordinate, inefficiency(coordinate), positions, data.trajectory.topology)
+    return Window(index, center, coordinate, inefficiency(coordinate), positions, data.trajectory.topology)
 
 
 def coordinate_of(data: SimulationData, coordinate: config.Coordinate) -> np.ndarray:

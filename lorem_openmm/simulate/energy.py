@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from lorem_openmm.errors import DataError
+from lorem_openmm.files import write_text
 from lorem_openmm.units import EV_PER_KELVIN, KJ_PER_MOL_PER_EV
 
 # OpenMM's headers -> ours; energies are turned from kJ/mol into eV.
@@ -110,3 +111,14 @@ def read_state(path: str | Path) -> pd.DataFrame:
     for name in ENERGIES:
         table[name] /= KJ_PER_MOL_PER_EV
     return table
+
+
+def write_empty_state(path: Path) -> None:
+    """Writes a table of energies with step 0, whose energies are not numbers.
+
+    Args:
+        path: File, as OpenMM writes it.
+    """
+    values = {"step": "0", "time": "0.0"}
+    lines = [",".join(f'"{header}"' for header in COLUMNS), ",".join(values.get(n, "nan") for n in COLUMNS.values())]
+    write_text(path, "#" + "\n".join(lines) + "\n")

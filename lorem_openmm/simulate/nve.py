@@ -2,22 +2,28 @@
 
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from openmm import unit
+from openmm import app, unit
 
 from lorem_openmm import config
-from lorem_openmm.errors import ConfigError
+from lorem_openmm.errors import ConfigError, SimulationError
 from lorem_openmm.progress import progress
 from lorem_openmm.seeds import openmm_seed
 from lorem_openmm.simulate import engine
 from lorem_openmm.simulate.energy import nve_drift
 from lorem_openmm.simulate.systems import starting_structure
-from lorem_openmm.units import ANGSTROM_PER_NANOMETER, EV_PER_KELVIN, KJ_PER_MOL_PER_EV
+from lorem_openmm.simulate.verdict import Verdict
+from lorem_openmm.simulate.watch import Watch
+from lorem_openmm.simulate.watch_openmm import ADVICE, frame_of, judge_error, watch_start
+from lorem_openmm.simulate.watch_reporter import WatchReporter
+from lorem_openmm.simulate.watch_structure import Reactive
+from lorem_openmm.units import ANGSTROM_PER_NANOMETER, EV_PER_KELVIN
 
 EQUILIBRATION_FRICTION = 10.0  # 1/ps
 EQUILIBRATION_STEP = 0.25  # fs, whatever the step of the test: tests with other steps begin in the same state
+CHECK_INTERVAL = 40  # steps of the equilibration between two looks of the watch
 MAX_POINTS = 2000
 MIN_POINTS = 10
 
@@ -25,7 +31,10 @@ MIN_POINTS = 10
 class NveResult(NamedTuple):
     """What a constant-energy run shows; see :class:`lorem_openmm.simulate.energy.EnergyConservation`.
 
+    Of a run that fell apart everything is of the part before it did; None where that is too short.
+
     Attributes:
+        verdict: Whether the run held together, its equilibration included.
         drift: Of the total energy, kT/ns/dof.
         drift_error: Standard error of the drift, kT/ns/dof.
         fluctuation: Root mean square deviation from the drift in eV, for the whole system.
@@ -41,14 +50,15 @@ class NveResult(NamedTuple):
         total_energies: [n] eV.
     """
 
-    drift: float
-    drift_error: float
-    fluctuation: float
-    temperature: float
+    verdict: Verdict
+    drift: float | None
+    drift_error: float | None
+    fluctuation: float | None
+    temperature: float | None
     n_dof: int
     timestep_fs: float
     time_ps: float
-    ns_per_day: float
+    ns_per_day: float | None
     platform: str
     implementation: str
     precision: str
@@ -57,7 +67,8 @@ class NveResult(NamedTuple):
 
     def summary(self) -> dict[str, Any]:
         """Returns everything but the arrays, for JSON."""
-        return {key: value for key, value in self._asdict().items() if not isinstance(value, np.ndarray)}
+        values = {key: value for key, value in self._asdict().items() if not isinstance(value, np.ndarray)}
+        return values | {"verdict": self.verdict._asdict()}
 
 
 def nve_test(
@@ -71,6 +82,8 @@ def nve_test(
     device: str = "auto",
     implementation: str = "auto",
     equilibration_ps: float = 1.0,
+    reactive: Reactive = None,
+    on_unstable: Literal["fail", "report"] = "fail",
 ) -> NveResult:
     """Measures drift and fluctuation of the total energy at constant energy.
 
@@ -87,16 +100,20 @@ def nve_test(
         device: ``auto``, ``cpu``, ``cuda``, ...
         implementation: ``auto``, ``torchforce`` or ``pythonforce``.
         equilibration_ps: Length of the equilibration.
+        reactive: Reactions that are wanted, as in the configuration.
+        on_unstable: ``fail`` or ``report``, as in the configuration.
 
     Raises:
         ConfigError: If a setting is impossible.
         ModelFileError: If the model file is missing or damaged.
         UnknownElementError: If the model does not know an element.
+        SimulationError: If the run falls apart, unless ``on_unstable`` is ``report``.
     """
     if steps < MIN_POINTS:
         raise ConfigError(f"steps: a drift needs at least {MIN_POINTS} steps; received {steps}")
     values = {"run": "nve_test", "start": start, "steps": steps, "timestep_fs": timestep_fs, "friction_per_ps": 0.0}
     values |= {"temperature": temperature, "seed": seed, "precision": precision, "implementation": implementation}
+    values |= {"reactive": reactive, "on_unstable": on_unstable}
     simulation = config.parse(config.Simulation, values, "nve_test")
     chosen = engine.choose_device(device, precision)
     structure = starting_structure(start, seed)
@@ -106,42 +123,86 @@ def nve_test(
     langevin = engine.create_simulation(system, structure, warm, chosen)
     langevin.context.setPositions(engine.minimize(system, structure, chosen) / ANGSTROM_PER_NANOMETER)
     langevin.context.setVelocitiesToTemperature(temperature * unit.kelvin, openmm_seed(seed))
-    langevin.step(round(equilibration_ps * 1e3 / EQUILIBRATION_STEP))
+    watch = watch_start(structure, system, warm)
+    _advance(langevin, watch, round(equilibration_ps * 1e3 / EQUILIBRATION_STEP))
+    if not watch.conclude().stable:
+        watch.verdict = watch.verdict._replace(reason=f"in the equilibration {watch.verdict.reason}")
     state = langevin.context.getState(positions=True, velocities=True)
     del langevin
 
     verlet = engine.create_simulation(system, structure, simulation, chosen)
-    verlet.context.setPositions(state.getPositions())
-    verlet.context.setVelocities(state.getVelocities())
-    return _measure(verlet, simulation, engine.implementation_of(system))
+    if watch.verdict.stable:
+        verlet.context.setPositions(state.getPositions())
+        verlet.context.setVelocities(state.getVelocities())
+        watch = watch_start(structure, system, simulation)
+    result = _measure(verlet, simulation, watch, engine.implementation_of(system))
+    if on_unstable == "fail" and not result.verdict.stable:
+        raise SimulationError(f"{start}: {result.verdict.describe()}. {ADVICE}")
+    return result
 
 
-def _measure(verlet: Any, simulation: config.Simulation, implementation: str) -> NveResult:
+def _advance(dynamics: app.Simulation, watch: Watch, steps: int) -> None:
+    """Runs under a watch, to the end or until it falls apart."""
+    dynamics.reporters.append(WatchReporter.following(watch, CHECK_INTERVAL))
+    while dynamics.currentStep < steps and watch.verdict.stable:
+        begun = dynamics.currentStep
+        try:
+            dynamics.step(min(CHECK_INTERVAL, steps - begun))
+        except Exception as error:
+            judge_error(dynamics, watch, begun, error)
+
+
+def _measure(verlet: app.Simulation, simulation: config.Simulation, watch: Watch, implementation: str) -> NveResult:
     interval = max(1, simulation.steps // MAX_POINTS)
-    n_points = simulation.steps // interval
-    verlet.step(1)  # the first calls compile
-    times, totals, kinetic = np.empty(n_points), np.empty(n_points), np.empty(n_points)
-    begun = time.monotonic()
-    for k in progress(range(n_points), n_points, f"nve {simulation.start} {simulation.timestep_fs} fs"):
-        verlet.step(interval)
-        state = verlet.context.getState(energy=True)
-        kinetic[k] = state.getKineticEnergy().value_in_unit(unit.kilojoule_per_mole) / KJ_PER_MOL_PER_EV
-        totals[k] = kinetic[k] + state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole) / KJ_PER_MOL_PER_EV
-        times[k] = state.getTime().value_in_unit(unit.picosecond)
-    seconds = time.monotonic() - begun
-    time_ps = n_points * interval * simulation.timestep_fs * 1e-3
+    points, seconds = [], 0.0
+    targets = range(simulation.steps // interval) if watch.verdict.stable else range(0)
+    for k in progress(targets, len(targets), f"nve {simulation.start} {simulation.timestep_fs} fs"):
+        begun = verlet.currentStep
+        try:
+            if k == 0:
+                verlet.step(1)  # the first calls compile
+            started = time.monotonic()
+            verlet.step(interval)
+            frame = frame_of(
+                verlet.context.getState(positions=True, energy=True), verlet.currentStep, _periodic(verlet)
+            )
+            seconds += time.monotonic() - started
+            watch.check(frame)
+        except Exception as error:
+            judge_error(verlet, watch, begun, error)
+        if not watch.verdict.stable:
+            break
+        points.append((frame.time_ps, *(frame.energies or ())))
+    verdict = watch.conclude()
+    times, potential, kinetic = np.array([p for p in points if _is_sound(p[0], verdict)]).reshape(-1, 3).T
+    totals = potential + kinetic
+    time_ps = len(times) * interval * simulation.timestep_fs * 1e-3
     dof = engine.degrees_of_freedom(verlet.system)
-    temperature = float(2.0 * kinetic.mean() / (dof * EV_PER_KELVIN))
+    conservation, temperature = None, None
+    if len(times) >= MIN_POINTS:
+        temperature = float(2.0 * kinetic.mean() / (dof * EV_PER_KELVIN))
+        conservation = nve_drift(totals, times, temperature, dof)
     return NveResult(
-        *nve_drift(totals, times, temperature, dof),
+        verdict=verdict,
+        drift=conservation.drift if conservation else None,
+        drift_error=conservation.drift_error if conservation else None,
+        fluctuation=conservation.fluctuation if conservation else None,
         temperature=temperature,
         n_dof=dof,
         timestep_fs=simulation.timestep_fs,
         time_ps=time_ps,
-        ns_per_day=time_ps * 1e-3 / seconds * 86400,
+        ns_per_day=time_ps * 1e-3 / seconds * 86400 if seconds else None,
         platform=verlet.context.getPlatform().getName(),
         implementation=implementation,
         precision=simulation.precision,
         times=times,
         total_energies=totals,
     )
+
+
+def _periodic(dynamics: app.Simulation) -> bool:
+    return dynamics.topology.getPeriodicBoxVectors() is not None
+
+
+def _is_sound(time_ps: float, verdict: Verdict) -> bool:
+    return verdict.time_ps is None or time_ps < verdict.time_ps

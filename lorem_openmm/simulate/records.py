@@ -1,13 +1,15 @@
 """What a simulation writes, in an order that survives a kill at any moment.
 
 While a run goes on, its files lie in the folder ``unfinished``; at the end they move up, and the summary is written
-last. So a file with its final name is complete, and what is unfinished can be continued.
+last. So a file with its final name is complete, and what is unfinished can be continued. A run that fell apart has its
+files in the folder ``unstable`` as well, because workflows remove the results of a job that fails.
 
 A checkpoint is complete once ``progress.json`` names it. It records the lengths of trajectory and table; to continue,
 both are cut to these lengths, so that no frame is missing and none is there twice.
 """
 
 import os
+import shutil
 import struct
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ CHECKPOINT = "checkpoint.chk"
 SUMMARY = "summary.json"
 PROGRESS = "progress.json"
 UNFINISHED = "unfinished"
+UNSTABLE = "unstable"
 MOVED = (TRAJECTORY, STATE, TOPOLOGY, CHECKPOINT)
 
 
@@ -53,11 +56,12 @@ class Records:
     def remove(self) -> None:
         """Removes everything that a run writes, the summary first."""
         names = [self.summary_file, *(self.output / name for name in MOVED)]
-        names += [self.progress_file, *(self.folder.iterdir() if self.folder.is_dir() else ())]
+        folders = [folder for folder in (self.folder, self.output / UNSTABLE) if folder.is_dir()]
+        names += [self.progress_file, *(path for folder in folders for path in folder.iterdir())]
         for path in names:
             path.unlink(missing_ok=True)
-        if self.folder.is_dir():
-            self.folder.rmdir()
+        for folder in folders:
+            folder.rmdir()
 
     def reopen(self, summary: dict[str, Any]) -> None:
         """Makes a finished run unfinished again, to make it longer; `restore` takes its files back.
@@ -133,6 +137,33 @@ class Records:
         self.folder.rmdir()
         return summary
 
+    def keep(self) -> Path:
+        """Links the files of a run that fell apart into a folder of their own, which it returns."""
+        folder = self.output / UNSTABLE
+        folder.mkdir(exist_ok=True)
+        for name in (*MOVED, SUMMARY):
+            _link(self.output / name, folder / name)
+        return folder
+
+    def take_back(self, settings: dict[str, Any]) -> dict[str, Any] | None:
+        """Brings back a run that fell apart and was removed by a workflow, if it had the same settings.
+
+        Args:
+            settings: Those asked for.
+
+        Returns:
+            Its summary, or None where there is no such run.
+        """
+        folder = self.output / UNSTABLE
+        if self.progress_file.is_file() or not (folder / SUMMARY).is_file():
+            return None
+        summary = read_json(folder / SUMMARY)
+        if summary["settings"] != settings:
+            return None
+        for name in (*MOVED, SUMMARY):
+            _link(folder / name, self.output / name)
+        return self.finished()
+
     def changes(self, now: dict[str, Any], steps: int) -> str:
         """Returns in what a run that is here differs from the one asked for; empty: it can be continued, or none is.
 
@@ -161,6 +192,17 @@ class Records:
         if source.is_file():
             target.parent.mkdir(parents=True, exist_ok=True)
             source.replace(target)
+
+
+def _link(source: Path, target: Path) -> None:
+    """Makes a file have a second name; a copy where the file system has no hard links."""
+    if not source.is_file() or (target.is_file() and target.samefile(source)):
+        return
+    target.unlink(missing_ok=True)
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def _flush(path: Path) -> None:

@@ -7,28 +7,26 @@ from typing import Any
 
 import numpy as np
 import openmm
-import pandas as pd
 from openmm import app, unit
 
 from lorem_openmm import config
 from lorem_openmm.errors import ConfigError, DataError, SimulationError
-from lorem_openmm.files import atomic_path, sha256_of_file
+from lorem_openmm.files import atomic_path
 from lorem_openmm.outputs import claim, set_aside
 from lorem_openmm.progress import progress
 from lorem_openmm.seeds import openmm_seed
 from lorem_openmm.simulate import engine, solvate
-from lorem_openmm.simulate.energy import nve_drift, read_state
+from lorem_openmm.simulate.energy import read_state, write_empty_state
+from lorem_openmm.simulate.outcome import answer, averages, settings_of
 from lorem_openmm.simulate.records import Records
-from lorem_openmm.simulate.systems import file_of, is_built, starting_structure
+from lorem_openmm.simulate.systems import is_built, starting_structure
 from lorem_openmm.simulate.verdict import Verdict, sound_rows
-from lorem_openmm.simulate.watch import Frame
-from lorem_openmm.simulate.watch_reporter import ADVICE, WatchReporter, frame_of, watch_start
+from lorem_openmm.simulate.watch_openmm import frame_of, judge_error, watch_start
+from lorem_openmm.simulate.watch_reporter import WatchReporter
 from lorem_openmm.units import ANGSTROM_PER_NANOMETER
 
 CHECKPOINT_SECONDS = 30.0
 ATMOSPHERE = 1.013  # bar, under which water is brought to equilibrium
-SPAN = "span less than half"  # in what the force says of molecules that are too far apart in their box
-SHORTEST_FIT = 10  # lines of energies below which no drift is stated
 
 
 def simulate(
@@ -82,28 +80,17 @@ def simulate(
     with claim(output):
         if not resume:
             records.remove()
-        settings = _settings(simulation, Path(model))
+        settings = settings_of(simulation, Path(model))
+        finished = records.finished() or records.take_back(settings)
         changes = records.changes(settings, simulation.steps)
-        finished = records.finished()
         if finished is not None and not changes:
             if finished["steps"] == simulation.steps or not finished.get("verdict", {"stable": True})["stable"]:
-                return _answer(finished, simulation, records)
+                return answer(finished, simulation, records)
             records.reopen(finished)
         run = _Run(simulation, Path(model), records, settings, device, checkpoint_seconds)
         if changes:  # not before all that is new has been read
             set_aside(records.output, f"was simulated otherwise, so the simulation starts anew:\n{changes}")
-        return _answer(run.complete(), simulation, records)
-
-
-def _answer(summary: dict[str, Any], simulation: config.Simulation, records: Records) -> dict[str, Any]:
-    """Returns a summary, or raises what its verdict says."""
-    verdict = summary.get("verdict")
-    if verdict and not verdict["stable"] and simulation.on_unstable == "fail":
-        raise SimulationError(
-            f"{simulation.start}: {Verdict.of(verdict).describe()}. {ADVICE}. What was run is in {records.output}; "
-            "`on_unstable: report` makes this a verdict in the summary and no error"
-        )
-    return summary
+        return answer(run.complete(), simulation, records)
 
 
 class _Run:
@@ -149,13 +136,16 @@ class _Run:
         self.records.remove()
         simulation, positions = self.simulation, self.start.positions
         solvent = simulation.solvent
-        if solvent:
-            self.start = solvate.relax_water(self.start, solvent, self.device.platform, self.device.properties)
         relaxed = simulation.minimize and (simulation.friction_per_ps > 0 or is_built(simulation.start))
-        if relaxed or solvent or simulation.bias is not None:
-            positions = self._minimize(positions)
-        if solvent and self.watch.verdict.stable:
-            positions = self._equilibrate_water(solvent, positions)
+        try:
+            if solvent:
+                self.start = solvate.relax_water(self.start, solvent, self.device.platform, self.device.properties)
+            if relaxed or solvent or simulation.bias is not None:
+                positions = engine.minimize(self.system, self.start, self.device)
+            if solvent:
+                positions = self._equilibrate_water(solvent, positions)
+        except SimulationError as error:
+            self.watch.condemn(str(error), 0, 0.0)
         dynamics = engine.create_simulation(self.system, self.start, self.simulation, self.device)
         dynamics.context.setPositions(positions / ANGSTROM_PER_NANOMETER)
         dynamics.context.setVelocitiesToTemperature(
@@ -167,20 +157,13 @@ class _Run:
         self._save(dynamics)
         return dynamics
 
-    def _minimize(self, positions: np.ndarray) -> np.ndarray:
-        try:
-            return engine.minimize(self.system, self.start, self.device)
-        except SimulationError as error:
-            self.watch.condemn(str(error), 0, 0.0)
-            return positions
-
     def _judge(self, dynamics: app.Simulation) -> None:
         """Shows the watch where the simulation stands."""
         step = dynamics.currentStep
         try:
             state = dynamics.context.getState(positions=True, energy=True)
         except Exception as error:
-            self._fell_apart(dynamics, step, error)
+            judge_error(dynamics, self.watch, step, error)
             return
         self.watch.check(frame_of(state, step, self.periodic))
 
@@ -258,43 +241,22 @@ class _Run:
         try:
             dynamics.step(steps)
         except Exception as error:
-            self._fell_apart(dynamics, begun, error)
-
-    def _fell_apart(self, dynamics: app.Simulation, begun: int, error: Exception) -> None:
-        """Calls the run unstable if positions or energy say so, whatever the error is called; else raises the error."""
-        if not self.watch.verdict.stable:
-            return
-        step = dynamics.currentStep
-        state = dynamics.context.getState(positions=True)
-        time_ps = state.getTime().value_in_unit(unit.picosecond)
-        if SPAN in str(error):
-            self.watch.condemn(
-                f"between step {begun} and {step} the molecules came to span half of the box, beyond which nearest "
-                "images are ambiguous; hold them together with `restraint` and `restraint_distance`, or take a larger "
-                "`solvent.box_edge`",
-                step,
-                time_ps,
-            )
-            return
-        box = state.getPeriodicBoxVectors(asNumpy=True).value_in_unit(unit.angstrom) if self.periodic else None
-        positions = state.getPositions(asNumpy=True).value_in_unit(unit.angstrom)
-        if self.watch.check(Frame(step, time_ps, positions, box)):
-            raise error
+            judge_error(dynamics, self.watch, begun, error)
 
     def _show_start(self, dynamics: app.Simulation) -> None:
-        """Writes the structure at step 0 where there is no frame: what is in a finished folder can be read."""
+        """Writes the structure at step 0 where there is no frame: the files of a run that has ended can be read."""
         if self.records.trajectory.is_file() and self.records.trajectory.stat().st_size:
             return
-        start = app.PDBFile(str(self.records.topology)).getPositions(asNumpy=True)
-        dynamics.context.setPositions(start)
-        dynamics.context.setVelocitiesToTemperature(
-            self.simulation.temperature * unit.kelvin, openmm_seed(self.simulation.seed)
-        )
-        dynamics.context.setStepCount(0)
-        dynamics.context.setTime(0.0)
-        state = dynamics.context.getState(positions=True, velocities=True, energy=True)
-        for reporter in dynamics.reporters[1:]:
-            reporter.report(dynamics, state)
+        context = dynamics.context
+        context.setPositions(app.PDBFile(str(self.records.topology)).getPositions(asNumpy=True))
+        context.setStepCount(0)
+        context.setTime(0.0)
+        _, trajectory, state = dynamics.reporters
+        trajectory.report(dynamics, context.getState(positions=True))
+        try:
+            state.report(dynamics, context.getState(positions=True, velocities=True, energy=True))
+        except Exception:  # of the model's force, or of the reporter: the energy is not finite
+            write_empty_state(self.records.state)
 
     def _save(self, dynamics: app.Simulation) -> None:
         step = dynamics.currentStep
@@ -331,37 +293,6 @@ class _Run:
             "degrees_of_freedom": dof,
             "solvent": solvate.describe(self.start, simulation.solvent) if simulation.solvent else None,
             "ns_per_day": nanoseconds / self.seconds * 86400 if self.timed_steps else None,
-            **_averages(table[sound_rows(table, verdict)], simulation, dof),
+            **averages(table[sound_rows(table, verdict)], simulation, dof),
             "versions": {"openmm": openmm.__version__},
         }
-
-
-def _averages(sound: pd.DataFrame, simulation: config.Simulation, dof: int) -> dict[str, Any]:
-    """Returns what is averaged, over the frames in which the run was sound."""
-    conservation = None
-    if simulation.friction_per_ps == 0 and len(sound) >= SHORTEST_FIT:
-        conservation = nve_drift(
-            sound["total_energy"].to_numpy(), sound["time"].to_numpy(), float(sound["temperature"].mean()), dof
-        )._asdict()
-    temperatures = sound["temperature"].to_numpy()
-    second_half = temperatures[len(temperatures) // 2 :]
-    return {
-        "sound_frames": len(sound),
-        "temperature_mean": float(np.mean(second_half)) if len(sound) else None,
-        "temperature_max": float(temperatures.max()) if len(sound) else None,
-        "energy_conservation": conservation,
-    }
-
-
-def _settings(simulation: config.Simulation, model: Path) -> dict[str, Any]:
-    """Returns everything the trajectory depends on, but its length."""
-    settings = simulation.model_dump(mode="json", exclude={"run", "steps", "on_unstable"})
-    if settings["reactive"] is None:  # as in runs made before there was this key
-        del settings["reactive"]
-    settings["model_sha256"] = sha256_of_file(model) if model.is_file() else None
-    file, _ = file_of(simulation.start)
-    settings["start_sha256"] = sha256_of_file(file) if file.is_file() else None
-    if simulation.solvent:
-        own = [name for name in simulation.solvent.force_field if Path(name).is_file()]
-        settings["force_field_sha256"] = [sha256_of_file(Path(name)) for name in own]
-    return settings

@@ -1,4 +1,4 @@
-"""The watch in OpenMM: of a prepared simulation, and as a reporter for scripts."""
+"""The watch as a reporter of OpenMM, also for scripts."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -7,57 +7,18 @@ import numpy as np
 import openmm
 from openmm import app, unit
 
-from lorem_openmm import config
 from lorem_openmm.errors import ConfigError, SimulationError
 from lorem_openmm.simulate.engine import degrees_of_freedom
-from lorem_openmm.simulate.start import Start
 from lorem_openmm.simulate.systems import molecules_of
 from lorem_openmm.simulate.verdict import Verdict
 from lorem_openmm.simulate.watch import Frame, Watch
-from lorem_openmm.simulate.watch_energy import Energies, Ensemble
-from lorem_openmm.simulate.watch_structure import Reactive, Subject
-from lorem_openmm.units import EV_PER_KELVIN, KJ_PER_MOL_PER_EV
+from lorem_openmm.simulate.watch_energy import Ensemble
+from lorem_openmm.simulate.watch_openmm import ADVICE, frame_of, subject_of
+from lorem_openmm.simulate.watch_structure import Reactive
+from lorem_openmm.units import EV_PER_KELVIN
 
 ROOM_TEMPERATURE = 300.0  # K, where neither integrator nor velocities say one
 CONSERVING = (openmm.VerletIntegrator, openmm.VariableVerletIntegrator)
-ADVICE = (
-    "Use a shorter time step or a lower temperature; if that does not help, the model was not trained on structures "
-    "like these. Reactions that are wanted are declared by `reactive`"
-)
-
-
-def watch_start(start: Start, system: openmm.System, dynamics: config.Dynamics) -> Watch:
-    """Returns the watch of a prepared simulation, which compares with the structure as it was given.
-
-    Args:
-        start: Before it is minimised.
-        system: Of the same atoms.
-        dynamics: Settings.
-
-    Raises:
-        ConfigError: If ``reactive`` names an atom that is not there.
-    """
-    atoms = None if start.num_solute is None else [atom for members in start.solute for atom in members]
-    subject = _subject(start.topology, start.positions, start.molecules, atoms)
-    ensemble = Ensemble(dynamics.temperature, degrees_of_freedom(system), dynamics.friction_per_ps > 0)
-    return Watch(subject, dynamics.reactive, ensemble)
-
-
-def frame_of(state: openmm.State, step: int, periodic: bool) -> Frame:
-    """Returns what the watch looks at.
-
-    Args:
-        state: With positions and energies.
-        step: Number of its step.
-        periodic: Whether there is a box.
-    """
-    box = state.getPeriodicBoxVectors(asNumpy=True).value_in_unit(unit.angstrom) if periodic else None
-    energies = Energies(
-        state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole) / KJ_PER_MOL_PER_EV,
-        state.getKineticEnergy().value_in_unit(unit.kilojoule_per_mole) / KJ_PER_MOL_PER_EV,
-    )
-    positions = state.getPositions(asNumpy=True).value_in_unit(unit.angstrom)
-    return Frame(step, state.getTime().value_in_unit(unit.picosecond), positions, box, energies)
 
 
 class WatchReporter:
@@ -145,25 +106,10 @@ class WatchReporter:
         wrong = [index for index in self._atoms or () if not 0 <= index < count]
         if wrong:
             raise ConfigError(f"atoms: must be from 0 to {count - 1}; received {wrong[:5]}")
-        subject = _subject(topology, frame.positions, molecules_of(topology), self._atoms, frame.box)
+        subject = subject_of(topology, frame.positions, molecules_of(topology), self._atoms, frame.box)
         watch = Watch(subject, self._reactive, _ensemble(simulation, frame, self._temperature))
         watch.check(frame)
         return watch
-
-
-def _subject(
-    topology: app.Topology,
-    positions: np.ndarray,
-    molecules: Sequence[Sequence[int]],
-    atoms: Sequence[int] | None,
-    box: np.ndarray | None = None,
-) -> Subject:
-    vectors = topology.getPeriodicBoxVectors()
-    if box is None and vectors is not None:
-        box = np.array(vectors.value_in_unit(unit.angstrom))
-    symbols = ["" if atom.element is None else atom.element.symbol for atom in topology.atoms()]
-    bonds = [(first.index, second.index) for first, second in topology.bonds()]
-    return Subject(symbols, positions, box, molecules, bonds, atoms)
 
 
 def _ensemble(simulation: app.Simulation, frame: Frame, temperature: float | None) -> Ensemble:

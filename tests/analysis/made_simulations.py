@@ -6,8 +6,10 @@ import numpy as np
 from openmm import app, unit
 
 from lorem_openmm.files import write_json
+from lorem_openmm.simulate.verdict import Verdict
 from lorem_openmm.units import KJ_PER_MOL_PER_EV
 
+STABLE = Verdict(True, None, None, None, [])
 HEADER = '#"Step","Time (ps)","Potential Energy (kJ/mole)","Kinetic Energy (kJ/mole)","Total Energy (kJ/mole)"'
 
 
@@ -30,8 +32,9 @@ def write_simulation(
     frames: np.ndarray,
     energies: np.ndarray | None = None,
     settings: dict[str, float] | None = None,
+    verdict: Verdict | None = None,
 ) -> Path:
-    """Writes trajectory [n_frames, n_atoms, 3] Å, topology, energies (total, eV) and summary."""
+    """Writes trajectory [n_frames, n_atoms, 3] Å, topology, energies (total, eV) and summary, a verdict if given."""
     folder.mkdir(parents=True)
     with (folder / "topology.pdb").open("w") as stream:
         app.PDBFile.writeFile(topology, frames[0] * unit.angstrom, stream)
@@ -47,5 +50,6 @@ def write_simulation(
     (folder / "state.csv").write_text("\n".join(lines) + "\n")
     if settings is not None:
         dof = 3 * topology.getNumAtoms() - 3
-        write_json(folder / "summary.json", {"settings": settings, "degrees_of_freedom": dof})
+        summary = {"settings": settings, "degrees_of_freedom": dof}
+        write_json(folder / "summary.json", summary | ({"verdict": verdict._asdict()} if verdict else {}))
     return folder

@@ -5,12 +5,13 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from made_simulations import topology_of, write_simulation
+from made_simulations import STABLE, topology_of, write_simulation
 
 from lorem_openmm.analysis.liquid import radial_distributions
 from lorem_openmm.analysis.run import analyze
 from lorem_openmm.analysis.trajectory import load_simulation
 from lorem_openmm.errors import ConfigError, DataError
+from lorem_openmm.simulate.verdict import Verdict
 from lorem_openmm.units import EV_PER_KELVIN
 
 NVE = {"friction_per_ps": 0.0, "temperature": 300.0}
@@ -152,13 +153,21 @@ def test_empty_and_damaged_trajectories_are_refused(tmp_path, how):
     assert not (tmp_path / "a").exists()
 
 
-def test_positions_that_are_not_finite_are_refused(tmp_path):
-    folder = write_simulation(tmp_path / "s", topology_of([["Cl", "Cl"]]), np.zeros((3, 2, 3)))
+def test_positions_that_are_not_finite_are_cut_off_or_refused(tmp_path):
+    atoms = np.zeros((3, 2, 3))
+    atoms[:, 1, 0] = 2.0
+    folder = write_simulation(tmp_path / "s", topology_of([["Cl", "Cl"]]), atoms, settings=NVT)
     path = folder / "trajectory.dcd"
     content = bytearray(path.read_bytes())
     content[-8:-4] = np.array([np.nan], dtype="<f4").tobytes()
     path.write_bytes(content)
-    with pytest.raises(DataError, match="must be finite"):
+    data = load_simulation(folder)
+    assert (len(data.trajectory), len(data.sound().trajectory)) == (2, 2)
+    assert (data.verdict.stable, data.verdict.step) == (False, 30)
+    assert "NaN" in data.verdict.reason
+    summary = json.loads((folder / "summary.json").read_text()) | {"verdict": STABLE._asdict()}
+    (folder / "summary.json").write_text(json.dumps(summary))
+    with pytest.raises(DataError, match=r"must be finite, received NaN or infinity in frame 3"):
         load_simulation(folder)
 
 
@@ -166,3 +175,57 @@ def test_impossible_settings_are_refused(tmp_path):
     for settings in ({"stride": 0}, {"contact_distance": -1.0}):
         with pytest.raises(ConfigError, match="must be positive"):
             analyze(tmp_path, tmp_path / "a", **settings)
+
+
+# -- runs that fell apart --
+
+
+def breaking_frames(n_frames, breaks_at):
+    """Carbon monoxide and nitrogen; from a frame on, oxygen leaves."""
+    frames = np.zeros((n_frames, 4, 3))
+    frames[:, 1, 2], frames[:, 3, 1] = 1.13, 1.1
+    frames[:, 2:, 0] = 4.0
+    frames[breaks_at:, 1, 2] += 2.0
+    return frames
+
+
+def test_a_trajectory_written_without_a_watch_is_judged(tmp_path):
+    topology = topology_of([["C", "O"], ["N", "N"]])
+    folder = write_simulation(tmp_path / "s", topology, breaking_frames(30, 20), settings=NVT)
+    summary = analyze(folder, tmp_path / "a")
+    verdict = summary["verdict"]
+    assert (verdict["stable"], verdict["step"], verdict["time_ps"]) == (False, 210, pytest.approx(0.105))
+    assert "bond C[0]–O[1] is broken: 3.13 Å long" in verdict["reason"]
+    assert (summary["n_frames"], summary["n_sound_frames"]) == (30, 20)
+    assert summary["averages"].startswith("the 20 frames before the run fell apart at 0.105 ps: the bond")
+    assert summary["temperature"]["max"] == pytest.approx(320.0)  # 301, 302, ... K
+    table = pd.read_csv(tmp_path / "a" / "geometry.csv")
+    assert table["sound"].tolist() == [1] * 20 + [0] * 10
+    kept = table["center_distance"][:20]
+    assert summary["geometry"]["center_distance"]["mean"] == pytest.approx(kept.mean())
+    assert b"#b00020" in (tmp_path / "a" / "molecules.svg").read_bytes()
+    assert b"#b00020" in (tmp_path / "a" / "energies.svg").read_bytes()
+
+
+def test_the_verdict_of_the_run_is_kept_and_without_sound_frames_nothing_is_averaged(tmp_path):
+    found = Verdict(False, "made up", 0.0, 0, ["all"])
+    topology, frames = topology_of([["Cl"], ["C", "Br", "H", "H", "H"]]), reaction_frames(2)
+    folder = write_simulation(tmp_path / "s", topology, frames, settings=NVE, verdict=found)
+    summary = analyze(folder, tmp_path / "a")
+    assert summary["verdict"] == found._asdict()
+    assert (summary["temperature"], summary["reacted"], summary["energy_conservation"]) == (None, None, None)
+    assert summary["geometry"]["reaction_coordinate"] is None
+    assert summary["averages"].startswith("none are given")
+    assert (tmp_path / "a" / "reaction.svg").exists()
+
+
+def test_a_box_that_fell_apart_has_no_radial_distributions_of_its_ruin(tmp_path):
+    grid = 3.0 * np.stack(np.meshgrid(*[np.arange(3)] * 3), -1).reshape(-1, 3)
+    merged = grid.copy()
+    merged[1] = merged[0] + [0.3, 0, 0]
+    topology = topology_of([["O"]] * 27, np.eye(3) * 9.0)
+    folder = write_simulation(tmp_path / "s", topology, np.stack([grid, grid, merged]), settings=NVT)
+    summary = analyze(folder, tmp_path / "a")
+    assert "O[0] and O[1] are on top of each other" in summary["verdict"]["reason"]
+    table = pd.read_csv(tmp_path / "a" / "radial.csv")
+    assert table["O–O"][table["distance"] < 2.5].max() == 0.0

@@ -6,13 +6,14 @@ import ase.io
 import numpy as np
 import pandas as pd
 import pytest
-from made_simulations import topology_of, write_simulation
+from made_simulations import STABLE, topology_of, write_simulation
 
 from lorem_openmm.analysis.free_energy import free_energy
 from lorem_openmm.config import Umbrella
 from lorem_openmm.errors import ConfigError, DataError
 from lorem_openmm.export import PRETRAINED
 from lorem_openmm.files import read_json, write_json
+from lorem_openmm.simulate.verdict import Verdict
 
 KT = 8.617333262e-5 * 300.0
 SN2 = {
@@ -47,7 +48,8 @@ def write_windows(folder, umbrella, potential, equilibration=10, seed=0):
         sampled = np.interp(rng.random(count), cumulative, grid)
         coordinate = np.concatenate([np.full(equilibration, 2.9), sampled])
         settings = umbrella.window(index).model_dump(mode="json")
-        folders.append(write_simulation(folder / f"{index}", topology, reaction(coordinate), settings=settings))
+        frames = reaction(coordinate)
+        folders.append(write_simulation(folder / f"{index}", topology, frames, settings=settings, verdict=STABLE))
     return folders
 
 
@@ -183,3 +185,26 @@ def test_only_existing_windows_can_be_asked_for():
     for index in (-1, 9):
         with pytest.raises(ConfigError, match=f"window: must be from 0 to 8 .* received {index}"):
             umbrella.window(index)
+
+
+def test_a_window_that_fell_apart_is_named_or_left_out(tmp_path):
+    umbrella = Umbrella(**{**SN2, "steps": 1100, "stiffness": 2.0, "solvent": {}})
+    folders = write_windows(tmp_path, umbrella, double_well)
+    fell = Verdict(False, "the bond C[1]–H[3] is broken", 0.5, 1000, [])
+    for index in (3, 8):
+        summary = read_json(folders[index] / "summary.json")
+        write_json(folders[index] / "summary.json", {**summary, "verdict": fell._asdict()})
+    message = r"window 3 \(held at 0.25 Å\) fell apart at 0.5 ps: the bond C\[1\]–H\[3\] is broken"
+    with pytest.raises(DataError, match=message):
+        free_energy(umbrella, folders, PRETRAINED, tmp_path / "out")
+    tolerant = umbrella.model_copy(update={"on_unstable": "report"})
+    summary = free_energy(tolerant, folders, PRETRAINED, tmp_path / "out")
+    assert [entry["window"] for entry in summary["left_out"]] == [3, 8]
+    assert [window["window"] for window in summary["windows"]] == [0, 1, 2, 4, 5, 6, 7]
+    assert summary["warnings"][0].startswith("window 3 is left out: it fell apart at 0.5 ps")
+    assert set(summary["smallest_overlap"]["windows"]) <= {0, 1, 2, 4, 5, 6, 7}
+    assert b"#b00020" in (tmp_path / "out" / "profile.svg").read_bytes()
+    for folder in folders[1:]:
+        write_json(folder / "summary.json", {**read_json(folder / "summary.json"), "verdict": fell._asdict()})
+    with pytest.raises(DataError, match="at least 2 windows that are sound, found 1"):
+        free_energy(tolerant, folders, PRETRAINED, tmp_path / "out")

@@ -1,0 +1,75 @@
+"""What a run depends on, what is averaged over it, and how it ends."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lorem_openmm import config
+from lorem_openmm.errors import SimulationError
+from lorem_openmm.files import sha256_of_file
+from lorem_openmm.simulate.energy import nve_drift
+from lorem_openmm.simulate.records import Records
+from lorem_openmm.simulate.systems import file_of
+from lorem_openmm.simulate.verdict import Verdict
+from lorem_openmm.simulate.watch_openmm import ADVICE
+
+SHORTEST_FIT = 10  # lines of energies below which no drift is stated
+
+
+def answer(summary: dict[str, Any], simulation: config.Simulation, records: Records) -> dict[str, Any]:
+    """Returns the summary of a run that has ended, or raises what its verdict says.
+
+    Args:
+        summary: Of the run.
+        simulation: Settings.
+        records: Its files.
+
+    Raises:
+        SimulationError: If the run fell apart, unless ``on_unstable`` is ``report``.
+    """
+    verdict = summary.get("verdict")
+    if verdict and not verdict["stable"] and simulation.on_unstable == "fail":
+        raise SimulationError(
+            f"{simulation.start}: {Verdict.of(verdict).describe()}. {ADVICE}. All frames up to there are in "
+            f"{records.keep()}; `on_unstable: report` makes this a verdict in the summary, and no error"
+        )
+    return summary
+
+
+def averages(sound: pd.DataFrame, simulation: config.Simulation, dof: int) -> dict[str, Any]:
+    """Returns what is averaged, over the frames in which the run was sound.
+
+    Args:
+        sound: Their energies, from :func:`lorem_openmm.simulate.energy.read_state`.
+        simulation: Settings.
+        dof: Degrees of freedom.
+    """
+    conservation = None
+    if simulation.friction_per_ps == 0 and len(sound) >= SHORTEST_FIT:
+        conservation = nve_drift(
+            sound["total_energy"].to_numpy(), sound["time"].to_numpy(), float(sound["temperature"].mean()), dof
+        )._asdict()
+    temperatures = sound["temperature"].to_numpy()
+    second_half = temperatures[len(temperatures) // 2 :]
+    return {
+        "sound_frames": len(sound),
+        "temperature_mean": float(np.mean(second_half)) if len(sound) else None,
+        "temperature_max": float(temperatures.max()) if len(sound) else None,
+        "energy_conservation": conservation,
+    }
+
+
+def settings_of(simulation: config.Simulation, model: Path) -> dict[str, Any]:
+    """Returns everything the trajectory depends on, but its length."""
+    settings = simulation.model_dump(mode="json", exclude={"run", "steps", "on_unstable"})
+    if settings["reactive"] is None:  # as in runs made before there was this key
+        del settings["reactive"]
+    settings["model_sha256"] = sha256_of_file(model) if model.is_file() else None
+    file, _ = file_of(simulation.start)
+    settings["start_sha256"] = sha256_of_file(file) if file.is_file() else None
+    if simulation.solvent:
+        own = [name for name in simulation.solvent.force_field if Path(name).is_file()]
+        settings["force_field_sha256"] = [sha256_of_file(Path(name)) for name in own]
+    return settings

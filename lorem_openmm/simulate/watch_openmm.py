@@ -1,0 +1,108 @@
+"""What a watch sees of an OpenMM simulation, and errors judged by the state they leave behind."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import openmm
+from openmm import app, unit
+
+from lorem_openmm import config
+from lorem_openmm.simulate.engine import degrees_of_freedom
+from lorem_openmm.simulate.start import Start
+from lorem_openmm.simulate.watch import Frame, Watch
+from lorem_openmm.simulate.watch_energy import Energies, Ensemble
+from lorem_openmm.simulate.watch_structure import Subject
+from lorem_openmm.units import KJ_PER_MOL_PER_EV
+
+SPAN = "span less than half"  # in what the force says of molecules that are too far apart in their box
+ADVICE = (
+    "Use a shorter time step or a lower temperature; if that does not help, the model was not trained on structures "
+    "like these. Reactions that are wanted are declared by `reactive`"
+)
+
+
+def watch_start(start: Start, system: openmm.System, dynamics: config.Dynamics) -> Watch:
+    """Returns the watch of a prepared simulation, which compares with the structure as it was given.
+
+    Args:
+        start: Before it is minimised.
+        system: Of the same atoms.
+        dynamics: Settings.
+
+    Raises:
+        ConfigError: If ``reactive`` names an atom that is not there.
+    """
+    atoms = None if start.num_solute is None else [atom for members in start.solute for atom in members]
+    subject = subject_of(start.topology, start.positions, start.molecules, atoms)
+    ensemble = Ensemble(dynamics.temperature, degrees_of_freedom(system), dynamics.friction_per_ps > 0)
+    return Watch(subject, dynamics.reactive, ensemble)
+
+
+def frame_of(state: openmm.State, step: int, periodic: bool) -> Frame:
+    """Returns what the watch looks at.
+
+    Args:
+        state: With positions and energies.
+        step: Number of its step.
+        periodic: Whether there is a box.
+    """
+    box = state.getPeriodicBoxVectors(asNumpy=True).value_in_unit(unit.angstrom) if periodic else None
+    energies = Energies(
+        state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole) / KJ_PER_MOL_PER_EV,
+        state.getKineticEnergy().value_in_unit(unit.kilojoule_per_mole) / KJ_PER_MOL_PER_EV,
+    )
+    positions = state.getPositions(asNumpy=True).value_in_unit(unit.angstrom)
+    return Frame(step, state.getTime().value_in_unit(unit.picosecond), positions, box, energies)
+
+
+def subject_of(
+    topology: app.Topology,
+    positions: np.ndarray,
+    molecules: Sequence[Sequence[int]],
+    atoms: Sequence[int] | None,
+    box: np.ndarray | None = None,
+) -> Subject:
+    """Returns what is watched of a topology.
+
+    Args:
+        topology: With the bonds it declares.
+        positions: [n_atoms, 3] Å at the start.
+        molecules: Indices of the atoms of each molecule.
+        atoms: Those whose bonds are watched; None: all.
+        box: [3, 3] Å; None: that of the topology.
+    """
+    vectors = topology.getPeriodicBoxVectors()
+    if box is None and vectors is not None:
+        box = np.array(vectors.value_in_unit(unit.angstrom))
+    symbols = ["" if atom.element is None else atom.element.symbol for atom in topology.atoms()]
+    bonds = [(first.index, second.index) for first, second in topology.bonds()]
+    return Subject(symbols, positions, box, molecules, bonds, atoms)
+
+
+def judge_error(dynamics: app.Simulation, watch: Watch, begun: int, error: Exception) -> None:
+    """Calls a run unstable if its positions say so, whatever the error is called; else raises the error.
+
+    Args:
+        dynamics: In which the error was raised.
+        watch: Of the run.
+        begun: Step at which all was well.
+        error: Of the model's force, of OpenMM, or of a reporter.
+    """
+    if not watch.verdict.stable:  # found by a reporter
+        return
+    step, state = dynamics.currentStep, dynamics.context.getState(positions=True)
+    time_ps = state.getTime().value_in_unit(unit.picosecond)
+    if SPAN in str(error):
+        watch.condemn(
+            f"between step {begun} and {step} the molecules came to span half of the box, beyond which nearest images "
+            "are ambiguous; hold them together with `restraint` and `restraint_distance`, or take a larger "
+            "`solvent.box_edge`",
+            step,
+            time_ps,
+        )
+        return
+    periodic = dynamics.topology.getPeriodicBoxVectors() is not None
+    box = state.getPeriodicBoxVectors(asNumpy=True).value_in_unit(unit.angstrom) if periodic else None
+    positions = state.getPositions(asNumpy=True).value_in_unit(unit.angstrom)
+    if watch.check(Frame(step, time_ps, positions, box)):
+        raise error
