@@ -273,6 +273,11 @@ class Dataset(Section):
     units: Units | None = Field(
         None, description="units of the files, if they are not eV and Å; .npz and HDF5 files that name none need them"
     )
+    on_implausible: Literal["error", "report"] = Field(
+        "error",
+        description="what to do about labels whose unit or sign is found to be wrong although they are consistent "
+        "(docs/data.md): differences of two methods, for example, are not forces and may be right nevertheless",
+    )
     class_key: str | None = Field(None, description="info key by which errors are reported, for example label")
     separation_key: str | None = Field(None, description="info key of a distance along which errors are reported")
     split: Split = Field(default_factory=Split, description="division into train, validation, test")

@@ -6,37 +6,23 @@ from collections.abc import Hashable, Iterable, Sequence
 import numpy as np
 from ase.data import chemical_symbols, covalent_radii
 
-from lorem_openmm.data.baseline import composition_energies
-from lorem_openmm.data.frames import Composition, composition
+from lorem_openmm.data.frames import composition
 from lorem_openmm.data.structures import Structure
 from lorem_openmm.errors import DataError
 from lorem_openmm.units import (
-    EV_PER_HARTREE,
     KCAL_PER_MOL_PER_EV,
     KJ_PER_MOL_NM_PER_EV_ANGSTROM,
-    KJ_PER_MOL_PER_EV,
+    STRESS_IN_EV_PER_CUBIC_ANGSTROM,
 )
 
 MAX_FORCE = 100.0  # eV/Å; bonds break at a tenth of it
 MAX_LONELY_FORCE = 0.05  # eV/Å on a single atom, where only numerical noise acts
 MAX_STRESS = 5.0  # eV/Å³, 800 GPa
+MAX_VIRIAL_PER_ATOM = 30.0  # eV; 1000 GPa on 5 Å³ per atom
 MAX_ENERGY_PER_ATOM = 15.0  # eV from the baseline; chemistry happens within a few
 MIN_DISTANCE = 0.1  # Å; the shortest bond (H2) is 0.74
+NOBLE = {2, 10, 18, 36, 54, 86}  # gases, whose atoms keep farther apart than bonds are long
 NUM_SHOWN = 5
-
-# Total energies of the free atoms in hartree (restricted or restricted-open Hartree-Fock limit), Z = 1 … 18.
-# Correlation and bonds lower them by less than 3 % (CH4: 2.1 %), so the ratio tells the unit.
-# fmt: off
-_ATOM_HARTREE = np.array([
-    np.nan, -0.5, -2.862, -7.433, -14.573, -24.529, -37.689, -54.401, -74.809, -99.409, -128.547,
-    -161.859, -199.615, -241.877, -288.854, -340.719, -397.505, -459.482, -526.818,
-])
-# fmt: on
-_ENERGY_UNITS = {
-    "hartree": 1.0,
-    "kcal/mol": EV_PER_HARTREE * KCAL_PER_MOL_PER_EV,
-    "kJ/mol": EV_PER_HARTREE * KJ_PER_MOL_PER_EV,
-}
 
 
 class Faults:
@@ -162,43 +148,6 @@ def position_warnings(bond_ratios: np.ndarray) -> list[str]:
     ]
 
 
-def energy_faults(structures: Sequence[Structure], residuals: np.ndarray) -> tuple[list[str], list[str]]:
-    """Checks energies against the per-element baseline and against the total energies of free atoms.
-
-    Energies in a wrong unit fit a baseline as well as right ones do, so the residual shows outliers only;
-    total energies of all electrons are recognised by their ratio to those of the free atoms in hartree.
-
-    Args:
-        structures: All structures.
-        residuals: [n_structures] energy minus the per-element baseline in eV.
-
-    Returns:
-        Faults, and warnings where the data may be right by coincidence.
-    """
-    faults = []
-    flat = composition(structures)
-    per_atom = residuals / np.diff(flat.offsets)
-    for index in np.flatnonzero(np.abs(per_atom) > MAX_ENERGY_PER_ATOM).tolist():
-        structure = structures[index]
-        faults.append(
-            f"{structure.place}: the energy must be within {MAX_ENERGY_PER_ATOM} eV per atom of the "
-            f"per-element baseline, received {per_atom[index]:.4g} eV per atom beyond it (energy "
-            f"{structure.energy:.6g}). Energies must be total energies in eV (from hartree: multiply by "
-            f"{EV_PER_HARTREE:.4f}; from kcal/mol: by {1 / KCAL_PER_MOL_PER_EV:.6f}; from kJ/mol: by "
-            f"{1 / KJ_PER_MOL_PER_EV:.6f}), all frames in the same unit."
-        )
-    if faults or (unit := _suspected_unit(flat)) is None:
-        return faults, []
-    message = (
-        f"{structures[0].place}: energies must be in eV, but nearly all energies of the data set are within "
-        f"3 % of the free atoms' total energies in {unit} (received {structures[0].energy:.6g}). Multiply "
-        f"them by {EV_PER_HARTREE / _ENERGY_UNITS[unit]:.6g}."
-    )
-    # Energies of valence electrons in eV may come near those in hartree by chance for one formula, not for several.
-    formulas = {tuple(np.sort(structure.atomic_numbers)) for structure in structures}
-    return ([], [message]) if unit == "hartree" and len(formulas) < 3 else ([message], [])
-
-
 def frame_hash(structure: Structure) -> bytes:
     """Returns a hash of the elements, positions and cell, rounded to 1e-5 Å, in the order they are given.
 
@@ -268,8 +217,8 @@ def _magnitude_faults(structure: Structure) -> list[str]:
             f"{structure.place}: forces must be in eV/Å and below {MAX_FORCE:g} eV/Å, received "
             f"{largest:.4g}. If they are in kJ/mol/nm (here {largest / KJ_PER_MOL_NM_PER_EV_ANGSTROM:.3g} "
             f"eV/Å), multiply by {1 / KJ_PER_MOL_NM_PER_EV_ANGSTROM:.6f}; if in kcal/mol/Å (here "
-            f"{largest / KCAL_PER_MOL_PER_EV:.3g} eV/Å), by {1 / KCAL_PER_MOL_PER_EV:.6f}; if the unit is "
-            "right, remove the frame: atoms overlap in it."
+            f"{largest / KCAL_PER_MOL_PER_EV:.3g} eV/Å), by {1 / KCAL_PER_MOL_PER_EV:.6f}, or set `units` of the data "
+            "set; if the unit is right, remove the frame: atoms overlap in it."
         )
     elif len(structure.forces) == 1 and largest > MAX_LONELY_FORCE:
         faults.append(
@@ -280,10 +229,11 @@ def _magnitude_faults(structure: Structure) -> list[str]:
         return faults
     stress, largest = structure.stress, float(np.abs(structure.stress).max())
     if largest > MAX_STRESS:
+        faults.append(f"{structure.place}: the stress must be below {MAX_STRESS:g} eV/Å^3, {_stress_advice(structure)}")
+    elif _virial_per_atom(structure) > MAX_VIRIAL_PER_ATOM:
         faults.append(
-            f"{structure.place}: the stress must be in eV/Å^3 and below {MAX_STRESS:g} eV/Å^3, received "
-            f"{largest:.4g}. From GPa: multiply by 0.006242; from a virial in eV: divide by minus the "
-            "volume."
+            f"{structure.place}: the stress times the volume must be below {MAX_VIRIAL_PER_ATOM:g} eV per atom, "
+            f"{_stress_advice(structure)}"
         )
     if np.abs(stress - stress.T).max() > 1e-3 * largest + 1e-6:
         faults.append(
@@ -293,16 +243,25 @@ def _magnitude_faults(structure: Structure) -> list[str]:
     return faults
 
 
-def _suspected_unit(flat: Composition) -> str | None:
-    """Returns the unit in which nearly all energies are total energies of all electrons, if any but eV."""
-    largest = np.maximum.reduceat(flat.atomic_numbers, flat.offsets[:-1]) if len(flat.energy) else np.zeros(0)
-    light = largest < len(_ATOM_HARTREE)
-    table = np.zeros(256)
-    table[: len(_ATOM_HARTREE)] = _ATOM_HARTREE
-    if not light.any():
-        return None
-    ratios = flat.energy[light] / composition_energies(table, flat.atomic_numbers, flat.offsets)[light]
-    for unit, expected in _ENERGY_UNITS.items():
-        if np.mean(np.abs(ratios / expected - 1) < 0.03) > 0.9:
-            return unit
-    return None
+def _virial_per_atom(structure: Structure) -> float:
+    """Returns the largest component of |σ|·V/n_atoms in eV."""
+    if structure.stress is None:
+        return 0.0
+    volume = abs(float(np.linalg.det(structure.cell)))
+    return float(np.abs(structure.stress).max()) * volume / len(structure.atomic_numbers)
+
+
+def _stress_advice(structure: Structure) -> str:
+    """Says how large the stress is, and would be in other units."""
+    largest, virial = float(np.abs(structure.stress).max()), _virial_per_atom(structure)  # type: ignore[arg-type]
+    volume = abs(float(np.linalg.det(structure.cell)))
+    others = ", ".join(
+        f"in {unit}, {virial * factor:.3g} (set `units: {{stress: {unit}}}`)"
+        for unit, factor in STRESS_IN_EV_PER_CUBIC_ANGSTROM.items()
+        if factor != 1.0
+    )
+    return (
+        f"received {largest:.4g} eV/Å^3, which is {virial:.4g} eV per atom. It would be, {others}; as a virial in eV, "
+        f"{virial / max(volume, 1e-9):.3g} (`virial_key` in place of `stress_key`). Choose what is plausible: up to "
+        "1 eV per atom for strained crystals and liquids; otherwise remove the frame."
+    )

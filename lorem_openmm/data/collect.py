@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
+from functools import cached_property
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
@@ -56,6 +57,11 @@ class Collected(Sequence[Structure]):
         self.frame = np.concatenate([np.arange(count) for count in counts])
         self.offsets = np.concatenate([[0], np.cumsum(arrays["sizes"])])
         self.edge_faults: list[str] = []
+
+    @cached_property
+    def edge_offsets(self) -> np.ndarray:
+        """Returns [n_structures + 1], the first edge of each structure and the end."""
+        return np.concatenate([[0], np.cumsum(self.arrays["n_edges"])])
 
     def __len__(self) -> int:
         return len(self.frame)

@@ -84,6 +84,9 @@ def _structure_faults(frames: Frames) -> list[str]:
         sums = sums + arrays["cell"].sum(axis=(1, 2)) + arrays["energy"] + stress.sum(axis=(1, 2))
         fine = np.isfinite(sums) & (np.maximum.reduceat(forces, first) < 0.999 * checks.MAX_FORCE)
         fine &= (stress.max(axis=(1, 2)) < 0.999 * checks.MAX_STRESS) & (asymmetry.max(axis=(1, 2)) < 1e-9)
+    with np.errstate(all="ignore"):
+        volumes = np.abs(np.linalg.det(arrays["cell"]))
+        fine &= stress.max(axis=(1, 2)) * volumes < 0.999 * checks.MAX_VIRIAL_PER_ATOM * arrays["sizes"]
     fine &= (arrays["sizes"] > 1) | (np.maximum.reduceat(forces, first) <= checks.MAX_LONELY_FORCE)
     numbers = arrays["atomic_numbers"]
     fine &= (np.minimum.reduceat(numbers, first) >= 1) & (np.maximum.reduceat(numbers, first) <= 118)

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from lorem_openmm import config
-from lorem_openmm.data import checks, special
+from lorem_openmm.data import checks, plausibility, special
 from lorem_openmm.data.baseline import as_table, composition_energies, count_elements, fit_baseline, outside_span
 from lorem_openmm.data.collect import Collected, Selection, collect
 from lorem_openmm.data.conversion import Conversion, is_gradient_key
+from lorem_openmm.data.energy_checks import energy_faults
 from lorem_openmm.data.extxyz import Keys
 from lorem_openmm.data.info import info_columns
 from lorem_openmm.data.pieces import Task
@@ -95,7 +96,9 @@ def _store(
 ) -> dict[str, Any]:
     """Divides and checks what was read, writes the store and returns the report."""
     is_isolated = special.isolated_atoms(structures)
+    suspicions = _suspicions(dataset, structures)
     splits, warnings = _divide(dataset, sources, structures, is_isolated)
+    warnings += suspicions
     left_out = splits == UNUSED
     if left_out.any():
         warnings.append(f"{left_out.sum()} structures are left out, as the counts of `split` ask")
@@ -111,7 +114,8 @@ def _store(
     faults = checks.Faults()
     faults.add(structures.edge_faults)
     faults.raise_if_any()
-    warnings += checks.position_warnings(arrays["bond_ratio"])
+    if not set(elements.tolist()) <= checks.NOBLE:
+        warnings += checks.position_warnings(arrays["bond_ratio"])
     warnings += special.charge_warnings(structures, counts)
     warnings += special.stress_warnings(structures, (dataset.stress_key, dataset.virial_key))
     info_arrays, metadata = info_columns(dataset, structures.info, structures[0].place)
@@ -195,6 +199,15 @@ def _read(dataset: config.Dataset, sources: list[_Source], cutoff: float, scratc
     return structures
 
 
+def _suspicions(dataset: config.Dataset, structures: Collected) -> list[str]:
+    """Returns what is implausible about units and signs, where the data set wants it reported only."""
+    faults, warnings = plausibility.implausible(structures, dataset)
+    if faults and dataset.on_implausible == "error":
+        hint = "If the data are right nevertheless, set `on_implausible: report` of the data set."
+        raise DataError("\n".join([*faults, hint]))
+    return faults + warnings + plausibility.large_stress_warnings(structures)
+
+
 def _divide(
     dataset: config.Dataset, sources: list[_Source], structures: Collected, is_isolated: np.ndarray
 ) -> tuple[np.ndarray, list[str]]:
@@ -226,7 +239,7 @@ def _arrays(structures: Collected, splits: np.ndarray) -> dict[str, np.ndarray]:
     kept = ("positions", "forces", "cell", "periodic", "energy", "stress", "has_stress")
     return {name: structures.arrays[name] for name in (*kept, "atomic_numbers", *EDGE_ARRAYS)} | {
         "atom_offsets": structures.offsets,
-        "edge_offsets": np.concatenate([[0], np.cumsum(structures.arrays["n_edges"])]),
+        "edge_offsets": structures.edge_offsets,
         "split": splits,
         "source": structures.source,
         "frame": structures.frame,
@@ -248,7 +261,7 @@ def _check_energies(
     structures: Collected, residuals: np.ndarray, is_outside: np.ndarray, atoms: dict[int, float]
 ) -> list[str]:
     inside = np.flatnonzero(~is_outside)
-    messages, warnings = checks.energy_faults(Selection(structures, inside), residuals[inside])
+    messages, warnings = energy_faults(Selection(structures, inside), residuals[inside])
     faults = checks.Faults()
     if messages and atoms:
         known = ", ".join(f"{symbol} {energy:.6g} eV" for symbol, energy in by_symbol(atoms).items())

@@ -7,6 +7,7 @@ import pytest
 from made_frames import labelled_atoms
 
 from lorem_openmm.data import checks
+from lorem_openmm.data.energy_checks import energy_faults
 from lorem_openmm.data.neighbors import neighbor_list
 from lorem_openmm.data.structures import Structure, from_atoms
 from lorem_openmm.errors import DataError
@@ -64,7 +65,13 @@ def test_forces_in_another_unit():
 
 def test_stress_in_another_unit_and_not_symmetric():
     (message,) = checks.structure_faults(replace(water(), stress=20.0 * np.eye(3)))
-    assert "stress must be in eV/Å^3" in message
+    assert "stress must be below 5 eV/Å^3, received 20 eV/Å^3" in message
+    crystal = replace(water(), cell=9.0 * np.eye(3), periodic=True, stress=0.01 * np.eye(3))
+    assert checks.structure_faults(crystal) == []
+    (message,) = checks.structure_faults(replace(crystal, stress=1.6 * np.eye(3)))
+    assert "volume must be below 30 eV per atom, received 1.6 eV/Å^3, which is 388.8 eV per atom" in message
+    assert "in GPa, 2.43 (set `units: {stress: GPa}`)" in message
+    assert "as a virial in eV, 0.533 (`virial_key`" in message
     (message,) = checks.structure_faults(replace(water(), stress=np.triu(np.ones((3, 3)))))
     assert "must be symmetric" in message
 
@@ -91,7 +98,7 @@ def test_positions_in_bohr_are_noticed():
 def test_energy_far_from_the_baseline():
     structures = [water(), water(energy=-2000.0, frame=8)]
     residuals = np.array([0.0, -2000.0 + 76.4 * EV_PER_HARTREE])
-    faults, warnings = checks.energy_faults(structures, residuals)
+    faults, warnings = energy_faults(structures, residuals)
     assert len(faults) == 1
     assert "set.xyz, frame 8" in faults[0]
     assert "within 15.0 eV per atom of the per-element baseline" in faults[0]
@@ -111,22 +118,26 @@ def test_total_energies_in_another_unit(unit, factor):
     structures = [
         replace(water(), atomic_numbers=np.array(ATOMS[name]), energy=factor * energy) for name, energy in TOTAL.items()
     ]
-    (fault,), warnings = checks.energy_faults(structures, np.zeros(4))
+    (fault,), warnings = energy_faults(structures, np.zeros(4))
     assert f"free atoms' total energies in {unit}" in fault
     assert f"Multiply them by {EV_PER_HARTREE / factor:.6g}" in fault
     assert warnings == []
     right = [replace(s, energy=s.energy / factor * EV_PER_HARTREE) for s in structures]
-    assert checks.energy_faults(right, np.zeros(4)) == ([], [])
+    assert energy_faults(right, np.zeros(4)) == ([], [])
+    per_atom = [replace(s, energy=s.energy / len(s.atomic_numbers)) for s in structures]
+    (fault,), _ = energy_faults(per_atom, np.zeros(4))
+    assert f"total energies in {unit} per atom" in fault
+    assert "Multiply them by the number of atoms" in fault
 
 
 def test_energies_near_hartree_for_one_formula_only_warn():
     structures = [water(energy=-76.4)] * 3
-    faults, (warning,) = checks.energy_faults(structures, np.zeros(3))
+    faults, (warning,) = energy_faults(structures, np.zeros(3))
     assert faults == []
     assert "hartree" in warning
     for factor in (KCAL_PER_MOL_PER_EV, KJ_PER_MOL_PER_EV):
         structures = [water(energy=-76.4 * EV_PER_HARTREE * factor)]
-        assert len(checks.energy_faults(structures, np.zeros(1))[0]) == 1
+        assert len(energy_faults(structures, np.zeros(1))[0]) == 1
 
 
 def test_hash_sees_positions_elements_and_cell_and_not_labels():

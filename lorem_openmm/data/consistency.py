@@ -1,0 +1,255 @@
+"""Whether labels and positions belong together: units and signs that are wrong in all frames alike.
+
+Three measures that need no knowledge of the method, each used only where it is statistically certain:
+
+* Bonds to hydrogen are springs of known stiffness: k = dF/dr of the force that pulls H back to its neighbour. A wrong
+  unit of the forces shows as a wrong size of k, gradients in place of forces as its wrong sign.
+* Between two similar frames of one composition the energy changes by the work of the forces:
+  E_b − E_a = −½ Σ_i (F_a + F_b)_i · (r_b − r_a)_i up to third order in the displacements.
+* Between frames of different cells the stress does its part of the work: V σ:ε.
+
+Frames that are far from one another, or labels that are noise, give scattered ratios; nothing is said about them then.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from ase.data import covalent_radii
+
+from lorem_openmm.data.collect import Collected
+
+# eV/Å² of bonds X–H in common molecules, from their force constants (C–H 5.0, N–H 6.4, O–H 7.7 mdyn/Å, ...)
+STIFFNESS = {5: 22.0, 6: 31.0, 7: 40.0, 8: 48.0, 9: 58.0, 14: 17.0, 15: 20.0, 16: 26.0, 17: 31.0, 35: 25.0, 53: 19.0}
+RIGHT_STIFFNESS = (0.3, 3.0)  # times the above; compressed, stretched and hydrogen bonds are within
+_SAMPLED_STRUCTURES, _SAMPLED_ATOMS = 1000, 30_000
+_FEWEST_BONDS, _FEWEST_PAIRS = 30, 10
+_LEAST_SPREAD = 0.01  # Å of the bond lengths: relaxed bonds of several molecules say nothing
+_LEAST_R2 = 0.8
+_SHIFTS = (1e-3, 0.4)  # Å, largest displacement of an atom between two frames
+_LARGEST_STRAIN = 0.05
+_CANCELLATION = 0.1  # |sum| over the sum of magnitudes
+_NEIGHBOURS_OF, _COMPOSITIONS, _CONSECUTIVE, _PAIRS = 60, 20, 500, 300
+_AGREEMENT, _MAJORITY = 0.2, 0.7
+
+
+class Measure(NamedTuple):
+    """A ratio that is 1 for right data.
+
+    Attributes:
+        ratio: its value.
+        n: number of bonds or of pairs of frames it comes from.
+    """
+
+    ratio: float
+    n: int
+
+
+class Measures(NamedTuple):
+    """What is certain about a data set; None: nothing.
+
+    Attributes:
+        stiffness: k of bonds to hydrogen over what it should be.
+        work: energy differences over the work of the forces.
+        work_per_atom: the same times the number of atoms: 1 where energies are per atom.
+        stress: the work that forces leave over that of the stress.
+        virial: the same over that of the stress taken as a virial, energy units.
+    """
+
+    stiffness: Measure | None
+    work: Measure | None
+    work_per_atom: Measure | None
+    stress: Measure | None
+    virial: Measure | None
+
+
+def measure(structures: Collected) -> Measures:
+    """Measures a sample of a data set.
+
+    Args:
+        structures: All structures.
+    """
+    pairs = _Pairs(structures)
+    same, strained = pairs.work()
+    sizes = structures.arrays["sizes"]
+    work = _ratio(same[:, 0], same[:, 1])
+    per_atom = _ratio(same[:, 0] * sizes[same[:, 4].astype(int)], same[:, 1])
+    rest = strained[:, 0] - strained[:, 1]
+    return Measures(stiffness(structures), work, per_atom, _ratio(rest, strained[:, 2]), _ratio(rest, strained[:, 3]))
+
+
+def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> Measure | None:
+    """Returns the median of the ratios if most of them agree with it."""
+    present = np.isfinite(numerator) & np.isfinite(denominator) & (denominator != 0)
+    if present.sum() < _FEWEST_PAIRS:
+        return None
+    ratios = numerator[present] / denominator[present]
+    median = float(np.median(ratios))
+    if median == 0 or np.mean(np.abs(ratios / median - 1) < _AGREEMENT) < _MAJORITY:
+        return None
+    return Measure(median, int(present.sum()))
+
+
+def stiffness(structures: Collected) -> Measure | None:
+    """Returns k of bonds to hydrogen, by a straight line through force and length, over the usual k.
+
+    Lengths and forces of the same atom of the same molecule are compared where there are several frames of it, else
+    those of bonds of the same elements.
+
+    Args:
+        structures: All structures.
+    """
+    rows = [row for index in _sample(structures) for row in _hydrogen_bonds(structures, index)]
+    if len(rows) < _FEWEST_BONDS:
+        return None
+    names = [row[0] for row in rows]
+    elements = np.array([row[1] for row in rows])
+    values = np.array([row[2:] for row in rows])
+    for groups in (names, elements.tolist()):
+        _, group = np.unique(np.array([hash(name) for name in groups]), return_inverse=True)
+        size = np.bincount(group)
+        centred = values - np.stack([np.bincount(group, values[:, k]) / size for k in (0, 1)], axis=1)[group]
+        lengths, forces = centred[size[group] > 1].T
+        if len(lengths) - np.sum(size > 1) >= _FEWEST_BONDS:
+            break
+    else:
+        return None
+    ll, lf, ff = lengths @ lengths, lengths @ forces, forces @ forces
+    if ll < len(lengths) * _LEAST_SPREAD**2 or ff == 0 or lf**2 < _LEAST_R2 * ll * ff:
+        return None
+    return Measure(float(lf / ll), len(lengths))
+
+
+def _sample(structures: Collected) -> Iterator[int]:
+    """Yields structures from all over the data set, of a bounded number of atoms."""
+    places = np.unique(np.linspace(0, len(structures) - 1, _SAMPLED_STRUCTURES).astype(int))
+    mean = max(1.0, float(structures.arrays["sizes"][places].mean()))
+    step = max(1, int(np.ceil(len(places) * mean / _SAMPLED_ATOMS)))
+    yield from places[::step].tolist()
+
+
+def _hydrogen_bonds(structures: Collected, index: int) -> Iterator[tuple[object, int, float, float]]:
+    """Yields, for each H: the atom's name, its neighbour's element, the length in Å, and the force over the usual k."""
+    atoms, edges = _slices(structures, index)
+    arrays = structures.arrays
+    numbers = arrays["atomic_numbers"][atoms].astype(int)
+    centers, neighbors = arrays["centers"][edges].astype(int), arrays["neighbors"][edges].astype(int)
+    chosen = np.flatnonzero(numbers[centers] == 1)
+    if len(chosen) == 0:
+        return
+    centers, neighbors = centers[chosen], neighbors[chosen]
+    positions, forces = arrays["positions"][atoms], arrays["forces"][atoms]
+    shifts = arrays["cell_shifts"][edges][chosen] @ arrays["cell"][index]
+    vectors = positions[neighbors] + shifts - positions[centers]
+    lengths = np.linalg.norm(vectors, axis=1)
+    order = np.lexsort((lengths, centers))
+    first = order[np.unique(centers[order], return_index=True)[1]]
+    name = numbers.tobytes()
+    for edge in first.tolist():
+        atom, element, length = int(centers[edge]), int(numbers[neighbors[edge]]), float(lengths[edge])
+        if element in STIFFNESS and length < 1.2 * (covalent_radii[1] + covalent_radii[element]):
+            pull = float(forces[atom] @ vectors[edge]) / length
+            yield (name, atom), element, length, pull / STIFFNESS[element]
+
+
+def _slices(structures: Collected, index: int) -> tuple[slice, slice]:
+    edges = slice(*structures.edge_offsets[index : index + 2].tolist())
+    return slice(*structures.offsets[index : index + 2].tolist()), edges
+
+
+class _Pairs:
+    """Pairs of frames with the same elements in the same order."""
+
+    def __init__(self, structures: Collected) -> None:
+        self.structures = structures
+        self.arrays, self.offsets = structures.arrays, structures.offsets
+
+    def work(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns energy difference, work of forces, of stress, of stress as virial, and first frame of each pair.
+
+        Returns:
+            [n_pairs, 5] of pairs in equal cells, and of pairs in different ones.
+        """
+        same, strained = [], []
+        for a, b in sorted(self._candidates()):
+            row = self._row(a, b)
+            if row is not None:
+                (strained if row[1] else same).append(row[0])
+        nearest = sorted(same, key=lambda row: row[5])[:_PAIRS]
+        return np.array(nearest).reshape(-1, 6)[:, :5], np.array(strained).reshape(-1, 6)[:, :5]
+
+    def _candidates(self) -> set[tuple[int, int]]:
+        """Returns neighbours in the files, and neighbours in space among frames of one composition."""
+        total = len(self.structures)
+        places = np.unique(np.linspace(0, max(total - 2, 0), _CONSECUTIVE).astype(int)).tolist() if total > 1 else []
+        pairs = {(a, a + 1) for a in places if self._alike(a, a + 1)}
+        groups: dict[bytes, list[int]] = {}
+        for index in _sample(self.structures):
+            groups.setdefault(self._numbers(index).tobytes(), []).append(index)
+        for members in sorted(groups.values(), key=len, reverse=True)[:_COMPOSITIONS]:
+            if len(members) > 1:
+                pairs |= self._nearest(members[:: max(1, len(members) // _NEIGHBOURS_OF)])
+        return pairs
+
+    def _nearest(self, members: list[int]) -> set[tuple[int, int]]:
+        places = np.stack([self.arrays["positions"][self._atoms(index)].ravel() for index in members])
+        squares = np.sum(places**2, axis=1)
+        distances = squares[:, None] + squares - 2 * places @ places.T
+        np.fill_diagonal(distances, np.inf)
+        return {
+            (min(members[k], members[n]), max(members[k], members[n])) for k, n in enumerate(distances.argmin(axis=1))
+        }
+
+    def _row(self, a: int, b: int) -> tuple[list[float], bool] | None:
+        """Returns what :meth:`work` lists and the largest displacement, and whether the cells differ; None: too far."""
+        arrays = self.arrays
+        moved = self._displacements(a, b)
+        if moved is None:
+            return None
+        shift, deformation = moved
+        is_strained = bool(np.any(deformation != np.eye(3)))
+        back = np.linalg.inv(deformation)
+        forces = arrays["forces"][self._atoms(a)], arrays["forces"][self._atoms(b)]
+        parts = -0.5 * np.sum(forces[0] * (shift @ back) + forces[1] * shift, axis=1)
+        strains = deformation - np.eye(3), np.eye(3) - back  # as seen from either frame
+        volumes = [abs(float(np.linalg.det(arrays["cell"][k]))) for k in (a, b)]
+        terms = np.stack([arrays["stress"][k] * strain for k, strain in zip((a, b), strains, strict=True)])
+        decisive = terms if is_strained else parts
+        if abs(decisive.sum()) < _CANCELLATION * np.abs(decisive).sum():
+            return None  # a small sum of large terms
+        stress = terms.sum(axis=(1, 2))
+        energy = float(arrays["energy"][b] - arrays["energy"][a])
+        largest = float(np.sqrt(np.max(np.sum(shift**2, axis=1))))
+        by_stress = 0.5 * float(stress @ volumes)
+        return [energy, float(parts.sum()), by_stress, 0.5 * float(stress.sum()), float(a), largest], is_strained
+
+    def _displacements(self, a: int, b: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """Returns how far the atoms moved beyond the deformation of the cell, and that; None: too far, or not."""
+        arrays = self.arrays
+        cells = arrays["cell"][a], arrays["cell"][b]
+        before, after = arrays["positions"][self._atoms(a)], arrays["positions"][self._atoms(b)]
+        periodic, deformation = bool(arrays["periodic"][a]), np.eye(3)
+        comparable = periodic == bool(arrays["periodic"][b])
+        if comparable and periodic and np.abs(cells[0] - cells[1]).max() > 1e-6:
+            deformation = np.linalg.solve(cells[0], cells[1])
+            before = before @ deformation
+            comparable = bool(arrays["has_stress"][a] and arrays["has_stress"][b])
+            comparable &= bool(np.abs(deformation - np.eye(3)).max() <= _LARGEST_STRAIN)
+        if not comparable:
+            return None
+        shift = after - before
+        if periodic:
+            fractions = np.linalg.solve(cells[1].T, shift.T).T
+            shift = (fractions - np.round(fractions)) @ cells[1]
+        largest = float(np.sqrt(np.max(np.sum(shift**2, axis=1))))
+        is_strained = bool(np.any(deformation != np.eye(3)))
+        return (shift, deformation) if (is_strained or largest >= _SHIFTS[0]) and largest <= _SHIFTS[1] else None
+
+    def _alike(self, a: int, b: int) -> bool:
+        return np.array_equal(self._numbers(a), self._numbers(b))
+
+    def _numbers(self, index: int) -> np.ndarray:
+        return self.arrays["atomic_numbers"][self._atoms(index)]
+
+    def _atoms(self, index: int) -> slice:
+        return slice(int(self.offsets[index]), int(self.offsets[index + 1]))
