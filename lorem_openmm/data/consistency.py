@@ -170,7 +170,8 @@ class _Pairs:
         Returns:
             [n_pairs, 5] of pairs in equal cells, and of pairs in different ones.
         """
-        same, strained = [], []
+        same: list[list[float]] = []
+        strained: list[list[float]] = []
         for a, b in sorted(self._candidates()):
             row = self._row(a, b)
             if row is not None:
