@@ -196,7 +196,7 @@ def _check_words(words: Sequence[str], columns: _Columns, where: str) -> None:
         if column == columns.species and word.capitalize() not in atomic_numbers:
             raise DataError(
                 f"{where}: the symbol of an atom must be that of an element, received '{word[:20]}'. "
-                f"{_symbol_advice(word)}"
+                f"{symbol_advice(word)}"
             )
         if kind == "R" and not is_number(word):
             raise DataError(
@@ -232,7 +232,12 @@ def number_advice(word: str) -> str:
     return "Correct the file, or write it again."
 
 
-def _symbol_advice(word: str) -> str:
+def symbol_advice(word: str) -> str:
+    """Returns what to do about a word that should be the symbol of an element.
+
+    Args:
+        word: What was found.
+    """
     if word.upper() in ("D", "T"):
         return "Isotopes differ in mass only, which the energy does not depend on: write H."
     if word.isdecimal() and 0 < int(word) < len(chemical_symbols):

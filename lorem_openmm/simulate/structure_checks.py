@@ -11,6 +11,7 @@ from lorem_openmm.data.checks import MIN_DISTANCE
 from lorem_openmm.errors import DataError
 
 DENSEST = 1.0  # Å³ per atom; diamond has 5.7
+FARTHEST = 1e5  # Å, where single precision still tells 0.01 Å apart
 NUM_SHOWN = 3
 WHOLE = 0.999  # of an atom: less is disorder
 
@@ -35,12 +36,15 @@ def check_structure(atoms: Atoms, name: str, dummy_box: bool) -> None:
             f"{name}: must hold at least one atom, and only chemical elements; received {atoms.symbols}, in which "
             f"{_listed(unknown)} of element X; write the element, or remove dummy atoms"
         )
-    nowhere = np.flatnonzero(~np.isfinite(atoms.positions).all(axis=1))
+    if not np.isfinite(atoms.cell[:]).all():
+        raise DataError(f"{name}: the box must be of finite numbers; received {atoms.cell[:].tolist()}")
+    nowhere = np.flatnonzero(~(np.abs(atoms.positions) <= FARTHEST).all(axis=1))
     if len(nowhere):
         first = int(nowhere[0])
         raise DataError(
-            f"{name}: positions must be finite numbers; received {atoms.positions[first].tolist()} for atom {first} "
-            f"({atoms.symbols[first]}, counted from 0), one of {len(nowhere)} such; write the structure again"
+            f"{name}: positions must be finite numbers, of at most {FARTHEST:g} Å; received "
+            f"{atoms.positions[first].tolist()} for atom {first} ({atoms.symbols[first]}, counted from 0), one of "
+            f"{len(nowhere)} such; write the structure again"
         )
     _check_occupancies(atoms, name)
     _check_box(atoms, name, dummy_box)
@@ -66,8 +70,6 @@ def _check_box(atoms: Atoms, name: str, dummy_box: bool) -> None:
     if not atoms.pbc.all():
         atoms.set_cell(None)
         return
-    if not np.isfinite(atoms.cell[:]).all():
-        raise DataError(f"{name}: the box must be of finite numbers; received {atoms.cell[:].tolist()}")
     if dummy_box and np.allclose(atoms.cell.lengths(), 1.0, atol=1e-3):
         warnings.warn(
             f"{name}: its box of 1 x 1 x 1 Å stands for no box (structures that are not crystals), so this is run in "

@@ -22,6 +22,7 @@ from lorem_openmm.data.layout import READ_FORMATS, check_layout
 from lorem_openmm.errors import DataError
 from lorem_openmm.simulate.charges import UNKNOWN, TotalCharge, charge_of_atoms, charge_of_info
 from lorem_openmm.simulate.structure_checks import check_structure
+from lorem_openmm.simulate.structure_faults import why_unreadable
 
 FORMATS = (
     "Structures are read from PDB (.pdb, .ent), mmCIF and crystallographic CIF, XYZ, .mol, .sdf, ASE's .traj and .db, "
@@ -139,21 +140,32 @@ def _atoms(file: _File, kind: str, index: int | None) -> Atoms:
     return _by_ase(file, index, _known_format(file))
 
 
+def _text(file: _File) -> str:
+    return file.path.read_text(encoding="utf-8", errors="replace")
+
+
 # -- by OpenMM --
 
 
 def _cif(file: _File, index: int | None) -> FileStructure:
-    text = file.path.read_text(encoding="utf-8", errors="replace")
+    text = _text(file)
     if re.search(r"^\s*_atom_site\.", text, re.MULTILINE):
         return _by_openmm(file, app.PDBxFile, index)
     if not re.search(r"^\s*_atom_site_", text, re.MULTILINE):
         raise DataError(
             f"{file.name}: cannot be read: holds neither `_atom_site.` (mmCIF) nor `_atom_site_` (CIF). {FORMATS}"
         )
+    if not re.search(r"^\s*_cell_length_a\s", text, re.MULTILINE) and "_atom_site_fract" in text:
+        raise DataError(
+            f"{file.name}: gives places as fractions of a cell, and no cell (`_cell_length_a`, ...). Add it, or write "
+            "places in Å as XYZ or PDB"
+        )
     return FileStructure(_by_ase(file, index, "cif"), TotalCharge(None, UNKNOWN))
 
 
 def _by_openmm(file: _File, reader: Any, index: int | None) -> FileStructure:
+    if reader is app.PDBFile and not re.search(r"^(ATOM|HETATM)", _text(file), re.MULTILINE):
+        raise DataError(f"{file.name}: cannot be read as {file.suffix}: it holds no ATOM or HETATM line. {FORMATS}")
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -165,7 +177,7 @@ def _by_openmm(file: _File, reader: Any, index: int | None) -> FileStructure:
     except Exception as error:  # the parsers raise whatever they stumble over
         model = f"model {index} " if index else ""
         raise DataError(
-            f"{file.name}: {model}cannot be read as {file.suffix} ({type(error).__name__}: {error!s:.200})"
+            f"{file.name}: {model}cannot be read as {file.suffix} ({why_unreadable(file.path, error, index)})"
         ) from None
     if any("duplicate atom" in str(warning.message) for warning in caught):
         # OpenMM leaves out atoms of equal names in a residue; some programs write such.
@@ -229,7 +241,7 @@ def _explain(file: _File, error: DataError) -> None:
 
 def _sdf(file: _File, index: int | None) -> Atoms:
     """Reads one of the molecules of an SDF file: ASE would take the first, whatever else there is."""
-    text = file.path.read_text(encoding="utf-8", errors="replace")
+    text = _text(file)
     records = [record for record in re.split(r"^\$\$\$\$.*\n?", text, flags=re.MULTILINE) if record.strip()]
     record = records[_place(len(records), index, file)]
     if "V3000" in record:
@@ -270,7 +282,7 @@ def _by_ase(file: _File, index: int | None, kind: str, source: Any = None) -> At
             warnings.simplefilter("ignore")
             atoms: Any = ase.io.read(source or file.path, index=wanted, format=kind, do_not_split_by_at_sign=True)
     except Exception as error:  # every format has its own ways to fail
-        why = "the file holds fewer" if isinstance(error, (StopIteration, IndexError)) else ""
-        why = why or f"{type(error).__name__}: {error!s:.200}"
-        raise DataError(f"{file.name}: structure {wanted} cannot be read as '{kind}' ({why}). {FORMATS}") from None
+        why = why_unreadable(file.path, error, index)
+        which = "structure -1 (the last)" if index is None else f"structure {index}"
+        raise DataError(f"{file.name}: {which} cannot be read as '{kind}' ({why}). {FORMATS}") from None
     return Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc, info=atoms.info)
