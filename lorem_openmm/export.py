@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 
 from lorem_openmm.config import Model, parse
 from lorem_openmm.errors import ConfigError, ModelFileError
-from lorem_openmm.files import atomic_path
+from lorem_openmm.files import atomic_path, expand_home
 from lorem_openmm.model import Lorem
 from lorem_openmm.potential import Potential
 
@@ -101,7 +101,7 @@ def load(path: str | Path, device: str | torch.device = "cpu", dtype: str | torc
         ModelFileError: If the file is missing, truncated, altered, of a newer format, or not a LOREM model.
         ConfigError: If ``dtype`` is neither float32 nor float64.
     """
-    path, dtype = Path(path), as_dtype(dtype)
+    path, dtype = Path(expand_home(str(path))), as_dtype(dtype)
     if not path.is_file():
         raise ModelFileError(f"{path}: no such model file; give the path of a .safetensors or .pt file")
     if path.suffix not in (".safetensors", ".pt"):

@@ -1,6 +1,7 @@
 """What pools of worker processes share."""
 
 import os
+import signal
 import threading
 from multiprocessing import parent_process
 from multiprocessing.connection import wait
@@ -19,7 +20,11 @@ def available_cores() -> int:
 
 
 def end_with_parent() -> None:
-    """Makes a worker process end when its parent is gone, so that a killed run leaves nothing behind."""
+    """Makes a worker process end when its parent is gone, so that a killed run leaves nothing behind.
+
+    An interruption from the keyboard, which reaches all processes, ends it at once and without a word.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     threading.Thread(target=_wait_for_parent, daemon=True).start()
 
 

@@ -10,7 +10,7 @@ import torch
 
 from lorem_openmm.errors import ModelFileError
 from lorem_openmm.export import DTYPES, PRETRAINED, load
-from lorem_openmm.files import sha256_of_file
+from lorem_openmm.files import expand_home, sha256_of_file
 from lorem_openmm.potential import Potential
 
 SHIPPED = "shipped"  # stands for the shipped model in saved systems, which then work on other machines
@@ -50,7 +50,7 @@ class ModelSource:
             location = f"{IN_MEMORY}{uuid.uuid4()}"
             _in_memory[location] = model
             return cls(location, "")
-        path = PRETRAINED if model is None else Path(model).expanduser().resolve()
+        path = PRETRAINED if model is None else Path(expand_home(str(model))).resolve()
         if not path.is_file():
             if model is None:
                 raise ModelFileError(

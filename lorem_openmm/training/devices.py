@@ -1,8 +1,11 @@
 """Where a training runs: on which device, with how many threads, in how many processes, and which of them this is."""
 
 import os
+import signal
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import torch
@@ -202,6 +205,20 @@ def _own_gpu(place: torch.device, processes: Processes) -> torch.device:
             f"fewer.{hint if processes.launcher == 'srun' else ''}"
         )
     return torch.device("cuda", processes.local_rank)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Hands on an interruption from the keyboard, where Lightning ends the process with code 1 and blocks others."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as end:
+        if not isinstance(end.__context__, KeyboardInterrupt):
+            raise
+        with suppress(ValueError):  # not in the main thread
+            signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from None
 
 
 def end_with_launcher(processes: Processes) -> None:

@@ -38,6 +38,7 @@ from lorem_openmm.training.devices import (
     choose_device,
     end_with_launcher,
     find_processes,
+    interruptible,
 )
 from lorem_openmm.training.history import History, on_terminal
 from lorem_openmm.training.initial import check_initial, choose_baseline, initial_identity, notes
@@ -161,7 +162,7 @@ def _train(
     trainer = _make_trainer(output, training, place, done, callbacks, processes)
     training_batches, validation_batches = (_shared(part, processes) for part in (training_set, validation_set))
     end_with_launcher(processes)
-    with _quiet():
+    with _quiet(), interruptible():
         trainer.fit(
             module,
             TrainingBatches(training_batches, training, lambda: trainer.current_epoch),

@@ -154,6 +154,21 @@ def test_one_process_trains_in_a_folder(dimer_store: Path, tmp_path: Path) -> No
         train(settings(1), "small", [dimer_store], tmp_path / "run", device="cpu", progress=False)
 
 
+def test_an_interruption_from_the_keyboard_is_handed_on(
+    dimer_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("lorem_openmm.training.history.History.on_train_epoch_start", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train(settings(2), "small", [dimer_store], tmp_path / "run", device="cpu", progress=False)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    train(settings(2), "small", [dimer_store], tmp_path / "run", device="cpu", progress=False)
+    assert epochs_done(tmp_path / "run") == 2
+
+
 def test_finished_training_is_not_repeated(dimer_store: Path, tmp_path: Path) -> None:
     first = train(settings(2), "small", [dimer_store], tmp_path, device="cpu", progress=False)
     lines = (tmp_path / "metrics.csv").read_text()
