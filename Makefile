@@ -30,7 +30,8 @@ help:
 demo: setup
 	PATH="$(BIN):$$PATH" snakemake train_all --cores $(CORES)
 
-PYTEST = PATH="$(BIN):$$PATH" python -m pytest -n $(CORES) --dist loadgroup
+# A file's tests run in one worker, which makes what they share; files in the order of tests/conftest.py.
+PYTEST = PATH="$(BIN):$$PATH" python -m pytest -n $(CORES) --dist loadfile --no-loadscope-reorder
 
 test: setup-test parity-env
 	$(PYTEST) --durations=25

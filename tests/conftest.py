@@ -42,16 +42,13 @@ def cpu_seconds() -> float:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Slow files first, so that no worker ends long after the others; one worker makes what a file's tests share."""
+    """Slow files first, so that no worker of pytest-xdist ends long after the others."""
     slow_files = set()
     for item in items:
         if item.get_closest_marker("parity"):  # lorem-jax compiles for a minute
             item.add_marker("slow")
         if item.get_closest_marker("slow"):
             slow_files.add(item.path)
-        shared = [found[-1].scope for found in item._fixtureinfo.name2fixturedefs.values()]
-        if "module" in shared and not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
     items.sort(key=lambda item: item.path not in slow_files)
 
 

@@ -16,7 +16,7 @@ from lorem_openmm.model import Lorem
 from lorem_openmm.training.optimizers import make_optimizer
 
 HERE = Path(__file__).parent
-pytestmark = [pytest.mark.parity, pytest.mark.xdist_group("optax")]
+pytestmark = pytest.mark.parity
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,7 @@ import lorem_openmm
 ROOT = Path(__file__).resolve().parents[2]
 TINY = Path(__file__).with_name("tiny.yaml")
 
-# One worker makes the results that all of these look at.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipeline")]
+pytestmark = pytest.mark.slow
 
 
 def snakemake(folder, *arguments):
