@@ -14,6 +14,7 @@ from lorem_openmm.export import PRETRAINED
 from lorem_openmm.simulate.nve import nve_test
 from lorem_openmm.simulate.systems import starting_structure
 
+pytestmark = pytest.mark.slow
 RIGHT, WRONG = 3.0, 3.0  # standard errors: below the first, above the second
 
 
@@ -73,7 +74,6 @@ def test_volumes_at_two_pressures():
     assert ensemble_deviation(first, mistaken, temperatures, PRESSURES) > WRONG
 
 
-@pytest.mark.slow
 def test_kinetic_energies_and_two_temperatures_for_longer():
     temperatures, runs = (275.0, 325.0), []
     for temperature in temperatures:
@@ -89,7 +89,6 @@ def test_kinetic_energies_and_two_temperatures_for_longer():
     assert deviation < RIGHT
 
 
-@pytest.mark.slow
 def test_the_shipped_model_conserves_energy():
     """Fluctuations fall as the squared step, and no drift shows in double nor in single precision."""
     found = {
