@@ -289,6 +289,8 @@ class Dataset(Section):
         if len(sources) != 1:
             known = ", ".join(f"`{name}`" for name in names)
             raise ValueError(f"give exactly one of {known}; received {sources or 'none'}")
+        if self.units is not None and sources[0] in ("label", "registry"):
+            raise ValueError(f"`units` are those of files of your own: leave them out beside `{sources[0]}`")
         if self.stress_key and self.virial_key:
             raise ValueError("give `stress_key` or `virial_key`, not both")
         return self

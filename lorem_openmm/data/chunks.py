@@ -16,7 +16,7 @@ from lorem_openmm.data.extxyz import Keys, parse_frames
 from lorem_openmm.data.formats import DB, HDF5, NPZ, TRAJ, XYZ, find_format, unpack
 from lorem_openmm.data.frames import Frames, join_frames
 from lorem_openmm.data.layout import check_layout, not_readable, open_text
-from lorem_openmm.data.structures import from_atoms
+from lorem_openmm.data.structures import Structure, from_atoms
 from lorem_openmm.errors import DataError
 from lorem_openmm.files import sha256_of_file
 
@@ -114,10 +114,17 @@ def read_chunk(chunk: Chunk, keys: Keys, conversion: Conversion = _AS_IT_IS) -> 
         labels = Labels(keys.energy, keys.forces)
         units = file_units(chunk.path, chunk.kind, chunk.name, labels, conversion.units)
         structures = read_parts(chunk.path, chunk.kind, chunk.name, chunk.parts, labels, chunk.first)
-        return convert(join_frames(structures), conversion._replace(units=units))
+        return convert(_joined(structures), conversion._replace(units=units))
     frames = read_atoms(chunk.path, chunk.kind, chunk.name, chunk.first, chunk.n_frames)
     structures = [from_atoms(atoms, *keys, chunk.name, chunk.first + index) for index, atoms in enumerate(frames)]
-    return convert(join_frames(structures), conversion)
+    return convert(_joined(structures), conversion)
+
+
+def _joined(structures: list[Structure]) -> Frames:
+    for structure in structures:
+        if len(structure.atomic_numbers) == 0:
+            raise DataError(f"{structure.place}: a frame needs at least one atom, received none. Remove the frame.")
+    return join_frames(structures)
 
 
 def _read_text(chunk: Chunk, keys: Keys) -> Frames:

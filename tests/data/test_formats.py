@@ -1,5 +1,6 @@
 """Files of other programs: the same structures as in extended XYZ, in eV and Å; units are named, never guessed."""
 
+import gzip
 import sys
 import zipfile
 from pathlib import Path
@@ -18,6 +19,7 @@ from lorem_openmm.errors import ConfigError, DataError, InstallationError
 from lorem_openmm.units import ANGSTROM_PER_BOHR, EV_PER_HARTREE, KCAL_PER_MOL_PER_EV
 
 MD17 = {"energy_key": "E", "forces_key": "F"}
+GPA = 160.21766208
 KCAL = {"energy": "kcal/mol", "length": "angstrom"}
 
 
@@ -56,6 +58,50 @@ def test_files_of_ase(tmp_path, frames, kind, monkeypatch):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
     with pytest.raises(DataError, match="without_a_name_that_tells: ASE cannot read it as"):
         prepare(path)
+
+
+VASPRUN = """<?xml version="1.0" encoding="ISO-8859-1"?>
+<modeling>
+<kpoints><varray name="kpointlist"><v>0 0 0</v></varray><varray name="weights"><v>1</v></varray></kpoints>
+<parameters><separator name="general"><i name="ENCUT">300</i></separator></parameters>
+<atominfo><array name="atoms"><set><rc><c>H </c><c>1</c></rc><rc><c>O </c><c>2</c></rc></set></array></atominfo>
+<structure name="initialpos"><crystal><varray name="basis"><v>5 0 0</v><v>0 5 0</v><v>0 0 5</v></varray></crystal>
+<varray name="positions"><v>0 0 0</v><v>0 0 0.3</v></varray></structure>
+"""
+CALCULATION = """<calculation>
+<structure><crystal><varray name="basis"><v>5 0 0</v><v>0 5 0</v><v>0 0 5</v></varray></crystal>
+<varray name="positions"><v>0 0 {z}</v><v>0 0 0.1</v></varray></structure>
+<varray name="forces"><v>0 0 -0.5</v><v>0 0 0.5</v></varray>
+<varray name="stress"><v>10 0 0</v><v>0 20 0</v><v>0 0 30</v></varray>
+<scstep><energy><i name="e_fr_energy">0</i><i name="e_wo_entrp">0</i><i name="e_0_energy">0</i></energy></scstep>
+<energy><i name="e_fr_energy">-6.5</i><i name="e_wo_entrp">-6.6</i><i name="e_0_energy">-6.55</i></energy>
+</calculation>
+"""
+
+
+def test_vasprun(tmp_path):
+    path = tmp_path / "run.gz"
+    steps = "".join(CALCULATION.format(z=z) for z in (0.3, 0.301, 0.302, 0.303))
+    with gzip.open(path, "wt") as stream:
+        stream.write(f"{VASPRUN}{steps}</modeling>\n")
+    store = prepare(path, stress_key="stress", energy_key="free_energy")
+    assert store["energy"].tolist() == [-6.5] * 4
+    np.testing.assert_allclose(np.diagonal(store["stress"][0]), -0.1 * np.array([10, 20, 30]) / GPA)
+    np.testing.assert_allclose(store["positions"][::2, 2], [1.5, 1.505, 1.51, 1.515])
+    with gzip.open(path, "wt") as stream:
+        stream.write(VASPRUN[:300])
+    with pytest.raises(DataError, match=r"run.gz: ASE cannot read it as 'vasp-xml'"):
+        prepare(path)
+
+
+def test_frames_without_atoms(tmp_path, frames):
+    ase.io.write(tmp_path / "made.traj", [*frames, frames[0][:0]])
+    with pytest.raises(DataError, match=r"made.traj, frame 24 .* (no energy|at least one atom)"):
+        prepare(tmp_path / "made.traj")
+    made = molecule()
+    np.savez(tmp_path / "made.npz", **made | {"z": np.zeros(4, dtype=int)})
+    with pytest.raises(DataError, match=r"made.npz, frame 0 .* needs at least one atom"):
+        prepare(tmp_path / "made.npz", **MD17, units={})
 
 
 def molecule(n_frames: int = 12) -> dict[str, np.ndarray]:
@@ -192,7 +238,7 @@ def test_units_of_extended_xyz(tmp_path, frames):
         results["energy"] /= EV_PER_HARTREE
         results["forces"] = results["forces"] / EV_PER_HARTREE * ANGSTROM_PER_BOHR
         if "stress" in results:
-            results["stress"] = results["stress"] * 160.21766208
+            results["stress"] = results["stress"] * GPA
         atoms.set_cell(atoms.cell / ANGSTROM_PER_BOHR, scale_atoms=True)
         if not atoms.pbc.any():
             atoms.positions /= ANGSTROM_PER_BOHR
@@ -221,5 +267,7 @@ def test_virials_are_minus_stress_times_volume(tmp_path, frames):
     np.testing.assert_array_equal(store["has_stress"], expected["has_stress"])
     with pytest.raises(ConfigError, match="`stress_key` or `virial_key`, not both"):
         config.parse(config.Dataset, {"structures": "a", "stress_key": "a", "virial_key": "b"}, "made")
+    with pytest.raises(ConfigError, match="leave them out beside `label`"):
+        config.parse(config.Dataset, {"label": {"kind": "sn2"}, "units": {}}, "made")
     with pytest.raises(ConfigError, match="Did you mean 'hartree'"):
         config.parse(config.Units, {"energy": "hartre"}, "made")

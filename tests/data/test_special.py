@@ -103,6 +103,11 @@ def test_isolated_atoms_may_be_in_several_files(tmp_path):
     assert report["warnings"] == []
 
 
+def test_nothing_but_isolated_atoms(tmp_path):
+    report, _ = prepare(tmp_path, [isolated_atom(1), isolated_atom(8)])
+    assert report["counts"] == {"all": 2, "train": 2, "validation": 0, "test": 0}
+
+
 def test_wrong_isolated_atoms(tmp_path):
     with pytest.raises(
         DataError, match=r"frame 1 .* O has -2036 eV here and -2040 eV in .*frame 0 .* ions their `charge`"
