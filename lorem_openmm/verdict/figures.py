@@ -1,17 +1,51 @@
-"""Figures of the verdict: how the interactions of pairs of molecules end."""
+"""Figures of the verdict: how the interactions of pairs of molecules end, and errors along reaction paths."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from lorem_openmm.plotting import COLORS, GREY, INK, label_axes, new_figure
+from lorem_openmm.verdict.accuracy import CHEMICAL_ACCURACY
+from lorem_openmm.verdict.reactions import PATH_LIMIT, PathErrors
 from lorem_openmm.verdict.tails import RULES, Group, Tails
 
 BAND = "#E2EFE8"
 NAMES = ("interaction (meV)", "deviation from multipoles (meV)", "E / Coulomb")
 LONG_NAME = 26
 REACH = 4.0  # half the height of a panel in limits, at least
+
+
+def draw_paths(stem: Path, paths: Sequence[PathErrors], run_name: str) -> None:
+    """Draws the errors along reaction paths, and what is allowed at the complexes and beyond the cutoff.
+
+    Args:
+        stem: Path without suffix.
+        paths: Of the run.
+        run_name: Its name.
+    """
+    columns = min(3, len(paths))
+    rows = -(-len(paths) // columns)
+    with new_figure(stem, rows, columns, 2.9 * columns + 0.4, 2.4 * rows + 0.5, sharey=True) as (figure, axes):
+        for panel in axes.flat[len(paths) :]:
+            panel.set_visible(False)
+        for panel, path in zip(axes.flat, paths, strict=False):
+            x, wells = path.coordinate, path.wells
+            for side in (x < 0, x >= 0):
+                far = path.is_beyond & side
+                panel.fill_between(x[far], -PATH_LIMIT, PATH_LIMIT, color=BAND, linewidth=0)
+            panel.errorbar(
+                x[wells], [0, 0], CHEMICAL_ACCURACY, fmt="none", ecolor=COLORS[2], capsize=4, label="allowed: complexes"
+            )
+            panel.axhline(0, color=INK, linewidth=0.7)
+            panel.plot(x, path.error, color=COLORS[0], marker="o", markersize=2.2)
+            label_axes(panel, "", "", path.reaction)
+        axes[0, 0].legend(loc="best", fontsize=7)
+        figure.supylabel("error, measured from the top (meV)", fontsize=9.5)
+        figure.supxlabel(
+            f"{run_name}: r(C-X) − r(C-Y) (Å); green: allowed where the ion is beyond the cutoff", fontsize=9.5
+        )
 
 
 def draw_tails(stem: Path, tails: Tails, run_name: str) -> None:

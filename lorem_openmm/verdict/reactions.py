@@ -1,7 +1,7 @@
 """Reaction paths that the data set holds: barriers, and energies where the ion leaves the cutoff."""
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,49 +14,58 @@ from lorem_openmm.training.plots import find_profiles
 from lorem_openmm.training.predictions import read_predictions
 from lorem_openmm.units import MEV_PER_EV
 from lorem_openmm.verdict.accuracy import CHEMICAL_ACCURACY
-from lorem_openmm.verdict.lines import Line, at_most, first_figure, number
-from lorem_openmm.verdict.trained import for_comparison
+from lorem_openmm.verdict.lines import Line, at_most, number
 
 # kT at 300 K: an error of the energy along a coordinate is one of exp(−E/kT), which a free energy is made of.
 PATH_LIMIT = 26.0  # meV
 
 
-class PathErrors(NamedTuple):
-    """Errors along the undisplaced path of a reaction, in meV.
+@dataclass(frozen=True, eq=False)
+class PathErrors:
+    """Errors along the undisplaced path of a reaction, measured from the top of its barrier.
 
     Attributes:
         reaction: Its name.
-        barrier: Of the energy of the top above the complex on either side, the larger one.
-        beyond: The largest of the energies at which the ion is beyond the cutoff, measured from the top; NaN: the path
-            does not go there.
+        coordinate: [n] r(C–X) − r(C–Y) in Å, ascending.
+        error: [n] meV.
+        is_beyond: [n] whether the ion is beyond the cutoff of carbon.
+        wells: Indices of the complexes on both sides of the barrier.
     """
 
     reaction: str
-    barrier: float
-    beyond: float
+    coordinate: np.ndarray
+    error: np.ndarray
+    is_beyond: np.ndarray
+    wells: list[int]
+
+    @property
+    def barrier(self) -> float:
+        """Error in meV of the barrier as seen from the complexes, the larger one."""
+        return float(np.abs(self.error[self.wells]).max())
+
+    @property
+    def beyond(self) -> float:
+        """The largest error in meV where the ion is beyond the cutoff; NaN if the path does not go there."""
+        return float(np.abs(self.error[self.is_beyond]).max()) if self.is_beyond.any() else np.nan
 
 
-def path_lines(settings: config.Config, run_name: str, layout: Layout) -> Iterator[Line]:
-    """Yields the lines on reaction paths of a run.
+def run_paths(settings: config.Config, run_name: str, layout: Layout) -> list[PathErrors]:
+    """Returns the errors along the reaction paths in the data of a run; nothing where it was not evaluated yet.
 
     Args:
         settings: The whole configuration.
         run_name: Which entry of ``runs``.
         layout: Where data and evaluation are.
     """
-    run = settings.runs[run_name]
+    run, errors = settings.runs[run_name], []
     for dataset in run.datasets:
         try:
             store = read_store(layout.store(dataset))
             predictions = read_predictions(layout.evaluation(run_name) / f"predictions_{dataset}.safetensors", store)
         except (DataError, ModelFileError):  # not made yet, which other lines say
             continue
-        errors = path_errors(store, predictions.energy, settings.models[run.model].cutoff)
-        if errors:
-            counts = not for_comparison(settings, run_name)
-            figure = first_figure(layout.root, f"evaluation/{run_name}/profile_{dataset}.png")
-            for line in _lines(run_name, errors):
-                yield line._replace(figure=figure, counts=counts)
+        errors += path_errors(store, predictions.energy, settings.models[run.model].cutoff)
+    return errors
 
 
 def path_errors(store: Store, energy: np.ndarray, cutoff: float) -> list[PathErrors]:
@@ -70,19 +79,24 @@ def path_errors(store: Store, energy: np.ndarray, cutoff: float) -> list[PathErr
     found = []
     for reaction, path in find_profiles(store).items():
         reference = store["energy"][path]
-        error = MEV_PER_EV * (energy[path] - reference)
         barrier = find_barrier(reference)
-        if barrier is None:
-            continue
-        from_top = error - error[barrier.top]
-        beyond = store["separation"][path] >= cutoff
-        far = float(np.abs(from_top[beyond]).max()) if beyond.any() else np.nan
-        wells = [barrier.low, barrier.high]
-        found.append(PathErrors(reaction, float(np.abs(from_top[wells]).max()), far))
+        if barrier is not None:
+            error = MEV_PER_EV * (energy[path] - reference)
+            coordinate, is_beyond = store.info("reaction_coordinate")[path], store["separation"][path] >= cutoff
+            wells = [barrier.low, barrier.high]
+            found.append(PathErrors(reaction, coordinate, error - error[barrier.top], is_beyond, wells))
     return found
 
 
-def _lines(run_name: str, errors: list[PathErrors]) -> Iterator[Line]:
+def path_lines(errors: Sequence[PathErrors], run_name: str, figure: str, counts: bool) -> Iterator[Line]:
+    """Yields the lines on reaction paths of a run: the worst of them.
+
+    Args:
+        errors: Of all paths.
+        run_name: The run.
+        figure: Path of their figure.
+        counts: Whether the lines count.
+    """
     kinds = [
         ("Errors", "barriers from the complexes", "barrier", CHEMICAL_ACCURACY),
         ("Beyond the cutoff", "reaction paths where the ion is beyond the cutoff, from the top", "beyond", PATH_LIMIT),
@@ -103,4 +117,6 @@ def _lines(run_name: str, errors: list[PathErrors]) -> Iterator[Line]:
             bound,
             "meV",
             f"the worst of {len(values)}: {worst}" if len(values) > 1 else worst,
+            figure,
+            counts,
         )

@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 from made_results import PNG, errors, profile, rows, settings, summary, write_results
+from matplotlib import image
 
 from lorem_openmm.cli import main
 from lorem_openmm.data.store import Store
@@ -13,8 +14,9 @@ from lorem_openmm.files import write_json, write_text
 from lorem_openmm.layout import Layout
 from lorem_openmm.verdict.accuracy import error_lines
 from lorem_openmm.verdict.dynamics import simulation_lines, umbrella_lines
+from lorem_openmm.verdict.figures import draw_paths
 from lorem_openmm.verdict.lines import SECTIONS, Line, number
-from lorem_openmm.verdict.reactions import path_errors
+from lorem_openmm.verdict.reactions import path_errors, path_lines
 from lorem_openmm.verdict.run import judge
 from lorem_openmm.verdict.trained import for_comparison
 
@@ -200,10 +202,22 @@ def reaction(bend: float = 0.0, lift: float = 0.0):
 
 
 def test_reaction_paths_are_measured_from_the_top():
-    assert reaction() == ("Cl-Br", pytest.approx(0.0, abs=1e-9), pytest.approx(0.0, abs=1e-9))
+    assert (reaction().barrier, reaction().beyond) == (pytest.approx(0.0, abs=1e-9), pytest.approx(0.0, abs=1e-9))
     assert reaction(bend=0.035).beyond == pytest.approx(35.0)
     assert reaction(bend=0.035).barrier == pytest.approx(0.0, abs=1e-9)
     assert reaction(lift=0.05).barrier == pytest.approx(50.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "statuses"),
+    [({}, ["pass", "pass"]), ({"bend": 0.035}, ["pass", "fail"]), ({"lift": -0.05}, ["fail", "fail"])],
+)
+def test_reaction_paths_are_red_where_barriers_or_tails_are_wrong(tmp_path, changes, statuses):
+    paths = [reaction(), reaction(**changes)]
+    lines = list(path_lines(paths, "sn2", "verdict/paths_sn2.png", True))
+    assert [line.status for line in lines] == statuses
+    draw_paths(tmp_path / "paths", paths, "sn2")
+    assert image.imread(tmp_path / "paths.png").shape[0] > 300
 
 
 def test_the_page_has_words_marks_numbers_and_links(made):
