@@ -78,9 +78,7 @@ def _alive(name: str, planned: config.Dynamics, summary: dict[str, Any]) -> Line
         reason = f"of {summary.get('steps')} instead of {planned.steps} steps; run it again"
         return Line(SIMULATIONS, name, check, "missing", reason=reason)
     if verdict["stable"]:
-        watched = ", ".join(str(item) for item in verdict.get("watched") or [])
-        reason = f"watched: {watched}" if watched else ""
-        return Line(SIMULATIONS, name, check, "pass", limit, limit, length, length, "ps", reason)
+        return Line(SIMULATIONS, name, check, "pass", limit, limit, length, length, "ps")
     time = verdict.get("time_ps")
     value = f"broke at {number(time)} ps" if time is not None else "broke"
     return Line(SIMULATIONS, name, check, "fail", value, limit, time, length, "ps", str(verdict.get("reason") or ""))

@@ -12,7 +12,7 @@ from lorem_openmm.verdict.reactions import PATH_LIMIT, PathErrors
 from lorem_openmm.verdict.tails import RULES, Group, Tails
 
 BAND = "#E2EFE8"
-NAMES = ("interaction (meV)", "deviation from multipoles (meV)", "E / Coulomb")
+NAMES = ("interaction (meV)", "deviation (% of k·e²/R)", "E / Coulomb")
 LONG_NAME = 26
 REACH = 4.0  # half the height of a panel in limits, at least
 
@@ -35,23 +35,20 @@ def draw_paths(stem: Path, paths: Sequence[PathErrors], run_name: str) -> None:
             for side in (x < 0, x >= 0):
                 far = path.is_beyond & side
                 panel.fill_between(x[far], -PATH_LIMIT, PATH_LIMIT, color=BAND, linewidth=0)
-            panel.errorbar(
-                x[wells], [0, 0], CHEMICAL_ACCURACY, fmt="none", ecolor=COLORS[2], capsize=4, label="allowed: complexes"
-            )
+            panel.errorbar(x[wells], [0, 0], CHEMICAL_ACCURACY, fmt="none", ecolor=COLORS[2], capsize=4)
             panel.axhline(0, color=INK, linewidth=0.7)
             panel.plot(x, path.error, color=COLORS[0], marker="o", markersize=2.2)
             label_axes(panel, "", "", path.reaction)
-        axes[0, 0].legend(loc="best", fontsize=7)
         figure.supylabel("error, measured from the top (meV)", fontsize=9.5)
         figure.supxlabel(
-            f"{run_name}: r(C-X) − r(C-Y) (Å); green: allowed where the ion is beyond the cutoff", fontsize=9.5
+            f"{run_name}: r(C-X) − r(C-Y) (Å); green: allowed, at the complexes and beyond the cutoff", fontsize=9.5
         )
 
 
 def draw_tails(stem: Path, tails: Tails, run_name: str) -> None:
     """Draws a panel per class of pairs: every pair, the worst in colour, and the band that is allowed.
 
-    Neutral pairs as they are, pairs with one ion less the electrostatics of their multipoles, ions as a ratio.
+    Neutral pairs as they are, pairs with one ion less the electrostatics of their multipoles, ions as a ratio to it.
 
     Args:
         stem: Path without suffix.

@@ -18,7 +18,7 @@ MARKS = {
     "missing": ("… not made yet", "unchecked"),
 }
 STYLE = """
-.lorem-verdict { font: 14px/1.4 system-ui, sans-serif; color: #222; max-width: 76rem; }
+.lorem-verdict { font: 14px/1.4 system-ui, sans-serif; color: #222; max-width: 90rem; }
 .lorem-verdict h1 { font-size: 1.5rem; margin: 0 0 .4rem; padding: .5rem .8rem; border-left: .5rem solid; }
 .lorem-verdict h1.pass { color: #135c2c; background: #e6f4ea; }
 .lorem-verdict h1.fail { color: #9a1b13; background: #fdecea; }
@@ -31,7 +31,7 @@ STYLE = """
 .lorem-verdict tr.section th { font-size: 1.1rem; color: #222; padding-top: 1.2rem; border-bottom: 2px solid #999; }
 .lorem-verdict td.mark, .lorem-verdict td.number { white-space: nowrap; width: 1%; }
 .lorem-verdict td.mark { font-weight: 700; }
-.lorem-verdict td.asked { min-width: 14rem; }
+.lorem-verdict td.asked { width: 30%; }
 .lorem-verdict tr.pass td.mark { color: #135c2c; background: #e6f4ea; }
 .lorem-verdict tr.fail td.mark { color: #9a1b13; background: #fdecea; }
 .lorem-verdict tr.unchecked td { color: #5f5f5f; }

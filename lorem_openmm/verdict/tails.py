@@ -16,7 +16,7 @@ from lorem_openmm.errors import ModelFileError
 from lorem_openmm.export import load
 from lorem_openmm.layout import Layout
 from lorem_openmm.potential import Potential
-from lorem_openmm.units import MEV_PER_EV
+from lorem_openmm.units import COULOMB_EV_ANGSTROM, MEV_PER_EV
 from lorem_openmm.verdict.accuracy import FAMILIES
 from lorem_openmm.verdict.lines import Line, at_most, number
 from lorem_openmm.verdict.pairs import Pair, all_pairs, energies
@@ -44,11 +44,11 @@ class Rule(NamedTuple):
     unit: str
 
 
-# By number of ions. Neutral: a fifth of kT at 300 K; labels reach 2 meV at 15 Å. One ion: the same and what the
-# reference leaves out at 15 Å. Two: Coulomb's law is 1 eV at 15 Å.
+# By number of ions. Neutral: a fifth of kT at 300 K; labels reach 2 meV at 15 Å. One ion: the same share of Coulomb's
+# law as two, as if the neutral molecule had a charge of 0.05 e. Two: Coulomb's law is 1 eV at 15 Å.
 RULES = (
     Rule("interaction", 15.0, 30.0, 5.0, "meV"),
-    Rule("deviation from the charge and multipoles", 15.0, 30.0, 10.0, "meV"),
+    Rule("deviation from charge and multipoles, in % of k·e²/R", 12.0, 20.0, 5.0, "%"),
     Rule("ratio to Coulomb's law", 12.0, 20.0, 5.0, "%"),
 )
 
@@ -92,7 +92,7 @@ class Tails:
         """Returns what the rules are about, with sign: [n_pairs, n_distances], in the unit of each pair's rule."""
         ions = np.array([pair.n_ions for pair in self.pairs])[:, None]
         neutral = MEV_PER_EV * self.interaction
-        one_ion = MEV_PER_EV * (self.interaction - self.reference)
+        one_ion = 100 * (self.interaction - self.reference) * self.distances / COULOMB_EV_ANGSTROM
         with np.errstate(divide="ignore", invalid="ignore"):
             two_ions = 100 * (self.interaction / self.reference - 1)
         return np.where(ions == 0, neutral, np.where(ions == 1, one_ion, two_ions))
@@ -182,9 +182,12 @@ def _line(tails: Tails, group: Group, run_name: str) -> Line:
     rule = RULES[group.n_ions]
     pair, place = tails.worst(group)
     signed = float(tails.deviation()[pair, place])
-    value, limit = f"{number(signed)} {rule.unit}", f"within ±{number(rule.bound)} {rule.unit}"
+    value, limit = (
+        f"{number(signed)} {rule.unit}",
+        f"within ±{number(rule.bound)} {rule.unit}",
+    )
     if group.n_ions == 2:
-        value, limit = f"{1 + signed / 100:.3f} of it", f"{1 - rule.bound / 100:.2f} to {1 + rule.bound / 100:.2f}"
+        value, limit = f"{1 + signed / 100 + 0.0:.3f}", f"{1 - rule.bound / 100:.2f} to {1 + rule.bound / 100:.2f}"
     return Line(
         "Beyond the cutoff",
         run_name,

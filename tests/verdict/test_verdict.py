@@ -46,6 +46,7 @@ def test_good_results_are_green_and_waiting_for_a_model(made):
         ({"energy": 2.4}, "energies", "test 2.4, validation 1 meV/atom"),
         ({"forces": 101.0}, "forces", "test 101, validation 40 meV/Å"),
         ({"interaction": 6.1}, "force between molecules, charged–charged", "test 6.1 meV/Å"),
+        ({"forces": 151.0, "r2": 0.999}, "forces", "test 151, validation 40 meV/Å"),
         ({"forces": None}, "forces", None),
         ({"energy": float("nan")}, "energies", "test not a number, validation 1 meV/atom"),
     ],
@@ -63,6 +64,16 @@ def test_errors_are_red_beyond_what_is_needed(made, changes, check, value):
     assert line.figure == (None if "molecules" in check else "evaluation/dimers/parity_pairs.png")
 
 
+@pytest.mark.parametrize(
+    ("r2", "bound"), [(0.99, 102.0), (0.98, 100.0), (0.9999, 150.0), (1.0, 100.0), (float("nan"), 100.0), (None, 100.0)]
+)
+def test_the_force_limit_grows_with_the_forces_within_a_range(made, r2, bound):
+    chosen, layout = made
+    write_json(layout.evaluation("dimers") / "metrics.json", {"rows": rows(forces=102.0, r2=r2)})
+    line = by_check(error_lines(chosen, "dimers", layout))["forces"]
+    assert line.bound == pytest.approx(bound)
+
+
 def test_the_energy_limit_is_a_kilocalorie_per_structure_but_not_below_2_mev_per_atom(made):
     chosen, layout = made
     limits = {}
@@ -74,7 +85,7 @@ def test_the_energy_limit_is_a_kilocalorie_per_structure_but_not_below_2_mev_per
 
 def test_what_has_no_answer_is_not_checked_and_says_why(made):
     chosen, layout = made
-    write_json(layout.evaluation("dimers") / "metrics.json", {"rows": [errors("train", energy_rmse=1.0)]})
+    write_json(layout.evaluation("dimers") / "metrics.json", {"rows": [errors("train", energy_mae=1.0)]})
     lines = by_check(error_lines(chosen, "dimers", layout))
     assert lines["energies"].reason == "no structure was kept from the training"
     assert lines["forces"].reason == "no forces are labelled"
