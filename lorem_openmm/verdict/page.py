@@ -24,7 +24,7 @@ STYLE = """
 .lorem-verdict h1.fail { color: #9a1b13; background: #fdecea; }
 .lorem-verdict h2 { font-size: 1.1rem; margin: 1.2rem 0 .2rem; }
 .lorem-verdict p { margin: .3rem 0; }
-.lorem-verdict table { border-collapse: collapse; width: 100%; margin: 0; font-size: 13px; }
+.lorem-verdict table { border-collapse: collapse; width: 100%; margin: 0 0 1rem; font-size: 13px; }
 .lorem-verdict th, .lorem-verdict td { text-align: left; vertical-align: top; padding: .18rem .6rem .18rem .3rem;
   border-bottom: 1px solid #ddd; }
 .lorem-verdict th { color: #555; font-weight: 600; }
