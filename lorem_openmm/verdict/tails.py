@@ -187,7 +187,10 @@ def _line(tails: Tails, group: Group, run_name: str) -> Line:
         f"within ±{number(rule.bound)} {rule.unit}",
     )
     if group.n_ions == 2:
-        value, limit = f"{round(1 + signed / 100, 3) + 0.0:.3f}", f"{1 - rule.bound / 100:.2f} to {1 + rule.bound / 100:.2f}"
+        value, limit = (
+            f"{round(1 + signed / 100, 3) + 0.0:.3f}",
+            f"{1 - rule.bound / 100:.2f} to {1 + rule.bound / 100:.2f}",
+        )
     return Line(
         "Beyond the cutoff",
         run_name,
