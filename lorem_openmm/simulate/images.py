@@ -15,16 +15,19 @@ def nearest_image(steps: np.ndarray, boxes: np.ndarray) -> np.ndarray:
         steps: [n, 3], any unit of length.
         boxes: [n, 3, 3] or, for all of them, [3, 3]; rows are the vectors.
     """
-    boxes = np.broadcast_to(boxes, (len(steps), 3, 3))
-    fractions = np.einsum("ni,nij->nj", steps, np.linalg.inv(boxes))
+    fractions = _times(steps, np.linalg.inv(boxes))
     fractions -= np.round(fractions)
-    diagonal = np.eye(3, dtype=bool)
-    if not boxes[:, ~diagonal].any():
-        return np.einsum("ni,nij->nj", fractions, boxes)
+    if not boxes[..., ~np.eye(3, dtype=bool)].any():
+        return _times(fractions, boxes)
     # In a skewed box the shortest image may be a neighbour of the rounded one.
-    images = np.einsum("nsi,nij->nsj", fractions[:, None, :] + _SHIFTS, boxes)
+    images = _times(fractions, boxes)[:, None, :] + _SHIFTS @ boxes
     shortest = np.argmin((images**2).sum(-1), axis=1)
     return images[np.arange(len(steps)), shortest]
+
+
+def _times(vectors: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Returns rows times matrices, [n, 3] × [n, 3, 3] or [n, 3] × [3, 3]."""
+    return vectors @ boxes if boxes.ndim == 2 else np.einsum("ni,nij->nj", vectors, boxes)
 
 
 def distances(positions: np.ndarray, pairs: np.ndarray, box: np.ndarray | None) -> np.ndarray:

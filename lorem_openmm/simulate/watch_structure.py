@@ -36,6 +36,7 @@ COVALENT = frozenset(
         *("Ge", "As", "Se", "Br", "Kr", "Te", "I"),
     ]
 )
+MOST_NAMES = 6
 COUNTED = "atoms are counted from 0"
 
 Reactive = bool | Sequence[int] | None
@@ -125,13 +126,27 @@ class StructureWatch:
             self.molecule[list(members)] = number
         largest = 2 * self.radii[self.covalent].max(initial=0.0)
         self.cutoff = max(BOND_FACTOR * largest, OVERLAP * 2 * self.radii.max())
-        self.bonds = self._find_bonds(subject)
+        pairs, found = close_pairs(subject.positions, subject.box, self.cutoff, self.around)
+        bonded = found < BOND_FACTOR * self.radii[pairs].sum(axis=1)
+        bonded &= self.covalent[pairs].all(axis=1)
+        self.bonds = self._find_bonds(subject, pairs, bonded)
         self.lengths = distances(subject.positions, self.bonds, subject.box)
-        self.joined = self._joined()
+        # What is near at the start without being one molecule: residues whose bonds nobody declared, or a clash.
+        self.joined = self._find_joined(pairs[bonded])
         self.partners = self._partners()
         self.breakable = ~self.reactive[self.bonds].any(axis=1)
-        all_react = bool(self.reactive[self.around].all())
-        self.watched = [OVERLAPS] if all_react else [BONDS, OVERLAPS, EXCHANGES]
+        self.watched = self._describe(reactive)
+
+    def _describe(self, reactive: set[int]) -> list[str]:
+        if self.reactive[self.around].all():
+            return [OVERLAPS]
+        names = [self._name(atom) for atom in sorted(reactive)]
+        but = (
+            f", but those of {', '.join(names[:MOST_NAMES])}{' ...' if len(names) > MOST_NAMES else ''}"
+            if names
+            else ""
+        )
+        return [BONDS + but, OVERLAPS, EXCHANGES + but]
 
     def check(self, positions: np.ndarray, box: np.ndarray | None) -> list[Finding]:
         """Returns what is wrong, the worst of each kind first, the kinds in order of how sure their words are.
@@ -153,22 +168,22 @@ class StructureWatch:
 
     # -- the start --
 
-    def _find_bonds(self, subject: Subject) -> np.ndarray:
-        pairs, found = close_pairs(subject.positions, subject.box, self.cutoff, self.around)
-        bonded = found < BOND_FACTOR * self.radii[pairs].sum(axis=1)
-        bonded &= self.covalent[pairs].all(axis=1) & (self.molecule[pairs[:, 0]] == self.molecule[pairs[:, 1]])
+    def _find_bonds(self, subject: Subject, pairs: np.ndarray, bonded: np.ndarray) -> np.ndarray:
+        inside = self.molecule[pairs[:, 0]] == self.molecule[pairs[:, 1]]
         declared = np.array([sorted(pair) for pair in subject.bonds], dtype=int).reshape(-1, 2)
         declared = declared[np.isin(declared, self.around).all(axis=1) & self.real[declared].all(axis=1)]
-        return np.unique(np.concatenate([pairs[bonded], declared]), axis=0)
+        return np.unique(np.concatenate([pairs[bonded & inside], declared]), axis=0)
 
-    def _joined(self) -> np.ndarray:
-        """Returns keys of the pairs that are bonded or have a bonded neighbour in common."""
+    def _find_joined(self, near: np.ndarray) -> np.ndarray:
+        """Returns keys of the pairs that were near at the start, are bonded, or have a bonded neighbour in common."""
         n = len(self.radii)
         i, j = self.bonds.T
         bonded = coo_array((np.ones(2 * len(i)), (np.concatenate([i, j]), np.concatenate([j, i]))), shape=(n, n))
         bonded = bonded.tocsr()
         rows, columns = (bonded + bonded @ bonded).nonzero()
-        return np.unique(rows.astype(np.int64) * n + columns)
+        return np.unique(
+            np.concatenate([rows.astype(np.int64) * n + columns, near[:, 0].astype(np.int64) * n + near[:, 1]])
+        )
 
     def _partners(self) -> dict[int, list[int]]:
         """Returns the numbers of the bonds of each hydrogen."""

@@ -105,6 +105,12 @@ def test_molecules_that_have_merged():
     assert "molecules 1 and 2, had no bond at the start, have merged: 1.30 Å apart" in verdict.reason
 
 
+def test_residues_whose_bonds_nobody_declared_have_not_merged():
+    parts = [Atoms("CO", [[0, 0, 0], [1.2, 0, 0]]), Atoms("NH", [[0, 1.4, 0], [0, 2.4, 0]])]
+    subject = subject_of(parts)
+    assert show(Watch(subject), *[subject.positions] * 20).conclude().stable
+
+
 def transfer(reactive=None, shared=1.45, frames=20, back=False):
     """A proton of one water goes over to the next, whose oxygen is 2.5 Å away."""
     parts = waters(2.5)
@@ -376,6 +382,7 @@ def test_the_reporter_in_a_script():
     simulation.step(1000)
     assert simulation.reporters[0].conclude().stable
     assert "bonds of the start" in simulation.reporters[0].verdict.watched
+    assert Watch(subject_of(waters()), [1]).verdict.watched[0] == "bonds of the start, but those of H[1]"
 
 
 def test_the_reporter_can_go_on_and_refuses_what_it_cannot_do():
