@@ -193,6 +193,14 @@ def test_nothing_changes_where_there_is_none():
     assert [force.getName() for force in one.getForces()] == [force.getName() for force in other.getForces()]
 
 
+def test_terms_that_a_parameter_switches_on_are_terms():
+    topology, _ = waters(False)
+    system = force_field(topology)
+    nonbonded(system).addGlobalParameter("switch", 0.0)
+    nonbonded(system).addParticleParameterOffset("switch", 1, 0.0, 0.1, 0.2)
+    assert bare_hydrogens(topology, system, REGION) == [2]
+
+
 TABLES = {
     "acoef(type1, type2)/r^12 - bcoef(type1, type2)/r^6": lambda a: a,  # ForceField's LennardJonesForce
     "(a/r6)^2 - b/r6; r6=r^6; a=acoef(type1, type2); b=bcoef(type1, type2)": np.sqrt,  # CHARMM, GROMACS and Amber files
