@@ -257,7 +257,7 @@ def free_energy(options: argparse.Namespace) -> None:
     with claim(output):
         summary = run_analysis(umbrella, folders, model, output, options.device)
     for name in ("barrier", "reverse_barrier", "reaction", "well_depth"):
-        if name in summary["free_energy"]:
+        if name in (summary["free_energy"] or ()):
             found = summary["free_energy"][name]
             _say(f"{name}: {found['ev']:.3f} ± {found['error_ev']:.3f} eV")
     for text in summary["warnings"]:

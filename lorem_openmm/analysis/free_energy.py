@@ -21,6 +21,7 @@ from lorem_openmm.units import EV_PER_KELVIN, KJ_PER_MOL_PER_EV
 STATIC_STEP = 0.1  # Å, between relaxed structures
 FINE_STEP = 0.005  # Å, at which the curve through them is searched for its extremes
 SMALLEST_OVERLAP = 0.03  # of neighbouring windows, below which the profile is not to be trusted
+FEWEST_WINDOWS = 2  # that did not fall apart
 FEWEST_SAMPLES = 20  # independent, per window
 
 
@@ -42,7 +43,8 @@ def free_energy(
     distance of two molecules.
 
     A window that fell apart is an error that names it; where ``on_unstable`` is ``report`` it is left out, which
-    summary (``left_out``), warnings and figure say.
+    summary (``left_out``), warnings and figure say. Where fewer than two are left there is no profile: the summary says
+    why, its ``free_energy`` is None, and nothing else is written.
 
     Args:
         umbrella: Settings.
@@ -59,6 +61,8 @@ def free_energy(
     output = Path(output)
     windows, left_out = read_windows(umbrella, [Path(folder) for folder in folders])
     radial = umbrella.coordinate == "center_distance"
+    if len(windows) < FEWEST_WINDOWS:
+        return _none(output, umbrella, windows, left_out)
     profile, halves = _profiles(umbrella, windows, radial)
     static = _static(umbrella, windows, model, device)
 
@@ -87,6 +91,28 @@ def free_energy(
         symbols = [atom.element.symbol for atom in windows[0].topology.atoms]
         snapshots = {name: (static.coordinate[k], static.positions[k]) for name, k in stationary.items()}
         figures.draw_snapshots(output / "snapshots", symbols, snapshots)
+    write_json(output / "summary.json", summary)
+    return summary
+
+
+def _none(
+    output: Path, umbrella: config.Umbrella, windows: Sequence[Window], left_out: dict[int, str]
+) -> dict[str, Any]:
+    """Writes and returns the summary where there are not enough windows for a profile."""
+    first = next(iter(left_out))
+    reason = (
+        f"a free energy needs at least {FEWEST_WINDOWS} windows that are sound, and {len(windows)} of "
+        f"{umbrella.num_windows} are: window {first} {left_out[first]}"
+    )
+    summary = {
+        "coordinate": umbrella.coordinate,
+        "start": umbrella.start,
+        "temperature": umbrella.temperature,
+        "free_energy": None,
+        "reason": reason,
+        "left_out": [{"window": index, "reason": why} for index, why in left_out.items()],
+        "warnings": [reason],
+    }
     write_json(output / "summary.json", summary)
     return summary
 

@@ -17,9 +17,6 @@ from lorem_openmm.units import ANGSTROM_PER_NANOMETER
 DEPENDS_ON = ("bias", "temperature", "timestep_fs", "report_interval")  # settings that all windows' analysis relies on
 
 
-FEWEST_WINDOWS = 2
-
-
 class Window(NamedTuple):
     """One window after its equilibration.
 
@@ -55,8 +52,7 @@ def read_windows(umbrella: config.Umbrella, folders: Sequence[Path]) -> tuple[li
         The windows that are sound, and of each one that is left out its number and why.
 
     Raises:
-        DataError: If a window is missing, not finished, was run with other settings, has no frames left, or fell apart;
-            or if fewer than two are sound.
+        DataError: If a window is missing, not finished, was run with other settings, has no frames left, or fell apart.
     """
     windows, left_out = [], {}
     for index, folder in enumerate(folders):
@@ -72,11 +68,6 @@ def read_windows(umbrella: config.Umbrella, folders: Sequence[Path]) -> tuple[li
                 "windows; run it with a better model, or set `on_unstable: report` to leave it out"
             )
         left_out[index] = why
-    if len(windows) < FEWEST_WINDOWS:
-        raise DataError(
-            f"{folders[0].parent}: a free energy needs at least {FEWEST_WINDOWS} windows that are sound, found "
-            f"{len(windows)}; window {next(iter(left_out))} {next(iter(left_out.values()))}"
-        )
     return windows, left_out
 
 

@@ -63,6 +63,9 @@ def umbrella_lines(settings: config.Config, layout: Layout) -> Iterator[Line]:
             reason = f"no profile yet: `lorem-openmm free-energy {name}`"
             yield Line(FREE_ENERGIES, name, "profile", "missing", reason=reason)
             continue
+        if summary["free_energy"] is None:  # too few sound windows
+            yield Line(FREE_ENERGIES, name, "profile", "fail", reason=summary["reason"])
+            continue
         yield from _profile(name, summary, layout)
 
 

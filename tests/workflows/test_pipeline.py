@@ -49,18 +49,21 @@ def test_every_stage_leaves_what_it_promises(finished):
     trajectory = mdtraj.load(
         results / "simulations" / "sn2" / "trajectory.dcd", top=results / "simulations" / "sn2" / "topology.pdb"
     )
-    assert trajectory.n_frames == 8
+    assert 1 <= trajectory.n_frames <= 8  # three epochs do not make a model that holds molecules together
+    found = json.loads((results / "analysis" / "sn2" / "summary.json").read_text())
+    assert found["n_frames"] == trajectory.n_frames
+    assert set(found["verdict"]) == {"stable", "reason", "time_ps", "step", "watched"}
     assert list((results / "analysis" / "sn2").glob("*.png"))
     assert {path.name for path in (results / "umbrellas" / "sn2").iterdir()} == {"window-0", "window-1", "window-2"}
     summary = json.loads((results / "free_energy" / "sn2" / "summary.json").read_text())
-    assert [window["n_frames"] for window in summary["windows"]] == [20, 20, 20]
-    assert (results / "free_energy" / "sn2" / "profile.png").is_file()
+    assert len(summary["left_out"]) + len(summary.get("windows", [])) == 3
+    assert (results / "free_energy" / "sn2" / "profile.png").is_file() == (summary["free_energy"] is not None)
     report = (results / "report.html").read_text()
     verdict = json.loads((results / "verdict" / "verdict.json").read_text())
     assert f"{verdict['headline']}<" in report
     assert verdict["n_missing"] == 0
     assert "1 Verdict" in report
-    assert "Free energies" in report
+    assert ("5 Free energies" in report) == (summary["free_energy"] is not None)
     assert "What long range buys" in report
 
 
