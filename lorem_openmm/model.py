@@ -31,11 +31,12 @@ class FoldedWeights(NamedTuple):
 
 
 class AtomicOutput(NamedTuple):
-    """Per-atom results: energies of the short-range and of the long-range readouts in eV, latent charges."""
+    """Per-atom results: energies of the short-range and long-range readouts in eV, latent charges and potentials."""
 
     short_range_energies: torch.Tensor
     long_range_energies: torch.Tensor
     charges: torch.Tensor
+    potentials: torch.Tensor
 
 
 class Lorem(torch.nn.Module):
@@ -110,11 +111,11 @@ class Lorem(torch.nn.Module):
             energies = energies + more
 
         long_range_energies = torch.zeros_like(energies)
-        charges = energies.new_zeros((energies.shape[0], 0))
+        charges = potentials = energies.new_zeros((energies.shape[0], 0))
         folded = weights.long_range
         if self.long_range is not None and folded is not None:
-            long_range_energies, charges = self.long_range(x, spherical, graph, distances, folded)
-        return AtomicOutput(energies, long_range_energies, charges)
+            long_range_energies, charges, potentials = self.long_range(x, spherical, graph, distances, folded)
+        return AtomicOutput(energies, long_range_energies, charges, potentials)
 
 
 def edge_vectors(graph: AtomGraph) -> torch.Tensor:

@@ -1,6 +1,6 @@
 """Energies, forces and stress from the model's atomic energies and the per-element baseline."""
 
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 import torch
 from ase.data import chemical_symbols
@@ -71,7 +71,20 @@ class Potential(torch.nn.Module):
             compute_stress: whether to compute the stress.
             create_graph: whether the results will be differentiated again (training).
         """
-        return self._evaluate(graph, self.model.fold(graph.pair_types), compute_stress, create_graph)
+        return self._evaluate(graph, self.model.fold(graph.pair_types), compute_stress, create_graph)[0]
+
+    def with_responses(self, graph: AtomGraph, compute_stress: bool = False) -> Tuple[Prediction, torch.Tensor]:
+        """Evaluates structures so that the results can be differentiated again, and what atoms feel of potentials.
+
+        Args:
+            graph: structures and neighbour lists.
+            compute_stress: whether to compute the stress.
+
+        Returns:
+            The prediction, and the responses ∂E/∂V [n_atoms, n_channels] in the channels of the spherical features, the
+            scalar ones first; no channels without long range.
+        """
+        return self._evaluate(graph, self.model.fold(graph.pair_types), compute_stress, True)
 
     @torch.jit.export
     def evaluate(self, graph: AtomGraph, compute_stress: bool = False) -> Prediction:
@@ -90,7 +103,7 @@ class Potential(torch.nn.Module):
         table = folded.short_range.radial_table.index_select(0, rows)
         short_range = folded.short_range
         weights = FoldedWeights(ShortRangeWeights(table, short_range.product), folded.rounds, folded.long_range)
-        return self._evaluate(graph, weights, compute_stress, False)
+        return self._evaluate(graph, weights, compute_stress, False)[0]
 
     def _fold_once(self) -> FoldedWeights:
         if not torch.jit.is_scripting():
@@ -111,7 +124,7 @@ class Potential(torch.nn.Module):
 
     def _evaluate(
         self, graph: AtomGraph, weights: FoldedWeights, compute_stress: bool, create_graph: bool
-    ) -> Prediction:
+    ) -> Tuple[Prediction, torch.Tensor]:
         if torch.jit.is_scripting():  # TorchScript has no enable_grad: its callers must not be under no_grad
             return self._differentiate(graph, weights, compute_stress, create_graph)
         with torch.enable_grad():
@@ -119,7 +132,7 @@ class Potential(torch.nn.Module):
 
     def _differentiate(
         self, graph: AtomGraph, weights: FoldedWeights, compute_stress: bool, create_graph: bool
-    ) -> Prediction:
+    ) -> Tuple[Prediction, torch.Tensor]:
         positions = graph.positions.detach().requires_grad_(True)
         strain = torch.zeros_like(graph.cell)
         if compute_stress:
@@ -133,6 +146,10 @@ class Potential(torch.nn.Module):
         inputs = [positions]
         if compute_stress:
             inputs = [positions, strain]
+        responses = output.potentials
+        in_training = create_graph and responses.shape[1] > 0
+        if in_training:
+            inputs.append(output.potentials)
         gradients = torch.autograd.grad(
             [atomic_energies.sum()], inputs, retain_graph=create_graph, create_graph=create_graph
         )
@@ -144,7 +161,11 @@ class Potential(torch.nn.Module):
             assert virial is not None  # for TorchScript  # noqa: S101
             volume = torch.abs(torch.linalg.det(graph.cell)).view(-1, 1, 1)
             stress = torch.where(volume > 0, virial / torch.where(volume > 0, volume, torch.ones_like(volume)), stress)
-        return self._collect(graph, output, atomic_energies, -forces, stress, create_graph)
+        if in_training:
+            response = gradients[-1]
+            assert response is not None  # for TorchScript  # noqa: S101
+            responses = response
+        return self._collect(graph, output, atomic_energies, -forces, stress, create_graph), responses
 
     def _collect(
         self,

@@ -78,8 +78,9 @@ class Training(Section):
     )
     net_charge_weight: Annotated[float, Field(ge=0)] = Field(
         0.0,
-        description="weight of a penalty on net latent charges, whose potential would reach as far as 1/r: of all "
-        "channels in neutral structures, of those with a direction in charged ones; needs `charge` in the data",
+        description="weight of a penalty on what reaches as far as 1/r: net latent charges (of all channels in neutral "
+        "structures, of those with a direction in charged ones), and what neutral structures feel of a constant "
+        "potential; needs `charge` in the data",
     )
     gradient_clip: Annotated[float, Field(ge=0)] = Field(
         0.0, description="largest norm of the gradient; 0: no clipping"

@@ -200,10 +200,11 @@ class LongRange(torch.nn.Module):
         graph: AtomGraph,
         distances: torch.Tensor,
         weights: LongRangeWeights,
-    ) -> Tuple[torch.Tensor, torch.Tensor]:
-        """Returns the long-range atomic energies [n_atoms] and the charges [n_atoms, n_channels].
+    ) -> Tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Returns the long-range atomic energies [n_atoms], the charges and their potentials [n_atoms, n_channels].
 
-        The charges come as [scalar ; degree 0 ; degree 1 ; …], each degree in e3x's order.
+        The charges come as [scalar ; degree 0 ; degree 1 ; …], each degree in e3x's order; the potentials, which the
+        energies are made of, in that of the spherical features.
 
         Args:
             x: scalar features [n_atoms, d].
@@ -218,4 +219,4 @@ class LongRange(torch.nn.Module):
         mixed = self.mixing(spread, spherical, weights.mixing_product)
         message = torch.cat([potentials[:, :1], self.norm(mixed)], dim=1)
         x = self.update(x, message)
-        return self.readout(x).squeeze(1), charges.index_select(1, self.channel_order)
+        return self.readout(x).squeeze(1), charges.index_select(1, self.channel_order), potentials

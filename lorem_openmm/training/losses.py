@@ -8,6 +8,7 @@ from lorem_openmm.config import Training
 from lorem_openmm.data.batching import Labels
 from lorem_openmm.graph import AtomGraph
 from lorem_openmm.potential import Prediction
+from lorem_openmm.units import COULOMB_EV_ANGSTROM
 
 NUM_SCALAR_CHANNELS = 2  # of the latent charges: the one from the scalar features, and degree 0 of the spherical ones
 
@@ -23,8 +24,8 @@ class Residuals(NamedTuple):
         stress: [n_with_stress, 3, 3] eV/Å³, of the structures that have a label.
         stress_label: [n_with_stress, 3, 3] eV/Å³.
         stress_systems: [n_with_stress] the structures these belong to.
-        net_charge: [n_systems, n_channels] sums of latent charges that must vanish, over √n_atoms; zeros where a sum
-            may have any value.
+        net_charge: [n_systems, 2 · n_channels] sums of latent charges, and of responses to potentials, that must
+            vanish, over √n_atoms; zeros where a sum may have any value.
     """
 
     energy: torch.Tensor
@@ -37,7 +38,13 @@ class Residuals(NamedTuple):
     net_charge: torch.Tensor
 
 
-def residuals(prediction: Prediction, graph: AtomGraph, labels: Labels, with_stress: bool = False) -> Residuals:
+def residuals(
+    prediction: Prediction,
+    graph: AtomGraph,
+    labels: Labels,
+    with_stress: bool = False,
+    responses: torch.Tensor | None = None,
+) -> Residuals:
     """Compares a batch with its labels.
 
     The energies are compared without the baseline, Σ_i E_i in float64, so that no digits are lost to it.
@@ -47,12 +54,13 @@ def residuals(prediction: Prediction, graph: AtomGraph, labels: Labels, with_str
         graph: the structures.
         labels: their reference values.
         with_stress: whether the stress was predicted.
+        responses: ∂E/∂V [n_atoms, n_channels], in training; None: not looked at.
     """
     n_atoms = torch.tensor(graph.system_sizes, dtype=torch.float64, device=labels.energy.device)
     atomic = prediction.atomic_energies.double()
     energy = torch.zeros_like(labels.energy).index_add(0, graph.system_index, atomic)
     stress_systems = (labels.has_stress & with_stress).nonzero()[:, 0]
-    net_charge = _net_charges(prediction, graph, labels)
+    net_charge = _net_charges(prediction, graph, labels, responses)
     return Residuals(
         energy=(energy - labels.energy) / n_atoms,
         energy_label=labels.energy / n_atoms,
@@ -65,19 +73,26 @@ def residuals(prediction: Prediction, graph: AtomGraph, labels: Labels, with_str
     )
 
 
-def _net_charges(prediction: Prediction, graph: AtomGraph, labels: Labels) -> torch.Tensor:
-    """Returns Σ_i q_i [n_systems, n_channels] where it must vanish, else zero.
+def _net_charges(
+    prediction: Prediction, graph: AtomGraph, labels: Labels, responses: torch.Tensor | None
+) -> torch.Tensor:
+    """Returns sums over the atoms of a structure [n_systems, 2 · n_channels] where they must vanish, else zero.
 
-    The potential of a net charge falls as 1/r. A neutral structure has none in any channel; one with a total charge
-    has it in the two scalar channels, and none in those of higher degree, whose far field would turn with the
-    molecule. Nothing is asked of structures whose total charge the data do not give.
+    Σ_i q_i: the potential of a net charge falls as 1/r. A neutral structure has none in any channel; one with a total
+    charge has it in the two scalar channels, and none in those of higher degree, whose far field would turn with the
+    molecule. k Σ_i ∂E/∂V_i in the scalar channels: what a structure feels of a constant potential, which is nothing for
+    a neutral one. Coulomb's constant k = 14.4 eV·Å/e² makes both alike: charges of c per e are felt with k/c, and models
+    choose a c near k. Nothing is asked of structures whose total charge the data do not give.
     """
     charges = prediction.charges
-    sums = charges.new_zeros((len(graph.system_sizes), charges.shape[1])).index_add(0, graph.system_index, charges)
-    is_neutral = labels.total_charge == 0
-    is_directed = torch.arange(charges.shape[1], device=charges.device) >= NUM_SCALAR_CHANNELS
-    vanishes = is_neutral.unsqueeze(1) | (labels.total_charge.isfinite().unsqueeze(1) & is_directed)
-    return torch.where(vanishes, sums, torch.zeros_like(sums))
+    felt = torch.zeros_like(charges) if responses is None else responses
+    both = torch.cat([charges, COULOMB_EV_ANGSTROM * felt.to(charges.dtype)], dim=1)
+    sums = both.new_zeros((len(graph.system_sizes), both.shape[1])).index_add(0, graph.system_index, both)
+    channel = torch.arange(charges.shape[1], device=charges.device)
+    known, neutral = labels.total_charge.isfinite().unsqueeze(1), (labels.total_charge == 0).unsqueeze(1)
+    sent = neutral | (known & (channel >= NUM_SCALAR_CHANNELS))
+    received = neutral & (channel < NUM_SCALAR_CHANNELS)
+    return torch.where(torch.cat([sent, received], dim=1), sums, torch.zeros_like(sums))
 
 
 def loss(difference: Residuals, training: Training) -> torch.Tensor:

@@ -137,8 +137,12 @@ class TrainingModule(LightningModule):
             batch_idx: Not used.
         """
         graph, labels = batch
-        prediction = self.potential(graph, compute_stress=self.with_stress, create_graph=True)
-        difference = residuals(prediction, graph, labels, self.with_stress)
+        responses = None
+        if self.training_settings.net_charge_weight > 0:
+            prediction, responses = self.potential.with_responses(graph, self.with_stress)
+        else:
+            prediction = self.potential(graph, compute_stress=self.with_stress, create_graph=True)
+        difference = residuals(prediction, graph, labels, self.with_stress, responses)
         value = share_of_loss(difference, self.training_settings, labels.whole)
         self.loss_sum += value.detach()
         if labels.whole is None:

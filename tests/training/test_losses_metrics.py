@@ -13,6 +13,7 @@ from lorem_openmm.graph import AtomGraph
 from lorem_openmm.potential import Prediction
 from lorem_openmm.training.losses import loss, residuals
 from lorem_openmm.training.metrics import ErrorSums, Metrics
+from lorem_openmm.units import COULOMB_EV_ANGSTROM
 
 
 def made_batch() -> tuple[AtomGraph, Prediction, Labels]:
@@ -51,16 +52,50 @@ def test_loss_is_the_formula() -> None:
 
 def test_net_charges_are_those_that_must_vanish() -> None:
     graph, prediction, labels = made_batch()
-    net = residuals(prediction, graph, labels).net_charge
-    sums = torch.stack([q.sum(0) for q in prediction.charges.split(graph.system_sizes)])
+    responses = torch.randn(prediction.charges.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    net = residuals(prediction, graph, labels, responses=responses).net_charge
     sizes = torch.tensor(graph.system_sizes, dtype=torch.float64)
-    assert torch.allclose(net[0] * sizes[0].sqrt(), sums[0], rtol=1e-12)  # neutral: every channel
-    assert net[1].abs().max() == 0  # the data do not say
-    assert net[2, :2].abs().max() == 0  # charged: the scalar channels may have it,
-    assert torch.allclose(net[2, 2:] * sizes[2].sqrt(), sums[2, 2:], rtol=1e-12)  # those with a direction not
+    both = torch.cat([prediction.charges, COULOMB_EV_ANGSTROM * responses], dim=1).split(graph.system_sizes)
+    sums = torch.stack([part.sum(0) for part in both]) / sizes.sqrt().unsqueeze(1)
+    n_channels = prediction.charges.shape[1]
+    channel = torch.arange(2 * n_channels)
+    scalar, received = channel % n_channels < 2, channel >= n_channels
+    vanishing = torch.stack(
+        [
+            ~received | scalar,  # neutral: sends nothing, feels no constant potential
+            torch.zeros_like(received),  # the data do not say
+            ~received & ~scalar,  # charged: the scalar channels may have it, those with a direction not
+        ]
+    )
+    assert torch.allclose(net, torch.where(vanishing, sums, 0.0), rtol=1e-12)
     weights = {"energy_weight": 0, "force_weight": 0}
-    value = loss(residuals(prediction, graph, labels), Training(**weights, net_charge_weight=3.0))
+    value = loss(residuals(prediction, graph, labels, responses=responses), Training(**weights, net_charge_weight=3.0))
     assert float(value) == pytest.approx(3.0 * float(net.square().mean()))
+
+
+def test_responses_are_what_constant_potentials_change() -> None:
+    class Raised(torch.nn.Module):
+        def __init__(self, inner: torch.nn.Module, channel: int, by: float):
+            super().__init__()
+            self.inner, self.channel, self.by = inner, channel, by
+
+        def forward(self, *arguments: torch.Tensor) -> torch.Tensor:
+            potentials = self.inner(*arguments)
+            return potentials + self.by * (torch.arange(potentials.shape[1]) == self.channel)
+
+    graph, potential = graph_of(rattled_molecule(), rattled_molecule("H2O")), small_potential()
+    prediction, responses = potential.with_responses(graph)
+    assert torch.allclose(prediction.forces, potential(graph).forces, rtol=1e-12, atol=1e-13)
+    assert responses.shape == prediction.charges.shape
+    coulomb = potential.model.long_range.coulomb
+    for channel in (0, 1, 3):
+        raised = []
+        for by in (1e-6, -1e-6):
+            potential.model.long_range.coulomb = Raised(coulomb, channel, by)
+            raised.append(potential(graph).atomic_energies)
+        expected = (raised[0] - raised[1]) / 2e-6
+        assert torch.allclose(responses[:, channel].detach(), expected, rtol=1e-4, atol=1e-6)
+        assert float(expected.abs().max()) > 1e-4
 
 
 def test_weights_of_zero_leave_terms_out() -> None:
