@@ -78,21 +78,20 @@ def _net_charges(
 ) -> torch.Tensor:
     """Returns sums over the atoms of a structure [n_systems, 2 · n_channels] where they must vanish, else zero.
 
-    Σ_i q_i: the potential of a net charge falls as 1/r. A neutral structure has none in any channel; one with a total
-    charge has it in the two scalar channels, and none in those of higher degree, whose far field would turn with the
-    molecule. k Σ_i ∂E/∂V_i in the scalar channels: what a structure feels of a constant potential, which is nothing for
-    a neutral one. Coulomb's constant k = 14.4 eV·Å/e² makes both alike: charges of c per e are felt with k/c, and models
-    choose a c near k. Nothing is asked of structures whose total charge the data do not give.
+    Σ_i q_i: the potential of a net charge falls as 1/r. k Σ_i ∂E/∂V_i: what a structure feels of a constant potential,
+    which is what something far away is to it; Coulomb's constant k = 14.4 eV·Å/e² makes both alike, because charges of
+    c per e are felt with k/c, and models choose a c near k. A neutral structure has neither in any channel; one with a
+    total charge has them in the two scalar channels, and not in those of higher degree, whose far field would turn with
+    the molecule. Nothing is asked of structures whose total charge the data do not give.
     """
     charges = prediction.charges
     felt = torch.zeros_like(charges) if responses is None else responses
-    both = torch.cat([charges, COULOMB_EV_ANGSTROM * felt.to(charges.dtype)], dim=1)
-    sums = both.new_zeros((len(graph.system_sizes), both.shape[1])).index_add(0, graph.system_index, both)
-    channel = torch.arange(charges.shape[1], device=charges.device)
-    known, neutral = labels.total_charge.isfinite().unsqueeze(1), (labels.total_charge == 0).unsqueeze(1)
-    sent = neutral | (known & (channel >= NUM_SCALAR_CHANNELS))
-    received = neutral & (channel < NUM_SCALAR_CHANNELS)
-    return torch.where(torch.cat([sent, received], dim=1), sums, torch.zeros_like(sums))
+    both = torch.stack([charges, COULOMB_EV_ANGSTROM * felt.to(charges.dtype)], dim=1)
+    sums = both.new_zeros((len(graph.system_sizes), *both.shape[1:])).index_add(0, graph.system_index, both)
+    is_directed = torch.arange(charges.shape[1], device=charges.device) >= NUM_SCALAR_CHANNELS
+    total_charge = labels.total_charge.view(-1, 1, 1)
+    vanishes = (total_charge == 0) | (total_charge.isfinite() & is_directed)
+    return torch.where(vanishes, sums, torch.zeros_like(sums)).flatten(1)
 
 
 def loss(difference: Residuals, training: Training) -> torch.Tensor:

@@ -59,14 +59,9 @@ def test_net_charges_are_those_that_must_vanish() -> None:
     sums = torch.stack([part.sum(0) for part in both]) / sizes.sqrt().unsqueeze(1)
     n_channels = prediction.charges.shape[1]
     channel = torch.arange(2 * n_channels)
-    scalar, received = channel % n_channels < 2, channel >= n_channels
-    vanishing = torch.stack(
-        [
-            ~received | scalar,  # neutral: sends nothing, feels no constant potential
-            torch.zeros_like(received),  # the data do not say
-            ~received & ~scalar,  # charged: the scalar channels may have it, those with a direction not
-        ]
-    )
+    directed = channel % n_channels >= 2
+    # neutral: nothing in any channel; the data do not say; charged: the scalar channels may have it
+    vanishing = torch.stack([torch.ones_like(directed), torch.zeros_like(directed), directed])
     assert torch.allclose(net, torch.where(vanishing, sums, 0.0), rtol=1e-12)
     weights = {"energy_weight": 0, "force_weight": 0}
     value = loss(residuals(prediction, graph, labels, responses=responses), Training(**weights, net_charge_weight=3.0))
