@@ -7,6 +7,7 @@ the latent charges, ``ComponentReporter`` writes them during a simulation, ``Wat
 fall apart, and ``serialize(system)`` gives XML, also of a System with a TorchForce.
 """
 
+import sys
 from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -44,5 +45,8 @@ _SOURCES = {
 
 def __getattr__(name: str) -> Any:  # PyTorch is imported at the first use, so that --help answers at once
     if name in _SOURCES:
+        if "torch" in sys.modules:  # whatever its default dtype and device are by now
+            with import_module("lorem_openmm.ambient").building():
+                return getattr(import_module(_SOURCES[name]), name)
         return getattr(import_module(_SOURCES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

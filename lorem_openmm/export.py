@@ -6,6 +6,7 @@ altered is refused. Nothing is ever unpickled from a model file except by TorchS
 
 import hashlib
 import json
+import os
 import platform
 import zipfile
 from importlib.metadata import version
@@ -16,6 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from lorem_openmm.ambient import building, script
 from lorem_openmm.config import Model, parse
 from lorem_openmm.errors import ConfigError, ModelFileError
 from lorem_openmm.files import atomic_path, expand_home
@@ -60,6 +62,7 @@ def describe(potential: Potential, extra: dict[str, Any] | None = None) -> dict[
     }
 
 
+@building()
 def save(potential: Potential, path: str | Path, extra: dict[str, Any] | None = None) -> None:
     """Writes ``path`` (.safetensors or .pt), whole or not at all.
 
@@ -72,7 +75,7 @@ def save(potential: Potential, path: str | Path, extra: dict[str, Any] | None = 
         ModelFileError: If the suffix is neither .safetensors nor .pt.
         OSError: If the folder cannot be written.
     """
-    path = Path(path)
+    path = Path(expand_home(str(path)))
     body = json.dumps(describe(potential, extra), sort_keys=True)
     weights = {name: tensor.float().cpu().contiguous() for name, tensor in potential.model.state_dict().items()}
     documents = {"lorem_openmm": body, "sha256": _digest(body, weights)}
@@ -83,12 +86,13 @@ def save(potential: Potential, path: str | Path, extra: dict[str, Any] | None = 
         # In float64, so that constants keep their digits whatever the reader converts to.
         double = _build(json.loads(body), weights, path).double()
         with atomic_path(path) as temporary:
-            torch.jit.script(double).save(str(temporary), _extra_files=dict(documents))
+            script(double).save(str(temporary), _extra_files=dict(documents))
             _seal(temporary)
     else:
         raise ModelFileError(f"path: must end in .safetensors or .pt, received {path}")
 
 
+@building()
 def load(path: str | Path, device: str | torch.device = "cpu", dtype: str | torch.dtype = "float32") -> Potential:
     """Reads a model file of either format; the potential's ``metadata`` attribute holds the file's metadata.
 
@@ -99,18 +103,38 @@ def load(path: str | Path, device: str | torch.device = "cpu", dtype: str | torc
 
     Raises:
         ModelFileError: If the file is missing, truncated, altered, of a newer format, or not a LOREM model.
-        ConfigError: If ``dtype`` is neither float32 nor float64.
+        ConfigError: If ``dtype`` is neither float32 nor float64, or there is no such device.
     """
-    path, dtype = Path(expand_home(str(path))), as_dtype(dtype)
+    if not isinstance(path, str | os.PathLike):
+        raise ConfigError(f"path: must be the path of a model file, received {type(path).__name__}")
+    path, device, dtype = Path(expand_home(str(path))), as_device(device), as_dtype(dtype)
     if not path.is_file():
         raise ModelFileError(f"{path}: no such model file; give the path of a .safetensors or .pt file")
     if path.suffix not in (".safetensors", ".pt"):
         raise ModelFileError(f"{path}: a model file must end in .safetensors or .pt")
     documents, weights = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torchscript(path)
     metadata = _check(path, documents, weights)
-    potential = _build(metadata, weights, path).to(device=torch.device(device), dtype=dtype)
+    potential = _build(metadata, weights, path).to(device=device, dtype=dtype)
     potential.metadata = metadata
     return potential.requires_grad_(False)
+
+
+def as_device(device: str | torch.device) -> torch.device:
+    """Returns the device of a name.
+
+    Args:
+        device: 'cpu', 'cuda', 'cuda:1', ...
+
+    Raises:
+        ConfigError: If PyTorch knows no such device, or needs a GPU and finds none.
+    """
+    try:
+        found = torch.device(device)
+    except (RuntimeError, TypeError):
+        raise ConfigError(f"device: must be a PyTorch device such as 'cpu' or 'cuda', received {device!r}") from None
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device: '{found}' needs a GPU that PyTorch can use, found none; use device='cpu'")
+    return found
 
 
 def as_dtype(dtype: str | torch.dtype) -> torch.dtype:

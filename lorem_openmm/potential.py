@@ -1,11 +1,13 @@
 """Energies, forces and stress from the model's atomic energies and the per-element baseline."""
 
+import math
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 import torch
 from ase.data import chemical_symbols
 
-from lorem_openmm.errors import UnknownElementError
+from lorem_openmm.ambient import computing
+from lorem_openmm.errors import DataError, UnknownElementError
 from lorem_openmm.graph import AtomGraph, with_geometry
 from lorem_openmm.model import MAX_ATOMIC_NUMBER, AtomicOutput, FoldedWeights, Lorem
 from lorem_openmm.nn.short_range import ShortRangeWeights
@@ -63,6 +65,10 @@ class Potential(torch.nn.Module):
         self._folded_state = -1
         self.metadata = dict[str, Any]()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves out what was computed from the weights, which copies do anew from theirs."""
+        return self.__dict__ | {"_folded": None, "_folded_state": -1}
+
     def forward(self, graph: AtomGraph, compute_stress: bool = False, create_graph: bool = False) -> Prediction:
         """Evaluates structures with the present weights, as training does.
 
@@ -71,7 +77,12 @@ class Potential(torch.nn.Module):
             compute_stress: whether to compute the stress.
             create_graph: whether the results will be differentiated again (training).
         """
-        return self._evaluate(graph, self.model.fold(graph.pair_types), compute_stress, create_graph)[0]
+        if torch.jit.is_scripting():  # TorchScript has no enable_grad: its callers must not be under no_grad
+            weights = self.model.fold(graph.pair_types)
+            return self._differentiate(graph, weights, compute_stress, create_graph)[0]
+        with computing(), torch.enable_grad():
+            weights = self.model.fold(graph.pair_types)
+            return self._differentiate(own_tensors(graph), weights, compute_stress, create_graph)[0]
 
     def with_responses(self, graph: AtomGraph, compute_stress: bool = False) -> Tuple[Prediction, torch.Tensor]:
         """Evaluates structures so that the results can be differentiated again, and what atoms feel of potentials.
@@ -84,7 +95,9 @@ class Potential(torch.nn.Module):
             The prediction, and the responses ∂E/∂V [n_atoms, n_channels] in the channels of the spherical features, the
             scalar ones first; no channels without long range.
         """
-        return self._evaluate(graph, self.model.fold(graph.pair_types), compute_stress, True)
+        with computing(), torch.enable_grad():
+            weights = self.model.fold(graph.pair_types)
+            return self._differentiate(own_tensors(graph), weights, compute_stress, True)
 
     @torch.jit.export
     def evaluate(self, graph: AtomGraph, compute_stress: bool = False) -> Prediction:
@@ -96,14 +109,27 @@ class Potential(torch.nn.Module):
         Args:
             graph: structures and neighbour lists.
             compute_stress: whether to compute the stress.
+
+        Raises:
+            DataError: If there are no atoms, or positions, a cell or results are not finite.
+            UnknownElementError: If the model does not know an element.
         """
+        if torch.jit.is_scripting():
+            return self._differentiate(graph, self._fold_for(graph), compute_stress, False)[0]
+        with computing(), torch.enable_grad():
+            check_inputs(graph, self.species)
+            own = own_tensors(graph)
+            found = self._differentiate(own, self._fold_for(own), compute_stress, False)[0]
+            check_results(graph, found.energy, found.forces)
+            return found
+
+    def _fold_for(self, graph: AtomGraph) -> FoldedWeights:
         folded = self._fold_once()
         known = self.known_pairs[:, 0] * 256 + self.known_pairs[:, 1]
         rows = torch.searchsorted(known, graph.pair_types[:, 0] * 256 + graph.pair_types[:, 1])
         table = folded.short_range.radial_table.index_select(0, rows)
         short_range = folded.short_range
-        weights = FoldedWeights(ShortRangeWeights(table, short_range.product), folded.rounds, folded.long_range)
-        return self._evaluate(graph, weights, compute_stress, False)[0]
+        return FoldedWeights(ShortRangeWeights(table, short_range.product), folded.rounds, folded.long_range)
 
     def _fold_once(self) -> FoldedWeights:
         if not torch.jit.is_scripting():
@@ -121,14 +147,6 @@ class Potential(torch.nn.Module):
             fresh = self.model.fold(self.known_pairs)
         self._folded = fresh
         return fresh
-
-    def _evaluate(
-        self, graph: AtomGraph, weights: FoldedWeights, compute_stress: bool, create_graph: bool
-    ) -> Tuple[Prediction, torch.Tensor]:
-        if torch.jit.is_scripting():  # TorchScript has no enable_grad: its callers must not be under no_grad
-            return self._differentiate(graph, weights, compute_stress, create_graph)
-        with torch.enable_grad():
-            return self._differentiate(graph, weights, compute_stress, create_graph)
 
     def _differentiate(
         self, graph: AtomGraph, weights: FoldedWeights, compute_stress: bool, create_graph: bool
@@ -187,6 +205,65 @@ class Potential(torch.nn.Module):
         return Prediction(energy, forces, stress, atomic_energies, long_range, charges)
 
 
+def own_tensors(graph: AtomGraph) -> AtomGraph:
+    """Returns the graph with copies of tensors made in inference mode, through which autograd records nothing."""
+    return AtomGraph(*(part.clone() if torch.is_tensor(part) and part.is_inference() else part for part in graph))
+
+
+def check_inputs(graph: AtomGraph, species: List[int]) -> None:
+    """Refuses structures no energy can be computed of.
+
+    Args:
+        graph: structures.
+        species: atomic numbers the model knows.
+
+    Raises:
+        DataError: If there are no atoms, or positions or a cell are not finite.
+        UnknownElementError: If the model does not know an element.
+    """
+    if graph.positions.shape[0] == 0:
+        raise DataError("graph: there are no atoms in the structures; the model needs at least one")
+    check_species(species, torch.unique(graph.atomic_numbers).tolist())
+    if not math.isfinite(float(graph.positions.sum() + graph.cell.sum())):
+        check_finite("positions", graph.positions, graph)
+        wrong = torch.nonzero(~torch.isfinite(graph.cell).flatten(1).all(dim=1)).flatten().tolist()
+        if wrong:
+            raise DataError(f"cell: must be finite, received NaN or infinity for structure {wrong[0]} (counted from 0)")
+
+
+def check_results(graph: AtomGraph, energy: torch.Tensor, forces: torch.Tensor) -> None:
+    """Refuses results that are not finite though the structures are.
+
+    Args:
+        graph: structures.
+        energy: [n_systems] eV.
+        forces: [n_atoms, 3] eV/Å.
+
+    Raises:
+        DataError: naming the first structure.
+    """
+    if not math.isfinite(float(energy.sum() + forces.sum())):
+        check_finite("forces", forces, graph, "; look at the structure, and at the weights of the model")
+        wrong = torch.nonzero(~torch.isfinite(energy)).flatten().tolist()
+        if wrong:
+            raise DataError(
+                f"energy: must be finite, received NaN or infinity for structure {wrong[0]} (counted from 0); look at "
+                "the structure, and at the weights of the model"
+            )
+
+
+def check_finite(name: str, values: torch.Tensor, graph: AtomGraph, remedy: str = "") -> None:
+    """Raises DataError if values [n_atoms, 3] are not finite, naming the first structure and atom."""
+    wrong = torch.nonzero(~torch.isfinite(values).all(dim=1)).flatten().tolist()
+    if wrong:
+        structure = int(graph.system_index[wrong[0]])
+        atom = wrong[0] - sum(graph.system_sizes[:structure])
+        raise DataError(
+            f"{name}: must be finite, received NaN or infinity for atom {atom} of structure {structure} (both counted "
+            f"from 0), {len(wrong)} atoms in all{remedy}"
+        )
+
+
 def check_species(potential_species: List[int], atomic_numbers: List[int]) -> None:
     """Refuses elements the model was not trained on.
 
@@ -199,9 +276,15 @@ def check_species(potential_species: List[int], atomic_numbers: List[int]) -> No
     """
     unknown = sorted(set(atomic_numbers) - set(potential_species))
     if unknown:
-        names = ", ".join(chemical_symbols[number] for number in unknown)
+        names = ", ".join(_symbol(number) for number in unknown)
         known = ", ".join(chemical_symbols[number] for number in potential_species)
         raise UnknownElementError(
             f"atomic_numbers: the model does not know {names}; it was trained on {known}. "
             "Use a model trained on data with these elements."
         )
+
+
+def _symbol(number: int) -> str:
+    if number == 0:
+        return "X (atomic number 0, a ghost atom)"
+    return chemical_symbols[number] if 0 < number < len(chemical_symbols) else f"atomic number {number}"

@@ -8,6 +8,7 @@ scripted module before it is used.
 
 import hashlib
 import logging
+import math
 import os
 import platform
 import tempfile
@@ -19,7 +20,9 @@ from typing import Any
 import torch
 from platformdirs import user_cache_path
 
+from lorem_openmm.ambient import building, script
 from lorem_openmm.inference.dynamics import Dynamics
+from lorem_openmm.inference.finite import soundness
 from lorem_openmm.inference.verlet import ALL_PAIRS_LIMIT, Neighborhood
 from lorem_openmm.potential import Prediction
 
@@ -54,10 +57,11 @@ class StaticDynamics(torch.nn.Module):
         self.register_buffer("cell", near.cell)
 
     def forward(self, positions: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Returns the fields of a prediction for positions [n_atoms, 3] Å in float64."""
+        """Returns the fields of a prediction for positions [n_atoms, 3] Å in float64, and its soundness."""
         rows = positions.index_select(0, self.order)
         rows = (rows - rows.mean(dim=0, keepdim=True)).to(self.dtype)
-        return tuple(self.predict(Neighborhood(rows, self.cell, self.table, self.offsets), False))
+        found = self.predict(Neighborhood(rows, self.cell, self.table, self.offsets), False)
+        return (*found, soundness(found.energy, found.forces, rows))
 
 
 class CompiledDynamics(torch.nn.Module):
@@ -73,7 +77,7 @@ class CompiledDynamics(torch.nn.Module):
 
     def __init__(self, dynamics: Dynamics):
         super().__init__()
-        self.scripted = torch.jit.script(dynamics)
+        self.scripted = script(dynamics)
         self._source: Dynamics | None = dynamics
         self._run: Callable[[torch.Tensor], Any] | None = None
 
@@ -90,23 +94,27 @@ class CompiledDynamics(torch.nn.Module):
     def forward(self, positions: torch.Tensor, cell: torch.Tensor, compute_stress: bool = False) -> Prediction:
         """Computes energy and forces, arguments and errors as in ``Dynamics``."""
         if self._source is not None:
+            expected = self.scripted(positions, cell, compute_stress)  # may raise: the next call is the first again
             source, self._source = self._source, None
-            return self._start(source, positions, cell, compute_stress)
+            self._compile(source, positions, expected)
+            return expected
         if self._run is None:
             return self.scripted(positions, cell, compute_stress)
-        return Prediction(*self._run(positions.to(torch.float64)))
+        *fields, sound = self._run(positions.to(torch.float64))
+        if not math.isfinite(float(sound)):
+            return self.scripted(positions, cell, compute_stress)  # which says what is wrong
+        return Prediction(*fields)
 
-    def _start(self, source: Dynamics, positions: torch.Tensor, cell: torch.Tensor, stress: bool) -> Prediction:
-        expected = self.scripted(positions, cell, stress)
+    @building()
+    def _compile(self, source: Dynamics, positions: torch.Tensor, expected: Prediction) -> None:
         try:
             _check_static(source)
             run = load_or_compile(StaticDynamics(source), positions.to(torch.float64))
-            _compare(Prediction(*run(positions.to(torch.float64))), expected)
+            _compare(Prediction(*run(positions.to(torch.float64))[:-1]), expected)
             self._run = run
         except Exception as error:
             reason = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
             warnings.warn(f"compile: running without it, because {reason}", stacklevel=2)
-        return expected
 
 
 def _check_static(dynamics: Dynamics) -> None:

@@ -1,11 +1,15 @@
 """One structure followed through its motion: neighbour lists, model and baseline in one scriptable module."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import List, Optional
 
 import torch
 
+from lorem_openmm.ambient import building, computing
+from lorem_openmm.errors import DataError
+from lorem_openmm.inference.finite import check_geometry, refuse_results, soundness
 from lorem_openmm.inference.model import InferenceModel
 from lorem_openmm.inference.threads import threads_for
 from lorem_openmm.inference.verlet import DEFAULT_SKIN, Neighborhood, VerletList
@@ -38,6 +42,7 @@ class Dynamics(torch.nn.Module):
     rank: torch.Tensor
     channel_order: torch.Tensor
 
+    @building()
     def __init__(
         self,
         potential: Potential,
@@ -80,14 +85,19 @@ class Dynamics(torch.nn.Module):
             A prediction of one system, atoms in the order of the caller.
 
         Raises:
-            RuntimeError: If positions are not finite or the cell has no volume.
+            RuntimeError: If positions, cell or results are not finite, or the cell has no volume.
         """
+        check_geometry(positions, cell, self.periodic)  # where they are: on the CPU nothing waits for a GPU
         rows = positions.detach().to(self.lists.identity).index_select(0, self.order)
         near = self.lists(rows, cell.detach().to(self.lists.identity))
         # Not only for speed: with gradients on, TorchScript's optimizer marks forces as if they required gradients. The
         # lists, which may raise, stay outside, because TorchScript does not leave the context when an error passes.
         with torch.no_grad():
-            return self._predict(near, compute_stress)
+            found = self._predict(near, compute_stress)
+            sound = soundness(found.energy, found.forces, near.positions)
+        if not math.isfinite(float(sound)):
+            refuse_results(found.forces)
+        return found
 
     def _predict(self, near: Neighborhood, compute_stress: bool) -> Prediction:
         with_virial = compute_stress and self.periodic
@@ -117,6 +127,12 @@ def scripted_calls(n_atoms: int) -> Iterator[None]:
 
     Args:
         n_atoms: number of atoms.
+
+    Raises:
+        DataError: Instead of the errors that the module raises itself, without TorchScript's traceback.
     """
-    with threads_for(n_atoms), torch.jit.optimized_execution(False):
-        yield
+    try:
+        with computing(), threads_for(n_atoms), torch.jit.optimized_execution(False):
+            yield
+    except torch.jit.Error as error:  # raised by the module's own code
+        raise DataError(str(error).rsplit("RuntimeError: ", 1)[-1].strip()) from None

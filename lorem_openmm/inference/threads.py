@@ -1,11 +1,26 @@
-"""The number of threads by the size of the system."""
+"""The number of threads by the size of the system, and in processes made by fork."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
 ATOMS_PER_THREAD = 32
+
+
+def _one_thread() -> None:
+    """Lets PyTorch use one thread.
+
+    A forked process has none of its parent's other threads. GNU OpenMP does not notice and waits for them for ever, at
+    the first piece of work that it would share among threads.
+    """
+    if torch.get_num_threads() > 1:
+        torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+    os.register_at_fork(after_in_child=_one_thread)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from typing import List, NamedTuple, Optional
 import torch
 import vesin_torch  # loads the operators that scripted modules need
 
+from lorem_openmm.inference.finite import check_volume
 from lorem_openmm.inference.neighbors import NeighborTable, all_pairs, build_table, sort_half_list
 
 # In vacuum, up to this many atoms, all pairs cost less than searching and laying out lists.
@@ -91,11 +92,11 @@ class VerletList(torch.nn.Module):
         """Returns positions and neighbours, on the module's device.
 
         Args:
-            positions: [n_atoms, 3] Å by row, float64, on the module's device.
+            positions: [n_atoms, 3] Å by row, float64, on the module's device, finite.
             cell: [3, 3] Å, rows are the vectors, likewise; ignored in vacuum.
 
         Raises:
-            RuntimeError: If a list has to be made and positions are not finite or the cell has no volume.
+            RuntimeError: If a list has to be made and the cell has no volume.
         """
         if self._table is None:
             local = self._rebuild(positions, cell)
@@ -130,7 +131,7 @@ class VerletList(torch.nn.Module):
             moved = torch.mm(moved, deformation)
             reach = reach * (1.0 - float(torch.linalg.vector_norm(deformation - self.identity)))
         moved = local - moved
-        # Not the same as >: positions that are not numbers are outdated, and then reported.
+        # Not the same as >: numbers that overflow are outdated.
         return not 2.0 * float((moved * moved).sum(dim=1).max()) ** 0.5 <= reach - self.cutoff
 
     def _move_offsets(self, table: NeighborTable, cell: torch.Tensor) -> None:
@@ -139,14 +140,8 @@ class VerletList(torch.nn.Module):
         self._offset_cell = cell.clone()
 
     def _rebuild(self, positions: torch.Tensor, cell: torch.Tensor) -> torch.Tensor:
-        if not bool(torch.isfinite(positions).all()):
-            raise RuntimeError(
-                "positions: must be finite, received NaN or infinity. The simulation has become unstable: "
-                "use a shorter time step, or minimise the energy of the starting structure."
-            )
         if self.periodic:
-            if not bool(torch.abs(torch.linalg.det(cell)) > 1e-6):
-                raise RuntimeError("cell: must have a volume. Set the periodic box vectors of the topology or context.")
+            check_volume(cell)
             self._inverse_cell = torch.linalg.inv(cell)
             self._boxes = torch.floor(torch.mm(positions, self._inverse_cell))
         local = self._near_origin(positions, cell)

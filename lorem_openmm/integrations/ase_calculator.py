@@ -10,8 +10,9 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
+from lorem_openmm.ambient import building, script
 from lorem_openmm.errors import DataError
-from lorem_openmm.export import as_dtype, load
+from lorem_openmm.export import as_device, as_dtype, load
 from lorem_openmm.inference.compiled import CompiledDynamics
 from lorem_openmm.inference.dynamics import Dynamics, scripted_calls
 from lorem_openmm.potential import Potential
@@ -47,11 +48,17 @@ class LoremCalculator(Calculator):
     ):
         super().__init__(**kwargs)
         if isinstance(model, Potential):
-            self.potential = copy.deepcopy(model).to(device=torch.device(device), dtype=as_dtype(dtype))
+            with building():
+                self.potential = copy.deepcopy(model).to(device=as_device(device), dtype=as_dtype(dtype))
         else:
             self.potential = load(model, device, dtype)
         self._compile = compile
         self._dynamics: Any = None
+        self._atoms: Any = None  # what the dynamics was made for
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves out what runs, which the first call of a copy makes anew."""
+        return self.__dict__ | {"_dynamics": None, "_atoms": None}
 
     def calculate(
         self, atoms: Any = None, properties: list[str] | None = None, system_changes: list[str] = all_changes
@@ -60,18 +67,25 @@ class LoremCalculator(Calculator):
 
         Raises:
             UnknownElementError: If the model does not know an element.
-            DataError: If the structure is periodic in one or two directions only.
+            DataError: If there are no atoms, positions, cell or results are not finite, the structure is periodic in
+                one or two directions only, or periodic and its cell has no volume.
         """
+        self.results = {}  # nothing old is left where an error passes
+        if not isinstance(atoms, Atoms | None):
+            raise DataError(f"atoms: must be ase.Atoms, received {type(atoms).__name__}")
         super().calculate(atoms, properties, system_changes)
         atoms = self.atoms
         if atoms is None:
             raise DataError("atoms: no structure given; attach the calculator to one, or pass `atoms`")
-        if self._dynamics is None or "numbers" in system_changes or "pbc" in system_changes:
-            self._dynamics = self._start(atoms)
+        # Not by `system_changes`, which leave out what changed at a call that failed.
+        wanted = (atoms.numbers.tobytes(), atoms.pbc.tobytes())
+        if wanted != self._atoms:
+            self._dynamics, self._atoms = self._start(atoms), wanted
         periodic = bool(atoms.pbc.all())
         with_stress = periodic and "stress" in (properties or [])
+        positions, cell = (torch.from_numpy(np.asarray(part, np.float64)) for part in (atoms.positions, atoms.cell[:]))
         with scripted_calls(len(atoms)):
-            prediction = self._dynamics(torch.from_numpy(atoms.positions), torch.from_numpy(atoms.cell[:]), with_stress)
+            prediction = self._dynamics(positions, cell, with_stress)
         energies = prediction.atomic_energies.double().cpu().numpy()
         baseline = np.array([self.potential.baseline[number] for number in atoms.numbers])
         energy = float(prediction.energy[0])
@@ -86,9 +100,12 @@ class LoremCalculator(Calculator):
         if with_stress:
             self.results["stress"] = full_3x3_to_voigt_6_stress(prediction.stress[0].double().cpu().numpy())
 
+    @building()
     def _start(self, atoms: Atoms) -> Any:
         pbc = atoms.pbc
+        if len(atoms) == 0:
+            raise DataError("atoms: there are no atoms in the structure; the model needs at least one")
         if pbc.any() and not pbc.all():
             raise DataError(f"pbc: must be periodic in all three directions or in none, received {pbc.tolist()}")
         dynamics = Dynamics(self.potential, atoms.numbers.tolist(), periodic=bool(pbc.all()))
-        return CompiledDynamics(dynamics) if self._compile else torch.jit.script(dynamics)
+        return CompiledDynamics(dynamics) if self._compile else script(dynamics)

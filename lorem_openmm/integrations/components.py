@@ -13,6 +13,7 @@ import openmm
 from openmm import app, unit
 
 from lorem_openmm.errors import ConfigError
+from lorem_openmm.files import expand_home
 from lorem_openmm.integrations.force_settings import ForceSettings
 from lorem_openmm.integrations.openmm_force import NAME, PotentialFunction
 from lorem_openmm.integrations.serialize import torch_force
@@ -50,12 +51,15 @@ def components(system: openmm.System, state: openmm.State) -> Components:
         state: with positions, for example ``context.getState(positions=True)``.
 
     Raises:
-        ConfigError: If the System has no force of LOREM, or several.
+        ConfigError: If the System has no force of LOREM, or several, or the state has no positions.
+        DataError: If positions, box or results are not finite.
         ModelFileError: If the model file is missing or another one than when the force was made.
     """
     found = list(_forces(system.getForces()))
     if len(found) != 1:
         raise ConfigError(f"system: must have exactly one force of LOREM, received one with {len(found)}")
+    if not state.getDataTypes() & openmm.State.Positions:
+        raise ConfigError("state: must have positions; ask for it with context.getState(positions=True)")
     settings, atoms = found[0]
     prediction = _function(settings).predict(state, atoms)
     energies = prediction.atomic_energies.double().cpu().numpy() * KJ_PER_MOL_PER_EV
@@ -77,18 +81,37 @@ def components(system: openmm.System, state: openmm.State) -> Components:
 class ComponentReporter:
     """Writes the parts of LOREM's energy during a simulation, as comma-separated values in kJ/mol.
 
-    Each line costs one more call of the model.
+    Each line costs one more call of the model. Copies, and those that come out of a pickle, append to the same path.
 
     Args:
         file: path, or an open text file.
         reportInterval: steps between lines.
+
+    Raises:
+        ConfigError: If the interval is not a positive number of steps.
     """
 
     def __init__(self, file: str | Path | io.TextIOBase, reportInterval: int):  # OpenMM's name
+        if isinstance(reportInterval, bool) or not isinstance(reportInterval, int) or reportInterval < 1:
+            raise ConfigError(f"reportInterval: must be a number of steps, at least 1; received {reportInterval!r}")
         self._interval = reportInterval
-        self._own = isinstance(file, (str, Path))
-        self._stream: Any = open(file, "w", encoding="utf-8") if isinstance(file, (str, Path)) else file  # noqa: SIM115
+        self._path = Path(expand_home(str(file))).absolute() if isinstance(file, str | Path) else None
+        self._stream: Any = file
+        if self._path is not None:  # emptied, then appended to, as its copies do
+            self._path.write_bytes(b"")
+            self._stream = self._path.open("a", encoding="utf-8")
         self._stream.write("step,time_ps,short_range_energy,long_range_energy,baseline\n")
+        self._stream.flush()
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self._path is None and not isinstance(self._stream, io.StringIO):
+            raise ConfigError("file: a reporter that writes to an open file cannot be copied; give it a path instead")
+        return self.__dict__ | ({} if self._path is None else {"_stream": None})
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self._path is not None:
+            self._stream = self._path.open("a", encoding="utf-8")
 
     def describeNextReport(self, simulation: app.Simulation) -> dict[str, Any]:  # noqa: N802 (OpenMM's name)
         """Tells OpenMM when the next line is due and what it needs."""
@@ -105,7 +128,7 @@ class ComponentReporter:
         self._stream.flush()
 
     def __del__(self) -> None:
-        if getattr(self, "_own", False):
+        if getattr(self, "_path", None) is not None and getattr(self, "_stream", None) is not None:
             self._stream.close()
 
 

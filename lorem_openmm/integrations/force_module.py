@@ -1,7 +1,10 @@
 """The potential between OpenMM's units and its own: the module that both kinds of force run."""
 
+from typing import ClassVar
+
 import torch
 
+from lorem_openmm.inference.finite import check_geometry, check_volume
 from lorem_openmm.potential import Prediction
 from lorem_openmm.units import ANGSTROM_PER_NANOMETER, KJ_PER_MOL_NM_PER_EV_ANGSTROM, KJ_PER_MOL_PER_EV
 
@@ -14,18 +17,26 @@ class ForceModule(torch.nn.Module):
         atoms: indices of the atoms the model sees among the positions; None: all, in order.
         gather: for a model run in vacuum within a periodic box: takes of each atom the image next to the first one.
         settings: a text kept with the module, from which the force can be made again.
+        unguarded: whether nothing leaves autocast and inference mode before the module is called.
     """
 
+    __constants__: ClassVar[list[str]] = ["unguarded"]
     atoms: torch.Tensor
 
     def __init__(
-        self, dynamics: torch.nn.Module, atoms: list[int] | None = None, gather: bool = False, settings: str = ""
+        self,
+        dynamics: torch.nn.Module,
+        atoms: list[int] | None = None,
+        gather: bool = False,
+        settings: str = "",
+        unguarded: bool = False,
     ):
         super().__init__()
         self.dynamics = dynamics
         self.subset = atoms is not None
         self.gather = gather
         self.settings = settings
+        self.unguarded = unguarded
         self.register_buffer("atoms", torch.tensor(atoms or [], dtype=torch.long), persistent=False)
         self.length_unit = ANGSTROM_PER_NANOMETER
         self.energy_unit = KJ_PER_MOL_PER_EV
@@ -39,8 +50,11 @@ class ForceModule(torch.nn.Module):
             box: [3, 3] nm, rows are the vectors; not used in vacuum.
 
         Raises:
-            RuntimeError: If positions are not finite, the box has no volume, or the atoms to gather are too far apart.
+            RuntimeError: If positions, box or results are not finite, the box has no volume, or the atoms to gather are
+                too far apart.
         """
+        if self.unguarded:
+            refuse_ambient(positions)
         prediction = self.predict(positions, box)
         energy = prediction.energy.sum() * self.energy_unit
         forces = (prediction.forces.double() * self.force_unit).to(positions.device)
@@ -63,6 +77,24 @@ class ForceModule(torch.nn.Module):
         return self.dynamics(seen * self.length_unit, cell * self.length_unit)
 
 
+def refuse_ambient(positions: torch.Tensor) -> None:
+    """Refuses to run in autocast or inference mode, which code called without Python cannot leave.
+
+    Args:
+        positions: [n_particles, 3], made for this call.
+
+    Raises:
+        RuntimeError: saying so.
+    """
+    row = positions[:1].detach().float()
+    # Asking whether autocast is on ends the process, where TorchScript rewrites the graph for autocast.
+    if torch.mm(row, row.t()).dtype != torch.float32 or positions.is_inference():
+        raise RuntimeError(
+            "TorchForce: steps must be outside torch.autocast and torch.inference_mode, which a TorchForce cannot "
+            "leave by itself; or use implementation='pythonforce', which can."
+        )
+
+
 def gather_images(positions: torch.Tensor, cell: torch.Tensor) -> torch.Tensor:
     """r_i − h·round(h⁻¹ (r_i − r_0)): of each atom the image next to the first atom [n, 3].
 
@@ -74,8 +106,11 @@ def gather_images(positions: torch.Tensor, cell: torch.Tensor) -> torch.Tensor:
         cell: [3, 3], rows are the vectors.
 
     Raises:
-        RuntimeError: If the atoms span half of the box or more, so that what is next to what is ambiguous.
+        RuntimeError: If positions or cell are not finite, the cell has no volume, or the atoms span half of the box or
+            more, so that what is next to what is ambiguous.
     """
+    check_geometry(positions, cell, True)
+    check_volume(cell)
     steps = torch.mm(positions - positions[:1], torch.linalg.inv(cell))
     boxes = torch.round(steps)
     inside = steps - boxes

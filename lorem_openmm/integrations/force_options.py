@@ -1,6 +1,7 @@
 """Options and arguments of ``createSystem`` and ``createMixedSystem``, checked; which kind of force to use."""
 
 import importlib.util
+import operator
 import warnings
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -10,7 +11,8 @@ import openmm
 import torch
 from openmm import app
 
-from lorem_openmm.errors import ConfigError, InstallationError, UnknownElementError, did_you_mean
+from lorem_openmm.errors import ConfigError, DataError, InstallationError, UnknownElementError, did_you_mean
+from lorem_openmm.export import as_device
 from lorem_openmm.inference.accuracy import LARGEST, SMALLEST
 from lorem_openmm.inference.verlet import DEFAULT_SKIN
 from lorem_openmm.integrations.model_source import PRECISIONS
@@ -75,14 +77,7 @@ def check_options(args: Mapping[str, Any]) -> ForceOptions:
 
 
 def _check_device(args: Mapping[str, Any]) -> str:
-    device = args.get("device") or ("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = str(torch.device(device))
-    except (RuntimeError, TypeError):
-        raise ConfigError(f"device: must be a PyTorch device such as 'cpu' or 'cuda', received {device!r}") from None
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError(f"device: '{device}' needs a GPU that PyTorch can use, found none; use device='cpu'")
-    return device
+    return str(as_device(args.get("device") or ("cuda" if torch.cuda.is_available() else "cpu")))
 
 
 def _check_tolerance(tolerance: Any, precision: str) -> float | None:
@@ -110,7 +105,10 @@ def check_atoms(atoms: Iterable[int] | None, n_atoms: int) -> list[int] | None:
     """
     if atoms is None:
         return None
-    indices = [int(index) for index in atoms]
+    try:
+        indices = [operator.index(index) for index in atoms]
+    except TypeError:
+        raise ConfigError(f"atoms: must be indices of atoms, whole numbers; received {atoms!r:.100}") from None
     if not indices:
         raise ConfigError("atoms: must name at least one atom, received none")
     wrong = [index for index in indices if not 0 <= index < n_atoms]
@@ -122,6 +120,19 @@ def check_atoms(atoms: Iterable[int] | None, n_atoms: int) -> list[int] | None:
     return indices
 
 
+def check_particles(system: openmm.System, topology: app.Topology) -> None:
+    """Refuses a system that is not of the topology.
+
+    Raises:
+        ConfigError: If their numbers of particles and atoms differ.
+    """
+    if system.getNumParticles() != topology.getNumAtoms():
+        raise ConfigError(
+            f"system: must have one particle for each of the topology's {topology.getNumAtoms()} atoms, received one "
+            f"with {system.getNumParticles()}; pass the topology the system was made from (after Modeller, its own)"
+        )
+
+
 def atomic_numbers(topology: app.Topology, indices: list[int] | None) -> list[int]:
     """Returns the atomic numbers of the atoms that the model sees.
 
@@ -130,9 +141,12 @@ def atomic_numbers(topology: app.Topology, indices: list[int] | None) -> list[in
         indices: of the atoms; None: all.
 
     Raises:
+        DataError: If there are no atoms.
         UnknownElementError: If an atom has no element.
     """
     chosen = list(topology.atoms())
+    if not chosen:
+        raise DataError("topology: there are no atoms in it; the model needs at least one")
     if indices is not None:
         chosen = [chosen[index] for index in indices]
     without = [atom for atom in chosen if atom.element is None]

@@ -2,13 +2,16 @@
 
 from pathlib import Path
 
+from lorem_openmm.ambient import building
 from lorem_openmm.errors import ModelFileError
 from lorem_openmm.export import load
+from lorem_openmm.files import expand_home
 from lorem_openmm.integrations.lorem_jax import import_checkpoint
 from lorem_openmm.model import Lorem
 from lorem_openmm.potential import Potential
 
 
+@building()
 def read_initial_model(path: str | Path) -> Potential:
     """Reads a model to be trained further.
 
@@ -18,7 +21,7 @@ def read_initial_model(path: str | Path) -> Potential:
     Raises:
         ModelFileError: If there is neither, or it is damaged.
     """
-    path = Path(path)
+    path = Path(expand_home(str(path)))
     if path.suffix in (".safetensors", ".pt"):
         return load(path)
     if not path.is_dir():

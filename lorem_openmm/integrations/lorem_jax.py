@@ -19,6 +19,7 @@ import torch
 import yaml
 
 from lorem_openmm import config
+from lorem_openmm.ambient import building
 from lorem_openmm.errors import ConfigError, ModelFileError, did_you_mean
 from lorem_openmm.integrations.lorem_jax_names import NUM_ELEMENTS, Arrays, named_state
 
@@ -44,6 +45,7 @@ HYPERPARAMETERS = {
 Baseline = dict[int, float]
 
 
+@building()
 def import_checkpoint(
     folder: str | Path, potential_scale: float = 1.0
 ) -> tuple[config.Model, dict[str, torch.Tensor], Baseline]:

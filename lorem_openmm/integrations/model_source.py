@@ -1,6 +1,7 @@
 """Where a force finds its model: a file identified by its hash, the shipped model, or a potential in memory."""
 
 import copy
+import os
 import uuid
 import weakref
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from lorem_openmm.errors import ModelFileError
+from lorem_openmm.errors import ConfigError, ModelFileError
 from lorem_openmm.export import DTYPES, PRETRAINED, load
 from lorem_openmm.files import expand_home, sha256_of_file
 from lorem_openmm.potential import Potential
@@ -41,6 +42,7 @@ class ModelSource:
             model: path of a model file, a potential, or None for the shipped model.
 
         Raises:
+            ConfigError: If it is none of these.
             ModelFileError: If there is no such file.
         """
         if isinstance(model, Potential):
@@ -50,6 +52,8 @@ class ModelSource:
             location = f"{IN_MEMORY}{uuid.uuid4()}"
             _in_memory[location] = model
             return cls(location, "")
+        if not isinstance(model, str | os.PathLike | None):
+            raise ConfigError(f"modelPath: must be the path of a model file, received {type(model).__name__}")
         path = PRETRAINED if model is None else Path(expand_home(str(model))).resolve()
         if not path.is_file():
             if model is None:
@@ -106,5 +110,4 @@ class ModelSource:
                 "save it with lorem_openmm.export.save and create the system with modelPath"
             )
         own = copy.deepcopy(potential).requires_grad_(False)
-        own._folded = None  # folded weights would stay behind
         return own.to(device=torch.device(device), dtype=DTYPES[PRECISIONS[precision]])

@@ -13,6 +13,7 @@ import numpy as np
 import openmm
 import torch
 
+from lorem_openmm.ambient import building, script
 from lorem_openmm.inference.compiled import CompiledDynamics
 from lorem_openmm.inference.dynamics import scripted_calls
 from lorem_openmm.integrations.force_module import ForceModule
@@ -23,8 +24,6 @@ from lorem_openmm.potential import Potential, Prediction
 NAME = "LOREM"  # of the forces
 # Simulations resume bit-for-bit from checkpoints at multiples of this many steps, see PotentialFunction.
 STEPS_PER_LIST = 100
-# Scripting parses Python, which CPython 3.11 cannot do in two threads at once ("AST constructor recursion depth").
-_SCRIPTING = threading.Lock()
 
 
 class PotentialFunction:
@@ -61,6 +60,7 @@ class PotentialFunction:
         """Number of times the neighbour list was made."""
         return 0 if self._module is None else self._module.dynamics.lists.rebuilds
 
+    @building()
     def load(self) -> None:
         """Loads the model, which the first call does otherwise.
 
@@ -73,7 +73,7 @@ class PotentialFunction:
             self._module = module.to(self.settings.device)
         else:
             module = ForceModule(dynamics, gather=self.settings.gather)
-            self._module = torch.jit.script(module.to(self.settings.device))
+            self._module = script(module.to(self.settings.device))
 
     def __call__(self, state: openmm.State) -> tuple[float, np.ndarray]:
         """Computes the energy and the forces of a state."""
@@ -97,8 +97,7 @@ class PotentialFunction:
     def _ready(self) -> Iterator[Any]:
         with self._lock:
             if self._module is None:
-                with _SCRIPTING:
-                    self.load()
+                self.load()
             with scripted_calls(len(self.settings.atomic_numbers)):
                 yield self._module
 
@@ -137,6 +136,7 @@ def add_python_force(
     return force
 
 
+@building()
 def add_torch_force(
     system: openmm.System, settings: ForceSettings, atoms: list[int] | None, force_group: int
 ) -> openmm.Force:
@@ -157,8 +157,8 @@ def add_torch_force(
     import openmmtorch  # noqa: PLC0415 (optional; PyTorch must be imported first)
 
     dynamics, _ = settings.load()
-    module = ForceModule(dynamics, atoms, settings.gather, settings.to_json()).to(settings.device)
-    scripted = torch.jit.script(module.eval())
+    module = ForceModule(dynamics, atoms, settings.gather, settings.to_json(), unguarded=True).to(settings.device)
+    scripted = script(module.eval())
     # TorchForce freezes the module, and PyTorch crashes on an error raised inside a function that freezing inlined:
     # reporting it follows pointers to functions that freezing removed. Functions inlined here stay alive.
     torch._C._jit_pass_inline(scripted.graph)

@@ -16,6 +16,7 @@ from lorem_openmm.integrations.force_options import (
     atomic_numbers,
     check_atoms,
     check_options,
+    check_particles,
     choose_implementation,
 )
 from lorem_openmm.integrations.force_settings import ForceSettings
@@ -87,6 +88,11 @@ class LoremPotentialImpl(MLPotentialImpl):
         self.long_range = bool(potential.model.hyperparameters["long_range"])
         self.trained_on = getattr(potential, "metadata", {}).get("electrostatics", {}).get("trained_on")
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if not self.source.sha256:  # a potential in memory: the copy has its own, which may be in another process
+            self.source = ModelSource.find(self._potential)
+
     def addForces(  # noqa: N802 (openmm-ml's name)
         self,
         topology: openmm.app.Topology,
@@ -105,13 +111,16 @@ class LoremPotentialImpl(MLPotentialImpl):
             **args: see the class.
 
         Raises:
-            ConfigError: If an argument is unknown or breaks its rule.
+            ConfigError: If an argument is unknown or breaks its rule, or the system is not of the topology.
+            DataError: If the topology has no atoms.
             UnknownElementError: If the model does not know an element, or an atom has none.
             InstallationError: If ``implementation='torchforce'`` and openmmtorch does not work.
         """
         options = check_options(args)
         indices = check_atoms(atoms, topology.getNumAtoms())
         numbers = atomic_numbers(topology, indices)
+        if system.getNumParticles():  # openmm-ml collects forces in systems without particles
+            check_particles(system, topology)
         check_species(self.species, numbers)
         boxed = topology.getPeriodicBoxVectors() is not None or system.usesPeriodicBoundaryConditions()
         periodic = boxed and self.boundary == "box"
@@ -170,6 +179,7 @@ class LoremPotentialImpl(MLPotentialImpl):
         """
         if not isinstance(polarHydrogenRepulsion, bool):
             raise ConfigError(f"polarHydrogenRepulsion: must be True or False, received {polarHydrogenRepulsion!r}")
+        check_particles(system, topology)
         indices = check_atoms(atoms, topology.getNumAtoms()) or []
         info = MechanicalEmbedding().createMixedSystem(
             self, topology, system, indices, forceGroup, interpolate, returnInfo=True, **args

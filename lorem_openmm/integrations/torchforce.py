@@ -8,6 +8,7 @@ from pathlib import Path
 import openmm
 import torch
 
+from lorem_openmm.ambient import building, script
 from lorem_openmm.errors import InstallationError
 
 
@@ -46,6 +47,7 @@ def check_torchforce() -> None:
     run_probe(Probe())
 
 
+@building()
 def run_probe(probe: torch.nn.Module) -> None:
     """Runs a module as a TorchForce on two particles and checks the energy, see :func:`check_torchforce`."""
     advice = (
@@ -57,7 +59,7 @@ def run_probe(probe: torch.nn.Module) -> None:
         import openmmtorch  # noqa: PLC0415 (optional)
 
         load_torch_plugins()
-        force = openmmtorch.TorchForce(torch.jit.script(probe))
+        force = openmmtorch.TorchForce(script(probe))
         force.setOutputsForces(True)
         system = openmm.System()
         for _ in range(2):

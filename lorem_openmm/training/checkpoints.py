@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.plugins.io import CheckpointIO
 
+from lorem_openmm.ambient import building
 from lorem_openmm.config import Model, Training, parse
 from lorem_openmm.errors import ModelFileError, TrainingError
 from lorem_openmm.files import atomic_path
@@ -237,6 +238,7 @@ def save_best(path: Path, content: dict[str, Any]) -> None:
         torch.save({"format": BEST_FORMAT, **content}, temporary)
 
 
+@building()
 def load_best(output: str | Path) -> tuple[Potential, dict[str, Any]]:
     """Returns the potential selected by validation, in float32 and with fixed weights, and how it did.
 

@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from lorem_openmm.ambient import building
 from lorem_openmm.data.baseline import as_table, composition_energies
 from lorem_openmm.data.batching import StructureSet, ordered_batches
 from lorem_openmm.data.neighbors import neighbor_lists
@@ -47,6 +48,7 @@ class Predictions:
     apart: np.ndarray
 
 
+@building()
 def predict(potential: Potential, store: Store, device: torch.device) -> Predictions:
     """Evaluates a potential on all structures of a data set.
 

@@ -15,6 +15,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from lorem_openmm import config
+from lorem_openmm.ambient import building
 from lorem_openmm.data.baseline import as_table
 from lorem_openmm.data.batching import StructureSet
 from lorem_openmm.data.store import TOTAL_CHARGE_KEYS, Store, read_store
@@ -68,6 +69,7 @@ class Result:
     rank: int = 0
 
 
+@building()
 def train(
     settings: config.Config,
     run_name: str,
@@ -179,6 +181,7 @@ def _shared(structures: StructureSet, processes: Processes) -> StructureSet | Sh
     return structures if processes.number == 1 else SharedSet(structures, processes.rank, processes.number)
 
 
+@building()
 def initial_potential(
     model: config.Model, baseline: dict[int, float], seed: int, initial: Potential | None = None
 ) -> Potential:
@@ -190,9 +193,8 @@ def initial_potential(
         seed: Of the weights.
         initial: Where to take the weights from instead.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        potential = Potential(Lorem(model), baseline).float()
+    torch.default_generator.manual_seed(seed)  # of the CPU alone, which is put back
+    potential = Potential(Lorem(model), baseline).float()
     if initial is not None:
         potential.model.load_state_dict(initial.model.state_dict())
     return potential

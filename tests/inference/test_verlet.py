@@ -203,20 +203,7 @@ def test_empty_and_single_atom_lists(atoms, scripted):
     torch.testing.assert_close(found.forces, expected.forces, rtol=1e-10, atol=1e-10)
 
 
-def test_unstable_simulations_are_reported():
+def test_a_cell_without_volume_is_reported():
     atoms = skewed_box()
-    atoms.positions[0, 0] = np.inf
-    with pytest.raises(RuntimeError, match="must be finite"):
-        call(lists(atoms, scripted=False), atoms)
     with pytest.raises(RuntimeError, match="must have a volume"):
         call(lists(atoms, scripted=False), moved(atoms, np.zeros((7, 3)), np.diag([5.0, 5.0, 0.0])))
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_simulations_that_become_unstable_are_reported(value):
-    atoms = skewed_box()
-    module = lists(atoms)
-    call(module, atoms)
-    atoms.positions[3, 1] = value
-    with pytest.raises(torch.jit.Error, match="must be finite"):
-        call(module, atoms)

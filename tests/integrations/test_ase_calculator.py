@@ -7,7 +7,7 @@ from helpers import graph_of, rattled_box, rattled_molecule, small_potential
 
 import lorem_openmm
 from lorem_openmm import export
-from lorem_openmm.errors import DataError, UnknownElementError
+from lorem_openmm.errors import ConfigError, DataError, UnknownElementError
 
 
 def with_calculator(atoms, **changes):
@@ -80,7 +80,24 @@ def test_wrong_structures_are_named():
     atoms.pbc = [True, True, False]
     with pytest.raises(DataError, match=r"all three directions or in none, received \[True, True, False\]"):
         atoms.get_potential_energy()
+    with pytest.raises(DataError, match="there are no atoms"):
+        with_calculator(Atoms()).get_potential_energy()
+    with pytest.raises(DataError, match=r"must be ase\.Atoms, received list"):
+        with_calculator(Atoms("H")).calc.get_potential_energy([1, 2])
+    for numbers, name in ([0, 1], r"X \(atomic number 0, a ghost atom\)"), ([200, 1], "atomic number 200"):
+        with pytest.raises(UnknownElementError, match=f"does not know {name}"):
+            with_calculator(Atoms(numbers=numbers, positions=[[0, 0, 0], [0, 0, 1]])).get_potential_energy()
     with pytest.raises(UnknownElementError, match="does not know Na"):
         with_calculator(Atoms("NaCl", [[0, 0, 0], [0, 0, 2.4]])).get_potential_energy()
     with pytest.raises(Exception, match="stress"):
         with_calculator(rattled_molecule()).get_stress()
+
+
+def test_wrong_arguments_are_named():
+    for arguments, message in (
+        ({"model": None}, "path: must be the path of a model file, received NoneType"),
+        ({"device": "gpu"}, "device: must be a PyTorch device"),
+        ({"dtype": "half"}, "dtype: must be float32 or float64"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            lorem_openmm.LoremCalculator(**{"model": small_potential()} | arguments)

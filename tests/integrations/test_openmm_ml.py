@@ -24,7 +24,7 @@ from made_systems import (
 )
 from openmmml import MLPotential
 
-from lorem_openmm.errors import ConfigError, InstallationError, ModelFileError, UnknownElementError
+from lorem_openmm.errors import ConfigError, DataError, InstallationError, ModelFileError, UnknownElementError
 from lorem_openmm.export import PRETRAINED, save
 from lorem_openmm.integrations import force_options, torchforce
 from lorem_openmm.integrations.ase_calculator import LoremCalculator
@@ -159,11 +159,24 @@ def test_elements_are_checked(model_file):
     potential._impl.addForces(topology, system, [0, 1, 2], 0, device="cpu")  # leaving it out is fine
 
 
-@pytest.mark.parametrize("atoms", [[], [0, 1, 1], [0, 9]])
+@pytest.mark.parametrize("atoms", [[], [0, 1, 1], [0, 9], [-1], [0.5], "ab", np.array([True, False])])
 def test_wrong_subsets(model_file, atoms):
     topology = topology_of(rattled_molecule())
     with pytest.raises(ConfigError, match="atoms: must"):
         MLPotential("lorem", modelPath=model_file)._impl.addForces(topology, openmm.System(), atoms, 0, device="cpu")
+
+
+def test_wrong_systems_and_topologies(model_file):
+    topology, potential = topology_of(rattled_molecule()), MLPotential("lorem", modelPath=model_file)
+    with pytest.raises(DataError, match="topology: there are no atoms in it"):
+        potential.createSystem(openmm.app.Topology())
+    system = openmm.System()
+    for _ in range(topology.getNumAtoms() + 1):  # one more, as a virtual site would be
+        system.addParticle(1.0)
+    with pytest.raises(ConfigError, match="one particle for each of the topology's 9 atoms, received one with 10"):
+        potential.createMixedSystem(topology, system, [0, 1])
+    with pytest.raises(ConfigError, match="modelPath: must be the path of a model file, received int"):
+        MLPotential("lorem", modelPath=3)
 
 
 def test_long_range_is_reported(model_file):

@@ -1,0 +1,76 @@
+"""Positions, boxes and results that are not finite are errors, at every call and on every path.
+
+Scriptable: one sum per call, which is finite if, and only if, all its terms are.
+"""
+
+import math
+
+import torch
+
+
+def check_geometry(positions: torch.Tensor, cell: torch.Tensor, periodic: bool) -> None:
+    """Refuses positions and, where it counts, a cell that are not finite.
+
+    Args:
+        positions: [n_atoms, 3], in the order of the caller.
+        cell: [3, 3].
+        periodic: whether the cell counts.
+
+    Raises:
+        RuntimeError: naming the first atom, or the cell.
+    """
+    if not math.isfinite(float(positions.sum())):
+        wrong = torch.logical_not(torch.isfinite(positions).all(dim=1))
+        first = int(torch.argmax(wrong.to(torch.int8)))
+        raise RuntimeError(
+            f"positions: must be finite, received NaN or infinity for atom {first} (counted from 0 among those the "
+            f"model sees), {int(wrong.sum())} of {positions.shape[0]}. In a simulation this means that it has become "
+            "unstable: use a shorter time step, or minimise the energy of the starting structure."
+        )
+    if periodic and not math.isfinite(float(cell.sum())):
+        raise RuntimeError(
+            "cell: the box must be finite, received NaN or infinity. Set the cell of the structure, or the periodic "
+            "box vectors of the topology or context."
+        )
+
+
+def check_volume(cell: torch.Tensor) -> None:
+    """Refuses a cell [3, 3] without volume.
+
+    Raises:
+        RuntimeError: saying so.
+    """
+    if not bool(torch.abs(torch.linalg.det(cell)) > 1e-6):
+        raise RuntimeError(
+            "cell: the box must have a volume, received vectors that are zero or lie in a plane. Set the cell of the "
+            "structure, or the periodic box vectors of the topology or context; without a box, pbc must be False."
+        )
+
+
+def soundness(energy: torch.Tensor, forces: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    """Returns a number [] in float64 that is finite if, and only if, all these are.
+
+    Args:
+        energy: any shape.
+        forces: any shape.
+        positions: as the model got them, in its precision.
+    """
+    return energy.double().sum() + (forces.sum() + positions.sum()).double()
+
+
+def refuse_results(forces: torch.Tensor) -> None:
+    """Raises the error of results that are not finite though positions and cell are.
+
+    Args:
+        forces: [n_atoms, 3], in the order of the caller.
+
+    Raises:
+        RuntimeError: always.
+    """
+    wrong = torch.logical_not(torch.isfinite(forces).all(dim=1))
+    first = int(torch.argmax(wrong.to(torch.int8)))
+    raise RuntimeError(
+        f"energy and forces: must be finite, received NaN or infinity, at atom {first} first (counted from 0 among "
+        f"those the model sees), {int(wrong.sum())} of {forces.shape[0]}. Atoms lie on top of each other or far beyond "
+        "any molecule, or the model's weights are damaged: look at the structure, and evaluate the model on its data."
+    )
