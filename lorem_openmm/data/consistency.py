@@ -26,11 +26,11 @@ _SAMPLED_STRUCTURES, _SAMPLED_ATOMS = 1000, 30_000
 _FEWEST_BONDS, _FEWEST_PAIRS = 30, 10
 _LEAST_SPREAD = 0.01  # Å of the bond lengths: relaxed bonds of several molecules say nothing
 _LEAST_R2 = 0.8
-_SHIFTS = (1e-3, 0.4)  # Å, largest displacement of an atom between two frames
+_SHIFTS = (1e-3, 1.0)  # Å, largest displacement of an atom between two frames
 _LARGEST_STRAIN = 0.05
 _CANCELLATION = 0.1  # |sum| over the sum of magnitudes
 _NEIGHBOURS_OF, _COMPOSITIONS, _CONSECUTIVE, _PAIRS = 60, 20, 500, 300
-_AGREEMENT, _MAJORITY = 0.2, 0.7
+_AGREEMENT, _COARSE, _MAJORITY = 0.2, 2.0, 0.7
 
 
 class Measure(NamedTuple):
@@ -39,10 +39,12 @@ class Measure(NamedTuple):
     Attributes:
         ratio: its value.
         n: number of bonds or of pairs of frames it comes from.
+        is_exact: whether it is known to a few percent; else to a factor of 2, so that only large ones mean something.
     """
 
     ratio: float
     n: int
+    is_exact: bool = True
 
 
 class Measures(NamedTuple):
@@ -79,15 +81,18 @@ def measure(structures: Collected) -> Measures:
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> Measure | None:
-    """Returns the median of the ratios if most of them agree with it."""
+    """Returns the median of the ratios if most of them agree with it, to 20 % or at least to a factor of 2."""
     present = np.isfinite(numerator) & np.isfinite(denominator) & (denominator != 0)
     if present.sum() < _FEWEST_PAIRS:
         return None
     ratios = numerator[present] / denominator[present]
     median = float(np.median(ratios))
-    if median == 0 or np.mean(np.abs(ratios / median - 1) < _AGREEMENT) < _MAJORITY:
+    if median == 0:
         return None
-    return Measure(median, int(present.sum()))
+    is_exact = bool(np.mean(np.abs(ratios / median - 1) < _AGREEMENT) >= _MAJORITY)
+    if not is_exact and np.mean((ratios / median > 1 / _COARSE) & (ratios / median < _COARSE)) < _MAJORITY:
+        return None
+    return Measure(median, int(present.sum()), is_exact)
 
 
 def stiffness(structures: Collected) -> Measure | None:

@@ -16,6 +16,8 @@ from lorem_openmm.units import (
 )
 
 _RIGHT_WORK = (0.75, 1.33)  # of the stress, too
+_RIGHT_COARSE = (0.25, 4.0)
+_COARSE_WITHIN = 1.5
 _STIFF_WITHIN, _WORK_WITHIN, _STRESS_WITHIN = 2.0, 1.04, 1.15  # factors
 _BOHR, _NANOMETER = (1.35, 2.2), (0.05, 0.14)  # of the closest atoms over the sum of their covalent radii
 _MOST = 0.9
@@ -59,7 +61,7 @@ def _is_only_unusual(measures: Measures, factors: _Factors) -> bool:
     if k is None or k.ratio < 0:
         return False
     if work is not None:
-        return _RIGHT_WORK[0] < work.ratio < _RIGHT_WORK[1]
+        return _is_right(work)
     return measures.work_per_atom is None and not _unit_pairs(k, None, factors)
 
 
@@ -111,11 +113,13 @@ def _position_texts(structures: Collected) -> list[str]:
 def _label_texts(measures: Measures, factors: _Factors) -> list[str]:
     """Judges forces by the bonds to hydrogen, and energies by the work of the forces."""
     k = measures.stiffness
-    work, per_atom = measures.work or measures.work_per_atom, measures.work is None
+    work, per_atom = measures.work, False
+    if measures.work_per_atom is not None and measures.work_per_atom.is_exact and (work is None or not work.is_exact):
+        work, per_atom = measures.work_per_atom, True
     is_stiff = k is None or RIGHT_STIFFNESS[0] < abs(k.ratio) < RIGHT_STIFFNESS[1]
     downhill = k is None or k.ratio > 0
     sign = 1 if downhill else -1
-    works = work is None or (not per_atom and _RIGHT_WORK[0] < sign * work.ratio < _RIGHT_WORK[1])
+    works = work is None or (not per_atom and _is_right(work, sign))
     if is_stiff and downhill and works:
         return []
     seen, reasons = [], []
@@ -148,6 +152,11 @@ def _label_texts(measures: Measures, factors: _Factors) -> list[str]:
     ]
 
 
+def _is_right(work: Measure, sign: int = 1) -> bool:
+    low, high = _RIGHT_WORK if work.is_exact else _RIGHT_COARSE
+    return low < sign * work.ratio < high
+
+
 def _unit_pairs(k: Measure | None, work: Measure | None, factors: _Factors) -> list[tuple[str, str]]:
     """Returns the units of energies and forces that would explain what was measured, the likeliest first."""
     forces = list(FORCE_IN_EV_PER_ANGSTROM)
@@ -160,7 +169,7 @@ def _unit_pairs(k: Measure | None, work: Measure | None, factors: _Factors) -> l
         unit = force.rpartition("/")[0]
         scale = FORCE_IN_EV_PER_ANGSTROM[force] / factors.forces
         energies = (
-            [unit] if work is None else _near(ENERGY_IN_EV, factors.energy * scale / abs(work.ratio), _WORK_WITHIN)
+            [unit] if work is None else _near(ENERGY_IN_EV, factors.energy * scale / abs(work.ratio), _within(work))
         )
         found += [(energy, force) for energy in energies if k is not None or "eV" in (energy, unit) or energy == unit]
     order = {pair: (pair[0] != pair[1].rpartition("/")[0], "angstrom" not in pair[1]) for pair in found}
@@ -179,12 +188,16 @@ def _present(factors: _Factors) -> set[tuple[str, str]]:
 def _is_per_atom(measures: Measures) -> bool:
     """Whether energies per atom explain the work, where all structures have as many atoms."""
     found = measures.work_per_atom
-    return found is not None and 1 / _WORK_WITHIN < abs(found.ratio) < _WORK_WITHIN
+    return found is not None and 1 / _within(found) < abs(found.ratio) < _within(found)
+
+
+def _within(work: Measure) -> float:
+    return _WORK_WITHIN if work.is_exact else _COARSE_WITHIN
 
 
 def _stress_texts(measures: Measures, factors: _Factors, is_virial: bool) -> list[str]:
     """Judges the stress by the energies of strained cells."""
-    found, virial = measures.stress, measures.virial
+    found, virial = (one if one is not None and one.is_exact else None for one in (measures.stress, measures.virial))
     if found is not None and _RIGHT_WORK[0] < found.ratio < _RIGHT_WORK[1]:
         return []
     what, key = ("virial", "virial_key") if is_virial else ("stress", "stress_key")

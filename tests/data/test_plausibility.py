@@ -153,6 +153,19 @@ def test_without_hydrogen_energies_tell(tmp_path, energy, force):
     assert prepare(tmp_path, few) == []  # too few to be certain
 
 
+def test_large_factors_show_through_noise(tmp_path):
+    """As between frames that are far apart: ratios agree to a factor of 2 only."""
+    random = np.random.default_rng(0)
+    noisy = [scaled(atoms, 1, 1, 1) for atoms in WITHOUT_HYDROGEN]
+    energies = np.array([atoms.get_potential_energy() for atoms in noisy])
+    for atoms in noisy:
+        atoms.calc.results["energy"] += random.normal(scale=0.12 * energies.std())
+    assert prepare(tmp_path, noisy) == []
+    message = refused(tmp_path, [scaled(atoms, 1 / HARTREE, 1, 1) for atoms in noisy])
+    assert "{energy: hartree, length: angstrom, forces: eV/angstrom}" in message
+    assert "gradients" in refused(tmp_path, [scaled(atoms, 1, -1, 1) for atoms in noisy])
+
+
 def test_right_nevertheless(tmp_path):
     frames = [scaled(atoms, 1, -1, 1) for atoms in MOLECULES]
     (text,) = prepare(tmp_path, frames, on_implausible="report")
