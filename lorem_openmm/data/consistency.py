@@ -27,6 +27,7 @@ _FEWEST_BONDS, _FEWEST_PAIRS = 30, 10
 _LEAST_SPREAD = 0.01  # Å of the bond lengths: relaxed bonds of several molecules say nothing
 _LEAST_R2 = 0.8
 _SHIFTS = (1e-3, 1.0)  # Å, largest displacement of an atom between two frames
+_NEAR = 0.4  # Å, up to which the work of the forces is exact to 20 %
 _LARGEST_STRAIN = 0.05
 _CANCELLATION = 0.1  # |sum| over the sum of magnitudes
 _NEIGHBOURS_OF, _COMPOSITIONS, _CONSECUTIVE, _PAIRS = 60, 20, 500, 300
@@ -73,9 +74,8 @@ def measure(structures: Collected) -> Measures:
     """
     pairs = _Pairs(structures)
     same, strained = pairs.work()
-    sizes = structures.arrays["sizes"]
-    work = _ratio(same[:, 0], same[:, 1])
-    per_atom = _ratio(same[:, 0] * sizes[same[:, 4].astype(int)], same[:, 1])
+    sizes = structures.arrays["sizes"][same[:, 4].astype(int)]
+    work, per_atom = (_work_ratio(same[:, 0] * factor, same[:, 1], same[:, 5]) for factor in (1, sizes))
     rest = strained[:, 0] - strained[:, 1]
     return Measures(stiffness(structures), work, per_atom, _ratio(rest, strained[:, 2]), _ratio(rest, strained[:, 3]))
 
@@ -93,6 +93,13 @@ def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> Measure | None:
     if not is_exact and np.mean((ratios / median > 1 / _COARSE) & (ratios / median < _COARSE)) < _MAJORITY:
         return None
     return Measure(median, int(present.sum()), is_exact)
+
+
+def _work_ratio(energies: np.ndarray, work: np.ndarray, shifts: np.ndarray) -> Measure | None:
+    """Returns what frames close to one another say, if they agree; else what all say, to a factor of 2."""
+    near = shifts <= _NEAR
+    found = _ratio(energies[near], work[near])
+    return found if found is not None and found.is_exact else _ratio(energies, work)
 
 
 def stiffness(structures: Collected) -> Measure | None:
@@ -170,10 +177,10 @@ class _Pairs:
         self.arrays, self.offsets = structures.arrays, structures.offsets
 
     def work(self) -> tuple[np.ndarray, np.ndarray]:
-        """Returns energy difference, work of forces, of stress, of stress as virial, and first frame of each pair.
+        """Returns energy difference, work of forces, of stress, of stress as virial, first frame, largest displacement.
 
         Returns:
-            [n_pairs, 5] of pairs in equal cells, and of pairs in different ones.
+            [n_pairs, 6] of pairs in equal cells, and of pairs in different ones.
         """
         same: list[list[float]] = []
         strained: list[list[float]] = []
@@ -182,7 +189,7 @@ class _Pairs:
             if row is not None:
                 (strained if row[1] else same).append(row[0])
         nearest = sorted(same, key=lambda row: row[5])[:_PAIRS]
-        return np.array(nearest).reshape(-1, 6)[:, :5], np.array(strained).reshape(-1, 6)[:, :5]
+        return np.array(nearest).reshape(-1, 6), np.array(strained).reshape(-1, 6)
 
     def _candidates(self) -> set[tuple[int, int]]:
         """Returns neighbours in the files, and neighbours in space among frames of one composition."""
@@ -207,7 +214,7 @@ class _Pairs:
         }
 
     def _row(self, a: int, b: int) -> tuple[list[float], bool] | None:
-        """Returns what :meth:`work` lists and the largest displacement, and whether the cells differ; None: too far."""
+        """Returns what :meth:`work` lists, and whether the cells differ; None: too far."""
         arrays = self.arrays
         moved = self._displacements(a, b)
         if moved is None:

@@ -60,7 +60,7 @@ def _is_only_unusual(measures: Measures, factors: _Factors) -> bool:
     k, work = measures.stiffness, measures.work
     if k is None or k.ratio < 0:
         return False
-    if work is not None:
+    if work is not None and work.is_exact:
         return _is_right(work)
     return measures.work_per_atom is None and not _unit_pairs(k, None, factors)
 
