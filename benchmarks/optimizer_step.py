@@ -52,6 +52,7 @@ def batch(n_structures: int, cutoff: float) -> tuple[AtomGraph, Labels]:
         forces=torch.zeros_like(graph.positions),
         stress=torch.zeros(n_structures, 3, 3),
         has_stress=torch.zeros(n_structures, dtype=torch.bool),
+        total_charge=torch.zeros(n_structures),
         structures=torch.arange(n_structures),
     )
     return graph, labels

@@ -2,6 +2,7 @@
 
 import csv
 import multiprocessing
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -178,7 +179,7 @@ def test_faults_of_the_initial_model(base: Path, dimer_store: Path, tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_killed_and_continued(base: Path, dimer_store: Path, tmp_path: Path) -> None:
+def test_killed_and_continued(base: Path, dimer_store: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["lorem_openmm.training.train"])
     arguments = (dimer_store, tmp_path / "killed", 5)
@@ -197,7 +198,11 @@ def test_killed_and_continued(base: Path, dimer_store: Path, tmp_path: Path) -> 
     with torch.no_grad():
         initial.model.readout.layers[0].weight[0, 0] += 1e-3
     export.save(initial, tmp_path / "other.safetensors")
-    with pytest.raises(ConfigError, match=r"initial\.weights \(sha256\)"):
-        tune(fine_tuning(tmp_path / "other.safetensors", 5), dimer_store, tmp_path / "killed")
-    with pytest.raises(ConfigError, match=r"initial\.weights \(sha256\): '.*' there, None now"):
-        train(settings(5), "small", [dimer_store], tmp_path / "killed", device="cpu", progress=False)
+    # Other initial weights, or none, are another training: it starts anew, and the old one is kept.
+    tune(fine_tuning(tmp_path / "other.safetensors", 1), dimer_store, tmp_path / "killed")
+    assert "initial.weights (sha256)" in caplog.text
+    train(settings(1), "small", [dimer_store], tmp_path / "killed", device="cpu", progress=False)
+    assert re.search(r"initial\.weights \(sha256\): '.*' there, None now", caplog.text)
+    kept = read_checkpoint(tmp_path / "killed.old-1" / "checkpoints" / "last.ckpt")["state_dict"]
+    assert all(torch.equal(kept[name], ours[name]) for name in ours)
+    assert (tmp_path / "killed.old-2" / "metrics.csv").is_file()
