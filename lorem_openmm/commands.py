@@ -51,7 +51,7 @@ def _say(text: str) -> None:
 
 def label(options: argparse.Namespace) -> None:
     """``lorem-openmm label``."""
-    from lorem_openmm.data.label.run import label_dataset
+    from lorem_openmm.label.label_dataset import label_dataset
 
     settings, layout = _read(options)
     dataset: config.Dataset = _entry(settings, "datasets", options.dataset)  # type: ignore[assignment]

@@ -94,7 +94,7 @@ class DimersLabel(Section):
             "propane",
             "toluene",
         ],
-        description="fragments to pair; see lorem_openmm.data.label.fragments",
+        description="fragments to pair; see lorem_openmm.sampling.fragments",
     )
     num_dimers: Count = Field(
         200, description="number of random dimers (a pair of fragments in one relative orientation)"

@@ -13,12 +13,12 @@ from ase import Atoms
 from openmm import app, unit
 from openmm.app.internal.unitcell import reducePeriodicBoxVectors
 
-from lorem_openmm.data.label.dimers import dimer_complex
-from lorem_openmm.data.label.fragments import fragment
-from lorem_openmm.data.label.sn2_path import BONDS, sn2_complex
-from lorem_openmm.data.label.water_box import water_boxes
 from lorem_openmm.errors import ConfigError, did_you_mean
 from lorem_openmm.files import expand_home
+from lorem_openmm.sampling.dimers import dimer_complex
+from lorem_openmm.sampling.fragments import fragment
+from lorem_openmm.sampling.sn2_path import BONDS, sn2_complex
+from lorem_openmm.sampling.water_box import water_boxes
 from lorem_openmm.simulate.charges import TotalCharge
 from lorem_openmm.simulate.molecules import bonded_groups, bonds, join_residues, make_whole, members_of
 from lorem_openmm.simulate.smiles import molecules_from_smiles

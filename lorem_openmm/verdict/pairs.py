@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from ase import Atoms
 
-from lorem_openmm.data.label.displacements import random_rotation
-from lorem_openmm.data.label.fragments import FAMILIES, Fragment, fragment, pair_class
-from lorem_openmm.data.label.multipoles import interaction, multipoles
 from lorem_openmm.data.neighbors import neighbor_lists
 from lorem_openmm.graph import build_graph
 from lorem_openmm.potential import Potential
+from lorem_openmm.sampling.displacements import random_rotation
+from lorem_openmm.sampling.fragments import FAMILIES, Fragment, fragment, pair_class
+from lorem_openmm.sampling.multipoles import interaction, multipoles
 
 BATCH_SIZE = 64
 

@@ -14,10 +14,10 @@ from openmm import app
 from openmmml import MLPotential
 
 from lorem_openmm import config
-from lorem_openmm.data.label.fragments import all_fragments
 from lorem_openmm.errors import ConfigError
 from lorem_openmm.export import PRETRAINED
 from lorem_openmm.integrations.polar_hydrogens import NAME, bare_hydrogens, lennard_jones
+from lorem_openmm.sampling.fragments import all_fragments
 from lorem_openmm.simulate.force_fields import force_field as force_field_of
 from lorem_openmm.simulate.force_fields import with_bonds
 from lorem_openmm.simulate.run import simulate

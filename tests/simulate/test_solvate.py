@@ -12,9 +12,9 @@ from helpers import graph_of
 from openmm import app, unit
 
 from lorem_openmm.config import Simulation, Solvent
-from lorem_openmm.data.label.fragments import all_fragments
 from lorem_openmm.errors import ConfigError, SimulationError
 from lorem_openmm.export import PRETRAINED, load
+from lorem_openmm.sampling.fragments import all_fragments
 from lorem_openmm.simulate import engine, solvate
 from lorem_openmm.simulate.energy import read_state
 from lorem_openmm.simulate.run import simulate

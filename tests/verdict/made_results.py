@@ -6,9 +6,9 @@ import numpy as np
 from ase import Atoms
 
 from lorem_openmm import config
-from lorem_openmm.data.label.fragments import all_fragments, fragment
 from lorem_openmm.files import write_json, write_text
 from lorem_openmm.layout import Layout
+from lorem_openmm.sampling.fragments import all_fragments, fragment
 from lorem_openmm.units import COULOMB_EV_ANGSTROM
 
 FRAGMENTS = ["acetate", "methylammonium", "methanol", "acetamide", "propane"]

@@ -4,9 +4,9 @@ from helpers import small_potential
 from made_results import FRAGMENTS, moments_as_charges, point_charges
 from matplotlib import image
 
-from lorem_openmm.data.label.fragments import fragment
-from lorem_openmm.data.label.multipoles import interaction, multipoles
 from lorem_openmm.integrations.ase_calculator import LoremCalculator
+from lorem_openmm.sampling.fragments import fragment
+from lorem_openmm.sampling.multipoles import interaction, multipoles
 from lorem_openmm.units import COULOMB_EV_ANGSTROM
 from lorem_openmm.verdict import tails as tails_module
 from lorem_openmm.verdict.figures import draw_tails
@@ -102,7 +102,7 @@ def test_multipoles_are_the_expansion_of_point_charges():
 )
 def test_reference_agrees_with_the_label_engine_at_15_angstrom(first, second, tolerance):
     pytest.importorskip("tblite", reason="compares with GFN2-xTB (extra `label`)")
-    from lorem_openmm.data.label.engines import TbliteEngine
+    from lorem_openmm.label.engines import TbliteEngine
 
     engine = TbliteEngine("GFN2-xTB")
     cold = engine.attempts[1]

@@ -8,13 +8,13 @@ import numpy as np
 from ase import Atoms
 
 from lorem_openmm.config import Sn2Label
-from lorem_openmm.data.label.acceptance import Frame, Labelled, Labeller
-from lorem_openmm.data.label.displacements import random_rotation, thermal_displacements
-from lorem_openmm.data.label.dynamics import sample_trajectory
-from lorem_openmm.data.label.engines import Label
-from lorem_openmm.data.label.plan import Part, Unit
-from lorem_openmm.data.label.sn2_path import barrier_distance, methyl_halide, profile_coordinates, sn2_path_point
-from lorem_openmm.data.label.sn2_sampling import CHARGE, Reaction, x_is_ion
+from lorem_openmm.label.acceptance import Frame, Labelled, Labeller
+from lorem_openmm.label.engines import Label
+from lorem_openmm.label.plan import Part, Unit
+from lorem_openmm.sampling.displacements import random_rotation, thermal_displacements
+from lorem_openmm.sampling.sn2_path import barrier_distance, methyl_halide, profile_coordinates, sn2_path_point
+from lorem_openmm.sampling.sn2_sampling import CHARGE, Reaction, x_is_ion
+from lorem_openmm.sampling.trajectories import sample_trajectory
 
 FRAGMENT_SHARE = 0.08
 FRAMES_PER_UNIT = 20

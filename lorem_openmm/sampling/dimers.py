@@ -7,13 +7,13 @@ import numpy as np
 from ase import Atoms
 
 from lorem_openmm.config import DimersLabel
-from lorem_openmm.data.label.acceptance import Frame, Labelled, Labeller
-from lorem_openmm.data.label.displacements import contact_shift, random_rotation, thermal_displacements
-from lorem_openmm.data.label.dynamics import sample_trajectory
-from lorem_openmm.data.label.encounters import downhill, draw_encounter, shares_hydrogen
-from lorem_openmm.data.label.engines import Label
-from lorem_openmm.data.label.fragments import Fragment, fragment, pair_class
-from lorem_openmm.data.label.plan import Part, Unit
+from lorem_openmm.label.acceptance import Frame, Labelled, Labeller
+from lorem_openmm.label.engines import Label
+from lorem_openmm.label.plan import Part, Unit
+from lorem_openmm.sampling.displacements import contact_shift, random_rotation, thermal_displacements
+from lorem_openmm.sampling.encounters import downhill, draw_encounter, shares_hydrogen
+from lorem_openmm.sampling.fragments import Fragment, fragment, pair_class
+from lorem_openmm.sampling.trajectories import sample_trajectory
 from lorem_openmm.units import COULOMB_EV_ANGSTROM
 
 MAX_DRAWS = 4

@@ -5,13 +5,13 @@ import pytest
 from ase import Atoms
 
 from lorem_openmm.config import Acceptance, DimersLabel
-from lorem_openmm.data.label.acceptance import Frame, Labelled, Labeller
-from lorem_openmm.data.label.dimers import Dimer
-from lorem_openmm.data.label.dynamics import langevin, sample_trajectory
-from lorem_openmm.data.label.engines import TbliteEngine
-from lorem_openmm.data.label.fragments import fragment
-from lorem_openmm.data.label.sn2_path import sn2_complex
-from lorem_openmm.data.label.sn2_sampling import Reaction
+from lorem_openmm.label.acceptance import Frame, Labelled, Labeller
+from lorem_openmm.label.engines import TbliteEngine
+from lorem_openmm.sampling.dimers import Dimer
+from lorem_openmm.sampling.fragments import fragment
+from lorem_openmm.sampling.sn2_path import sn2_complex
+from lorem_openmm.sampling.sn2_sampling import Reaction
+from lorem_openmm.sampling.trajectories import langevin, sample_trajectory
 
 pytest.importorskip("tblite")
 

@@ -47,7 +47,7 @@ class Fragment(NamedTuple):
 @cache
 def all_fragments() -> dict[str, Fragment]:
     """Returns every fragment by name, in the order of the file."""
-    text = files("lorem_openmm.data.label").joinpath("fragments.xyz").read_text(encoding="utf-8")
+    text = files("lorem_openmm.sampling").joinpath("fragments.xyz").read_text(encoding="utf-8")
     frames = ase.io.read(StringIO(text), index=":", format="extxyz")
     fragments = {}
     for atoms in frames:

@@ -16,8 +16,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from lorem_openmm.config import Acceptance
-from lorem_openmm.data.label.displacements import surface_gap
-from lorem_openmm.data.label.engines import Engine, EngineFailure, Label
+from lorem_openmm.label.engines import Engine, EngineFailure, Label
+from lorem_openmm.sampling.displacements import surface_gap
 
 Check = Callable[[Label], str | None]  # a reason to refuse a label, or nothing
 

@@ -8,11 +8,11 @@ import pytest
 
 from lorem_openmm import config
 from lorem_openmm.config import WaterLabel
-from lorem_openmm.data.label.engines import TbliteEngine
-from lorem_openmm.data.label.run import label_dataset
-from lorem_openmm.data.label.water_box import water_boxes
 from lorem_openmm.data.structures import read_structures
 from lorem_openmm.errors import ConfigError
+from lorem_openmm.label.engines import TbliteEngine
+from lorem_openmm.label.label_dataset import label_dataset
+from lorem_openmm.sampling.water_box import water_boxes
 
 pytest.importorskip("tblite")
 

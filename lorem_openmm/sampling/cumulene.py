@@ -15,9 +15,9 @@ import numpy as np
 from ase import Atoms
 
 from lorem_openmm.config import CumuleneLabel
-from lorem_openmm.data.label.acceptance import Frame, Labelled, Labeller
-from lorem_openmm.data.label.displacements import random_rotation, thermal_displacements
-from lorem_openmm.data.label.plan import Part, Unit
+from lorem_openmm.label.acceptance import Frame, Labelled, Labeller
+from lorem_openmm.label.plan import Part, Unit
+from lorem_openmm.sampling.displacements import random_rotation, thermal_displacements
 
 CARBON_BOND, HYDROGEN_BOND = 1.28, 1.09  # Å
 BOND_ANGLE = 121.0  # H-C-C, degrees

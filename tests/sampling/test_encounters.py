@@ -7,8 +7,8 @@ import pytest
 from ase.data import covalent_radii
 from scipy.spatial.distance import cdist
 
-from lorem_openmm.data.label.encounters import downhill, draw_encounter, shares_hydrogen
-from lorem_openmm.data.label.fragments import fragment
+from lorem_openmm.sampling.encounters import downhill, draw_encounter, shares_hydrogen
+from lorem_openmm.sampling.fragments import fragment
 
 
 def drawn(first: str, second: str, count: int = 60):

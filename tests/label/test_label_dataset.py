@@ -14,11 +14,11 @@ import pytest
 from ase import Atoms
 
 from lorem_openmm.config import DimersLabel, Sn2Label
-from lorem_openmm.data.label.engines import TbliteEngine
-from lorem_openmm.data.label.run import label_dataset
-from lorem_openmm.data.label.sn2_path import methyl_halide
 from lorem_openmm.errors import DataError, InstallationError
 from lorem_openmm.files import read_json
+from lorem_openmm.label.engines import TbliteEngine
+from lorem_openmm.label.label_dataset import label_dataset
+from lorem_openmm.sampling.sn2_path import methyl_halide
 from lorem_openmm.units import COULOMB_EV_ANGSTROM
 
 pytest.importorskip("tblite")
@@ -228,7 +228,7 @@ def test_a_killed_run_goes_on_where_it_was(dimers, tmp_path):
         textwrap.dedent(f"""
         from pathlib import Path
         from lorem_openmm.config import DimersLabel
-        from lorem_openmm.data.label.run import label_dataset
+        from lorem_openmm.label.label_dataset import label_dataset
         if __name__ == "__main__":
             section = DimersLabel.model_validate_json({SMALL.model_dump_json()!r})
             label_dataset(section, Path({str(output)!r}), seed=3, processes=1)

@@ -7,8 +7,8 @@ import ase.units
 import numpy as np
 from ase import Atoms
 
-from lorem_openmm.data.label.acceptance import Frame, Labelled, Labeller
-from lorem_openmm.data.label.engines import Engine, EngineFailure, Label
+from lorem_openmm.label.acceptance import Frame, Labelled, Labeller
+from lorem_openmm.label.engines import Engine, EngineFailure, Label
 
 TIMESTEP_FS = 1.0
 FRICTION_PER_PS = 5.0

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lorem_openmm.data.label.fragments import Fragment
+from lorem_openmm.sampling.fragments import Fragment
 from lorem_openmm.units import COULOMB_EV_ANGSTROM
 
 

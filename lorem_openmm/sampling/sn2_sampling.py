@@ -6,9 +6,9 @@ import numpy as np
 from ase import Atoms
 from scipy.spatial.transform import Rotation
 
-from lorem_openmm.data.label.acceptance import Frame
-from lorem_openmm.data.label.displacements import surface_gap, thermal_displacements
-from lorem_openmm.data.label.sn2_path import BONDS, C, X, Y, barrier_distance, coordinate_at, sn2_path_point
+from lorem_openmm.label.acceptance import Frame
+from lorem_openmm.sampling.displacements import surface_gap, thermal_displacements
+from lorem_openmm.sampling.sn2_path import BONDS, C, X, Y, barrier_distance, coordinate_at, sn2_path_point
 
 CHARGE = -1
 # Exponent of the separations' distribution: half of them lie within 18 % of the way out from the barrier.

@@ -13,14 +13,14 @@ from ase.data import covalent_radii
 from scipy.spatial.distance import cdist
 from scipy.spatial.transform import Rotation
 
-from lorem_openmm.data.label.displacements import (
+from lorem_openmm.sampling.displacements import (
     BOND_FACTOR,
     contact_shift,
     random_rotation,
     surface_gap,
     thermal_displacements,
 )
-from lorem_openmm.data.label.fragments import Fragment
+from lorem_openmm.sampling.fragments import Fragment
 
 HYDROGEN, POLAR = 1, (7, 8, 16)  # donors and acceptors of hydrogen bonds
 # Nearest atoms at a close approach, relative to their van der Waals sum, and the growth beyond it in Å.

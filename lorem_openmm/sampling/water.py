@@ -7,11 +7,11 @@ from ase import Atoms
 from scipy.spatial.transform import Rotation
 
 from lorem_openmm.config import WaterLabel
-from lorem_openmm.data.label.acceptance import Frame, Labelled, Labeller
-from lorem_openmm.data.label.dynamics import sample_trajectory
-from lorem_openmm.data.label.plan import Part, Unit
-from lorem_openmm.data.label.water_box import water_boxes
 from lorem_openmm.errors import ConfigError
+from lorem_openmm.label.acceptance import Frame, Labelled, Labeller
+from lorem_openmm.label.plan import Part, Unit
+from lorem_openmm.sampling.trajectories import sample_trajectory
+from lorem_openmm.sampling.water_box import water_boxes
 
 STRIDE = 6  # steps of 1 fs between frames of a trajectory
 LONGEST_BOND = 1.4  # Å, beyond which a molecule has fallen apart

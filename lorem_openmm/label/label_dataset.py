@@ -19,17 +19,17 @@ from typing import Any
 import ase.io
 
 from lorem_openmm.config import CumuleneLabel, DimersLabel, Sn2Label, WaterLabel
-from lorem_openmm.data.label.acceptance import Labeller
-from lorem_openmm.data.label.cumulene import CumulenePlan
-from lorem_openmm.data.label.dimers import DimersPlan
-from lorem_openmm.data.label.engines import create_engine
-from lorem_openmm.data.label.plan import Plan, Unit
-from lorem_openmm.data.label.sn2 import Sn2Plan
-from lorem_openmm.data.label.water import WaterPlan
 from lorem_openmm.data.workers import available_cores, end_with_parent
 from lorem_openmm.errors import DataError
 from lorem_openmm.files import read_json, write_json, write_text
+from lorem_openmm.label.acceptance import Labeller
+from lorem_openmm.label.engines import create_engine
+from lorem_openmm.label.plan import Plan, Unit
 from lorem_openmm.progress import progress
+from lorem_openmm.sampling.cumulene import CumulenePlan
+from lorem_openmm.sampling.dimers import DimersPlan
+from lorem_openmm.sampling.sn2 import Sn2Plan
+from lorem_openmm.sampling.water import WaterPlan
 
 FORMAT = 2  # raise it when the same section and seed would give other frames, so that old parts are not reused
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")

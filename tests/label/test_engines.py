@@ -7,10 +7,10 @@ import pytest
 from ase import Atoms
 
 from lorem_openmm import config
-from lorem_openmm.data.label.engines import EngineFailure, PyscfEngine, TbliteEngine, create_engine
-from lorem_openmm.data.label.fragments import fragment
-from lorem_openmm.data.label.sn2_path import sn2_complex
 from lorem_openmm.errors import ConfigError, InstallationError
+from lorem_openmm.label.engines import EngineFailure, PyscfEngine, TbliteEngine, create_engine
+from lorem_openmm.sampling.fragments import fragment
+from lorem_openmm.sampling.sn2_path import sn2_complex
 
 
 def worst_force_error(engine, atoms, charge, step=2e-3):

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from ase import Atoms
 
-from lorem_openmm.data.label.acceptance import Labeller
+from lorem_openmm.label.acceptance import Labeller
 
 
 class Unit(NamedTuple):

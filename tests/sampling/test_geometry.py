@@ -6,8 +6,10 @@ from ase.data import vdw_radii
 from scipy.spatial.distance import cdist
 
 from lorem_openmm.config import DimersLabel
-from lorem_openmm.data.label.dimers import Dimer, dimer_complex, growths
-from lorem_openmm.data.label.displacements import (
+from lorem_openmm.errors import ConfigError
+from lorem_openmm.label.engines import TbliteEngine
+from lorem_openmm.sampling.dimers import Dimer, dimer_complex, growths
+from lorem_openmm.sampling.displacements import (
     BOND_SPRING,
     SITE_SPRING,
     contact_shift,
@@ -15,11 +17,9 @@ from lorem_openmm.data.label.displacements import (
     surface_gap,
     thermal_displacements,
 )
-from lorem_openmm.data.label.engines import TbliteEngine
-from lorem_openmm.data.label.fragments import FAMILIES, all_fragments, fragment, pair_class
-from lorem_openmm.data.label.sn2_path import BONDS, barrier_distance, sn2_complex, sn2_path_point
-from lorem_openmm.data.label.sn2_sampling import Reaction
-from lorem_openmm.errors import ConfigError
+from lorem_openmm.sampling.fragments import FAMILIES, all_fragments, fragment, pair_class
+from lorem_openmm.sampling.sn2_path import BONDS, barrier_distance, sn2_complex, sn2_path_point
+from lorem_openmm.sampling.sn2_sampling import Reaction
 from lorem_openmm.units import EV_PER_KELVIN
 
 

@@ -1,1 +1,0 @@
-"""Labelling: structures made here, with energies and forces from quantum-chemistry engines."""

@@ -1,0 +1,1 @@
+"""Energies and forces from quantum-chemistry engines, which of them are kept, and whole data sets of them."""
