@@ -65,7 +65,7 @@ def label(options: argparse.Namespace) -> None:
 
 def fetch(options: argparse.Namespace) -> None:
     """``lorem-openmm fetch``."""
-    from lorem_openmm.data.registry.fetch import describe, fetch
+    from lorem_openmm.published.fetch import describe, fetch
 
     if options.name is None:
         _say(describe(options.to))
@@ -168,7 +168,7 @@ def compare(options: argparse.Namespace) -> None:
 
 def study(options: argparse.Namespace) -> None:
     """``lorem-openmm study``."""
-    from lorem_openmm.reproduce.run import run_study
+    from lorem_openmm.paper.studies import run_study
     from lorem_openmm.training.tables import as_markdown
 
     settings, layout = _read(options)

@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 from collections import defaultdict
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # small systems; pytest-xdist uses the cores
 
@@ -21,6 +21,15 @@ done_now: set[str] = set()  # what the test that runs now did and only slow test
 seconds: defaultdict[str, float] = defaultdict(float)  # by test
 unmarked: dict[str, str] = {}  # reasons, by test
 failures: list[str] = []  # tests without the mark that surely need it
+
+
+@pytest.fixture(scope="session")
+def reference_data() -> Path:
+    beside = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+    folder = Path(os.environ.get("LOREM_REFERENCE_DATA", beside))
+    if not folder.is_dir():
+        pytest.skip("reference data not found: set LOREM_REFERENCE_DATA to their folder")
+    return folder
 
 
 def notice(event, arguments):

@@ -8,8 +8,9 @@ from test_cli import COMMANDS
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").rglob("*.md")])
-TOP = "config|workflows|lorem_openmm|benchmarks|examples|docs|envs|tests"  # folders of the repository
-PACKAGE = "inference|nn|data|training|integrations|simulate|analysis|reproduce"  # folders of the package
+# Folders of the repository, and of the package.
+TOP = "config|workflows|lorem_openmm|benchmarks|examples|docs|envs|tests"
+PACKAGE = "inference|nn|data|training|integrations|simulate|analysis|paper|label|sampling|published|verdict"
 
 
 def all_of(pattern: str, page: Path) -> list[str]:

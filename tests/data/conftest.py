@@ -1,6 +1,5 @@
-"""Small data sets made on the spot, and the reference data where they are."""
+"""Small data sets made on the spot."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -9,15 +8,6 @@ from made_frames import isolated_atom, labelled_atoms, write_frames
 from lorem_openmm import config
 from lorem_openmm.data.prepare import prepare_dataset
 from lorem_openmm.data.store import Store, read_store
-
-
-@pytest.fixture(scope="session")
-def reference_data() -> Path:
-    beside = Path(__file__).resolve().parents[2].parent / "shared" / "data"
-    folder = Path(os.environ.get("LOREM_REFERENCE_DATA", beside))
-    if not folder.is_dir():
-        pytest.skip("reference data not found: set LOREM_REFERENCE_DATA to their folder")
-    return folder
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ from published_formats import biodimers_text, cumulene_arrays, save
 from lorem_openmm import config
 from lorem_openmm.cli import main
 from lorem_openmm.data.prepare import prepare_dataset
-from lorem_openmm.data.registry.fetch import convert
 from lorem_openmm.data.splits import TEST
 from lorem_openmm.data.store import read_store
 from lorem_openmm.model import Lorem
+from lorem_openmm.published.fetch import convert
 
 ROOT = Path(__file__).resolve().parents[2]
 PAPER = ROOT / "config" / "paper.yaml"
@@ -127,11 +127,9 @@ def test_dimers_are_divided_by_growth_and_then_class_by_class(tmp_path):
 
 
 @pytest.mark.reference_data
-def test_published_dimers_give_seven_near_and_six_far_frames_each(tmp_path):
+def test_published_dimers_give_seven_near_and_six_far_frames_each(tmp_path, reference_data):
     """As many as the paper has of 2,291 dimers: 16,040 and 13,743."""
-    folder = Path(os.environ.get("LOREM_REFERENCE_DATA", ROOT.parent / "shared" / "data")) / "biodimers_curves"
-    if not folder.is_dir():
-        pytest.skip("reference data not found: set LOREM_REFERENCE_DATA to their folder")
+    folder = reference_data / "biodimers_curves"
     names = [f"{split}-id{index}.xyz" for index in (0, 2, 3) for split in ("train", "test")]
     report, _ = prepared_dimers(tmp_path, "".join((folder / name).read_text() for name in names))
     assert report["counts"]["test"] == 18

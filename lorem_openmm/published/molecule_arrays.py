@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from lorem_openmm.data.baseline import NUM_ELEMENTS, as_table
-from lorem_openmm.data.registry.writer import FrameWriter
 from lorem_openmm.errors import DataError
 from lorem_openmm.progress import progress
+from lorem_openmm.published.frame_writer import FrameWriter
 
 # Subtracted per element (eV) in the shifted file of the Euclidean-fast-attention record; E = E_shifted + Σ shifts.
 SN2_SHIFTS = {1: -3.5921101, 6: -1.71485694, 9: -0.97762923, 17: -0.23682422, 35: 0.08449515, 53: 0.17498543}

@@ -16,7 +16,7 @@ from lorem_openmm.cli import main
 from lorem_openmm.data.prepare import largest_cutoff
 from lorem_openmm.errors import ConfigError, ModelFileError
 from lorem_openmm.layout import Layout
-from lorem_openmm.reproduce.run import run_study
+from lorem_openmm.paper.studies import run_study
 from lorem_openmm.training.evaluate import evaluate_run
 from lorem_openmm.training.train import train
 

@@ -12,19 +12,19 @@ from lorem_openmm.data.store import Store, read_store
 from lorem_openmm.export import PRETRAINED, load
 from lorem_openmm.files import write_json, write_text
 from lorem_openmm.layout import Layout
-from lorem_openmm.potential import check_species
-from lorem_openmm.reproduce import figures
-from lorem_openmm.reproduce.curves import Curve, curve_rows, find_curves, reaction_rows, with_predictions
-from lorem_openmm.reproduce.dihedral import (
+from lorem_openmm.paper import study_figures as figures
+from lorem_openmm.paper.curves import Curve, curve_rows, find_curves, reaction_rows, with_predictions
+from lorem_openmm.paper.dihedral import (
     best_of_each,
     charge_degree_rows,
     dihedral_rows,
     receptive_grid,
     receptive_rows,
 )
-from lorem_openmm.reproduce.published import SYMMETRY_ERROR
-from lorem_openmm.reproduce.symmetry import rotation_grid, symmetry_errors
-from lorem_openmm.reproduce.tables import by_class, class_table, error_table
+from lorem_openmm.paper.error_tables import by_class, class_table, error_table
+from lorem_openmm.paper.published_errors import SYMMETRY_ERROR
+from lorem_openmm.paper.symmetry import rotation_grid, symmetry_errors
+from lorem_openmm.potential import check_species
 from lorem_openmm.training.checkpoints import load_best
 from lorem_openmm.training.evaluate import finite
 from lorem_openmm.training.predictions import predict

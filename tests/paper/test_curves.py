@@ -11,7 +11,7 @@ from lorem_openmm.config import Model
 from lorem_openmm.data.prepare import prepare_dataset
 from lorem_openmm.data.store import read_store
 from lorem_openmm.errors import DataError
-from lorem_openmm.reproduce.curves import (
+from lorem_openmm.paper.curves import (
     Curve,
     barrier,
     curve_rows,
@@ -21,8 +21,8 @@ from lorem_openmm.reproduce.curves import (
     shape_error,
     with_predictions,
 )
-from lorem_openmm.reproduce.dihedral import best_of_each, dihedral_rows, receptive_grid
-from lorem_openmm.reproduce.published import CUMULENE_RESOLVED, published_rmse
+from lorem_openmm.paper.dihedral import best_of_each, dihedral_rows, receptive_grid
+from lorem_openmm.paper.published_errors import CUMULENE_RESOLVED, published_rmse
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from lorem_openmm.config import ClassesStudy, Config, ErrorsStudy
 from lorem_openmm.errors import ConfigError, ModelFileError
 from lorem_openmm.files import read_json
 from lorem_openmm.layout import Layout
-from lorem_openmm.reproduce.published import published_rmse, variant
+from lorem_openmm.paper.published_errors import published_rmse, variant
 
 
 def error_table(settings: Config, study: ErrorsStudy, layout: Layout) -> list[dict[str, Any]]:

@@ -5,9 +5,9 @@ import pytest
 from ase.io import read
 from published_formats import biodimers_text, cumulene_arrays, padded, runner_text, save, shifted
 
-from lorem_openmm.data.registry.fetch import convert
 from lorem_openmm.data.structures import read_structures
 from lorem_openmm.errors import DataError
+from lorem_openmm.published.fetch import convert
 
 MGO, NACL = ["Mg", "O", "Au", "Au", "Al"], ["Na"] * 3 + ["Cl"] * 2
 CELL = np.array([[17.1, 0.0, 0.0], [1.3, 17.0, 0.0], [0.0, 0.5, 50.0]])

@@ -11,8 +11,8 @@ from typing import NamedTuple, TextIO
 import numpy as np
 from ase.data import atomic_numbers as numbers_by_symbol
 
-from lorem_openmm.data.registry.writer import FrameWriter
 from lorem_openmm.errors import DataError
+from lorem_openmm.published.frame_writer import FrameWriter
 from lorem_openmm.units import ANGSTROM_PER_BOHR, EV_PER_ANGSTROM_PER_HARTREE_PER_BOHR, EV_PER_HARTREE
 
 _ATOM_FIELDS = 10  # keyword, x, y, z, element, charge, energy of the atom (unused), fx, fy, fz

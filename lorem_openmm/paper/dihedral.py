@@ -7,9 +7,9 @@ import numpy as np
 
 from lorem_openmm.config import Model, ReceptiveFieldStudy
 from lorem_openmm.data.store import Store
-from lorem_openmm.reproduce.curves import Curve, shape_error
-from lorem_openmm.reproduce.published import CUMULENE_RESOLVED, variant
-from lorem_openmm.reproduce.receptive_field import layers_to_meet
+from lorem_openmm.paper.curves import Curve, shape_error
+from lorem_openmm.paper.published_errors import CUMULENE_RESOLVED, variant
+from lorem_openmm.paper.receptive_field import layers_to_meet
 from lorem_openmm.units import MEV_PER_EV
 
 Rows = list[dict[str, Any]]
@@ -108,7 +108,7 @@ def charge_degree_rows(errors: Rows, profiles: Rows) -> Rows:
     """Joins the errors of runs with their dihedral profiles.
 
     Args:
-        errors: From :func:`lorem_openmm.reproduce.tables.error_table`.
+        errors: From :func:`lorem_openmm.paper.error_tables.error_table`.
         profiles: From :func:`dihedral_rows`; the first curve counts.
     """
     measured: dict[str, dict[str, Any]] = {}

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from made_server import serve
 
-from lorem_openmm.data.registry.checksums import check_file, record_files
-from lorem_openmm.data.registry.download import Retries, download
 from lorem_openmm.errors import FetchError
+from lorem_openmm.published.checksums import check_file, record_files
+from lorem_openmm.published.download import Retries, download
 
 CONTENT = np.random.default_rng(0).bytes(3_500_000)  # several chunks
 QUICK = Retries(attempts=3, wait=0.01, timeout=5.0)

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from lorem_openmm.paper.curves import Curve, minimum, shifted
 from lorem_openmm.plotting import COLORS, GREY, INK, label_axes, new_figure
-from lorem_openmm.reproduce.curves import Curve, minimum, shifted
 from lorem_openmm.units import MEV_PER_EV
 
 LINES = ("-", "--", ":", "-.")

@@ -8,8 +8,8 @@ from ase.build import molecule
 from lorem_openmm.config import Model
 from lorem_openmm.data.structures import Structure
 from lorem_openmm.model import Lorem
+from lorem_openmm.paper.symmetry import rotation_grid, symmetry_errors
 from lorem_openmm.potential import Potential
-from lorem_openmm.reproduce.symmetry import rotation_grid, symmetry_errors
 
 
 def test_the_grid_averages_vectors_and_tensors_as_all_rotations_do():

@@ -17,11 +17,11 @@ from published_formats import biodimers_text, cumulene_arrays, padded, runner_te
 
 from lorem_openmm.cli import main
 from lorem_openmm.config.data import RegistryName
-from lorem_openmm.data.registry import records
-from lorem_openmm.data.registry.arrays import SN2_SHIFTS
-from lorem_openmm.data.registry.download import Retries
-from lorem_openmm.data.registry.fetch import fetch
 from lorem_openmm.errors import ConfigError, DataError, FetchError
+from lorem_openmm.published import records
+from lorem_openmm.published.download import Retries
+from lorem_openmm.published.fetch import fetch
+from lorem_openmm.published.molecule_arrays import SN2_SHIFTS
 
 QUICK = Retries(attempts=2, wait=0.0, timeout=5.0)
 
