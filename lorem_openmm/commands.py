@@ -169,7 +169,7 @@ def compare(options: argparse.Namespace) -> None:
 def study(options: argparse.Namespace) -> None:
     """``lorem-openmm study``."""
     from lorem_openmm.paper.studies import run_study
-    from lorem_openmm.training.tables import as_markdown
+    from lorem_openmm.training.error_tables import as_markdown
 
     settings, layout = _read(options)
     _entry(settings, "studies", options.name)
@@ -196,7 +196,7 @@ def import_jax(options: argparse.Namespace) -> None:
 
 def simulate(options: argparse.Namespace) -> None:
     """``lorem-openmm simulate``."""
-    from lorem_openmm.simulate.run import simulate as run_simulation
+    from lorem_openmm.simulate.simulation import simulate as run_simulation
 
     settings, layout = _read(options)
     simulation: config.Simulation = _entry(settings, "simulations", options.name)  # type: ignore[assignment]
@@ -223,7 +223,7 @@ def nve(options: argparse.Namespace) -> None:
 
 def analyze(options: argparse.Namespace) -> None:
     """``lorem-openmm analyze``."""
-    from lorem_openmm.analysis.run import analyze as run_analysis
+    from lorem_openmm.analysis.analyze import analyze as run_analysis
 
     settings, layout = _read(options)
     _entry(settings, "simulations", options.name)
@@ -235,7 +235,7 @@ def analyze(options: argparse.Namespace) -> None:
 
 def window(options: argparse.Namespace) -> None:
     """``lorem-openmm window``."""
-    from lorem_openmm.simulate.run import simulate as run_simulation
+    from lorem_openmm.simulate.simulation import simulate as run_simulation
 
     settings, layout = _read(options)
     umbrella: config.Umbrella = _entry(settings, "umbrellas", options.name)  # type: ignore[assignment]
@@ -267,7 +267,7 @@ def free_energy(options: argparse.Namespace) -> None:
 
 def verdict(options: argparse.Namespace) -> None:
     """``lorem-openmm verdict``."""
-    from lorem_openmm.verdict.run import PAGE, judge
+    from lorem_openmm.verdict.judge import PAGE, judge
 
     settings, layout = _read(options)
     with claim(layout.verdict):

@@ -26,8 +26,8 @@ from lorem_openmm.model import Lorem
 from lorem_openmm.plotting import COLORS, label_axes, new_figure
 from lorem_openmm.potential import Potential
 from lorem_openmm.training.checkpoints import load_best
+from lorem_openmm.training.error_tables import BEYOND, error_rows
 from lorem_openmm.training.predictions import find_fragments, predict
-from lorem_openmm.training.tables import BEYOND, error_rows
 
 SELECTED = "R2_E+F"  # lorem-train's checkpoint of the largest R²(energy) + R²(forces), by which we select too
 CODES = {"theirs": "lorem-jax", "ours": "this package"}

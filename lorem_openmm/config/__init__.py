@@ -21,10 +21,10 @@ from lorem_openmm.config.data import (
     Units,
     WaterLabel,
 )
-from lorem_openmm.config.dynamics import Bias, Coordinate, Dynamics, Simulation, Solvent, Umbrella
 from lorem_openmm.config.learning import Model, Run, Training
 from lorem_openmm.config.names import FilePath, Name
 from lorem_openmm.config.section import Section, parse
+from lorem_openmm.config.simulations import Bias, Coordinate, Dynamics, Simulation, Solvent, Umbrella
 from lorem_openmm.config.studies import (
     ChargeDegreeStudy,
     ClassesStudy,

@@ -13,9 +13,9 @@ from lorem_openmm.data.array_files import Labels, Part, file_units, list_parts, 
 from lorem_openmm.data.ase_files import count_frames, read_atoms
 from lorem_openmm.data.conversion import Conversion, convert
 from lorem_openmm.data.extxyz import Keys, parse_frames
+from lorem_openmm.data.extxyz_layout import check_layout, not_readable, open_text
 from lorem_openmm.data.formats import DB, HDF5, NPZ, TRAJ, XYZ, find_format, unpack
 from lorem_openmm.data.frames import Frames, join_frames
-from lorem_openmm.data.layout import check_layout, not_readable, open_text
 from lorem_openmm.data.structures import Structure, from_atoms
 from lorem_openmm.errors import DataError
 from lorem_openmm.files import sha256_of_file

@@ -27,8 +27,8 @@ from ase.io.extxyz import (
     per_config_properties,
 )
 
+from lorem_openmm.data.extxyz_layout import DEFAULT_PROPERTIES, check_frame
 from lorem_openmm.data.frames import Frames, join_frames
-from lorem_openmm.data.layout import DEFAULT_PROPERTIES, check_frame
 from lorem_openmm.data.structures import Structure, as_stress, from_atoms
 from lorem_openmm.errors import DataError
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-from lorem_openmm.data.layout import READ_FORMATS, not_readable
+from lorem_openmm.data.extxyz_layout import READ_FORMATS, not_readable
 from lorem_openmm.errors import DataError
 
 XYZ = "extended XYZ"

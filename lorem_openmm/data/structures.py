@@ -9,7 +9,7 @@ from typing import Any
 import ase
 import numpy as np
 
-from lorem_openmm.data.layout import is_number, number_advice
+from lorem_openmm.data.extxyz_layout import is_number, number_advice
 from lorem_openmm.errors import DataError, did_you_mean
 
 _LIKELY = {

@@ -108,7 +108,7 @@ def charge_degree_rows(errors: Rows, profiles: Rows) -> Rows:
     """Joins the errors of runs with their dihedral profiles.
 
     Args:
-        errors: From :func:`lorem_openmm.paper.error_tables.error_table`.
+        errors: From :func:`lorem_openmm.paper.published_comparison.error_table`.
         profiles: From :func:`dihedral_rows`; the first curve counts.
     """
     measured: dict[str, dict[str, Any]] = {}

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import TextIO
 
-from lorem_openmm.data.layout import check_layout
+from lorem_openmm.data.extxyz_layout import check_layout
 from lorem_openmm.errors import DataError
 
 LABELS = ("AA", "CA", "CC", "CP", "PA", "PP")

@@ -10,15 +10,15 @@ from typing import Any
 
 from filelock import FileLock
 
-from lorem_openmm.data.layout import check_layout
+from lorem_openmm.data.extxyz_layout import check_layout
 from lorem_openmm.errors import FetchError
 from lorem_openmm.files import atomic_path, write_json
 from lorem_openmm.published.biodimers import convert_biodimers
+from lorem_openmm.published.catalogue import REGISTRY, Format, Record, Source, record_of
 from lorem_openmm.published.checksums import LOCK_NAME, check_file, record_files
 from lorem_openmm.published.download import Retries, download
 from lorem_openmm.published.frame_writer import FrameWriter
 from lorem_openmm.published.molecule_arrays import convert_molecules, convert_physnet, convert_shifted_sn2
-from lorem_openmm.published.records import REGISTRY, Format, Record, Source, record_of
 from lorem_openmm.published.runner_format import convert_runner
 
 _CONVERTERS: dict[Format, Callable[[Path, FrameWriter], None]] = {

@@ -51,7 +51,7 @@ def static_profile(
         model: Model file.
         coordinates: [n] Å, in order.
         starts: Positions [n_atoms, 3] in Å.
-        device: As in :func:`lorem_openmm.simulate.run.simulate`.
+        device: As in :func:`lorem_openmm.simulate.simulation.simulate`.
 
     Raises:
         ConfigError: If the structure lacks the coordinate, or cannot reach a value of it.

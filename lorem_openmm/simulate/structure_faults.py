@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lorem_openmm.data.layout import number_advice, symbol_advice
+from lorem_openmm.data.extxyz_layout import number_advice, symbol_advice
 
 
 def why_unreadable(path: Path, error: Exception, index: int | None) -> str:

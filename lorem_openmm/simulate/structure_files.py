@@ -17,8 +17,8 @@ from ase.io.formats import UnknownFileTypeError, filetype, ioformats
 from openmm import app, unit
 
 from lorem_openmm.data.ase_files import count_frames, read_atoms
+from lorem_openmm.data.extxyz_layout import READ_FORMATS, check_layout
 from lorem_openmm.data.formats import DB, HDF5, NPZ, TRAJ, XYZ, find_format, unpack
-from lorem_openmm.data.layout import READ_FORMATS, check_layout
 from lorem_openmm.errors import DataError
 from lorem_openmm.simulate.charges import UNKNOWN, TotalCharge, charge_of_atoms, charge_of_info
 from lorem_openmm.simulate.structure_checks import check_structure

@@ -10,9 +10,9 @@ from lorem_openmm.errors import ConfigError
 from lorem_openmm.files import write_json, write_text
 from lorem_openmm.layout import Layout
 from lorem_openmm.training import plots
+from lorem_openmm.training.error_tables import BEYOND, KEYS, as_csv, as_markdown, error_rows
 from lorem_openmm.training.evaluate import finite
 from lorem_openmm.training.predictions import Predictions, find_fragments, read_predictions
-from lorem_openmm.training.tables import BEYOND, KEYS, as_csv, as_markdown, error_rows
 
 ERRORS = ("energy_rmse", "forces_rmse", "fragment_force_rmse")
 

@@ -16,9 +16,9 @@ from lorem_openmm.potential import Potential
 from lorem_openmm.training import plots
 from lorem_openmm.training.checkpoints import load_best
 from lorem_openmm.training.devices import choose_device
+from lorem_openmm.training.error_tables import as_csv, as_markdown, error_rows, main_rows, nested
 from lorem_openmm.training.metrics import UNITS
 from lorem_openmm.training.predictions import find_fragments, predict, save_predictions
-from lorem_openmm.training.tables import as_csv, as_markdown, error_rows, main_rows, nested
 
 
 def evaluate_run(settings: config.Config, run_name: str, layout: Layout, device: str = "auto") -> dict[str, Any]:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from lorem_openmm.data.splits import SPLITS
 from lorem_openmm.data.store import Store
 from lorem_openmm.plotting import COLORS, GREY, INK, label_axes, new_figure
-from lorem_openmm.training.curves import MIN_CURVE, find_curves, reference_zero
+from lorem_openmm.training.dimer_curves import MIN_CURVE, find_curves, reference_zero
 from lorem_openmm.training.predictions import Predictions, fragment_forces, is_separated, predicted_zero
 from lorem_openmm.units import MEV_PER_EV
 

@@ -23,7 +23,7 @@ from lorem_openmm.files import atomic_path
 from lorem_openmm.graph import build_graph
 from lorem_openmm.potential import Potential, check_species
 from lorem_openmm.progress import progress
-from lorem_openmm.training.curves import find_curves, reference_zero
+from lorem_openmm.training.dimer_curves import find_curves, reference_zero
 
 BATCH_SIZE = 32
 

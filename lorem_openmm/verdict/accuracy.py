@@ -6,7 +6,7 @@ from typing import Any
 
 from lorem_openmm import config
 from lorem_openmm.layout import Layout
-from lorem_openmm.training.tables import BEYOND
+from lorem_openmm.training.error_tables import BEYOND
 from lorem_openmm.verdict.lines import Line, Status, at_most, first_figure, number, read_optional
 from lorem_openmm.verdict.trained import for_comparison
 

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from made_simulations import STABLE, topology_of, write_simulation
 
+from lorem_openmm.analysis.analyze import analyze
 from lorem_openmm.analysis.liquid import radial_distributions
-from lorem_openmm.analysis.run import analyze
 from lorem_openmm.analysis.trajectory import load_simulation
 from lorem_openmm.errors import ConfigError, DataError
 from lorem_openmm.simulate.verdict import Verdict

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from made_simulations import topology_of, write_simulation
 
-from lorem_openmm.analysis.run import analyze
+from lorem_openmm.analysis.analyze import analyze
 from lorem_openmm.analysis.trajectory import load_simulation
 
 BOX = 20.0 * np.eye(3)

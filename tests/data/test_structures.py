@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_frames import labelled_atoms, write_frames
 
-from lorem_openmm.data.layout import check_layout
+from lorem_openmm.data.extxyz_layout import check_layout
 from lorem_openmm.data.structures import from_atoms, read_structures
 from lorem_openmm.errors import DataError
 

@@ -20,7 +20,7 @@ from lorem_openmm.integrations.polar_hydrogens import NAME, bare_hydrogens, lenn
 from lorem_openmm.sampling.fragments import all_fragments
 from lorem_openmm.simulate.force_fields import force_field as force_field_of
 from lorem_openmm.simulate.force_fields import with_bonds
-from lorem_openmm.simulate.run import simulate
+from lorem_openmm.simulate.simulation import simulate
 from lorem_openmm.simulate.systems import starting_structure
 
 SIGMA, EPSILON = 2 * 0.02245 / 2 ** (1 / 6), 0.046 * 4.184  # nm, kJ/mol: CHARMM's polar hydrogens

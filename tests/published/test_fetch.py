@@ -18,7 +18,7 @@ from published_formats import biodimers_text, cumulene_arrays, padded, runner_te
 from lorem_openmm.cli import main
 from lorem_openmm.config.data import RegistryName
 from lorem_openmm.errors import ConfigError, DataError, FetchError
-from lorem_openmm.published import records
+from lorem_openmm.published import catalogue
 from lorem_openmm.published.download import Retries
 from lorem_openmm.published.fetch import fetch
 from lorem_openmm.published.molecule_arrays import SN2_SHIFTS
@@ -41,16 +41,16 @@ def point_at(monkeypatch):
     """Lets a record fetch from a server of the test: the address and the checksum are all that changes."""
 
     def change(name, **settings):
-        record = records.REGISTRY[name]
+        record = catalogue.REGISTRY[name]
         sources = tuple(replace(source, **settings) for source in record.sources)
-        monkeypatch.setitem(records.REGISTRY, name, replace(record, sources=sources))
+        monkeypatch.setitem(catalogue.REGISTRY, name, replace(record, sources=sources))
 
     return change
 
 
 def test_every_record_says_where_from_and_what_is_unknown():
-    assert tuple(records.REGISTRY) == get_args(RegistryName)
-    for record in records.REGISTRY.values():
+    assert tuple(catalogue.REGISTRY) == get_args(RegistryName)
+    for record in catalogue.REGISTRY.values():
         assert record.citations
         assert record.licence
         for source in record.sources:
@@ -58,7 +58,7 @@ def test_every_record_says_where_from_and_what_is_unknown():
             assert source.url is None or source.url.startswith("https://")
             assert (source.member is None) == (source.member_name is None)
             assert source.md5 is None or len(source.md5) == 32
-    folders = [(source.folder, source.file) for record in records.REGISTRY.values() for source in record.sources]
+    folders = [(source.folder, source.file) for record in catalogue.REGISTRY.values() for source in record.sources]
     assert all("/" not in file for _, file in folders)
 
 
@@ -161,7 +161,7 @@ def test_without_network_it_says_which_file_to_put_where(tmp_path, point_at):
 def test_the_command_lists_and_fetches(tmp_path, capsys):
     assert main(["fetch", "--to", str(tmp_path)]) == 0
     listing = capsys.readouterr().out
-    assert all(name in listing for name in records.REGISTRY)
+    assert all(name in listing for name in catalogue.REGISTRY)
     assert "address not certain" in listing
     save(tmp_path / "zenodo-2605341" / "sn2_reactions.npz", padded(6))
     assert main(["fetch", "sn2_reactions", "--to", str(tmp_path)]) == 0

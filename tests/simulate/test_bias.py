@@ -19,8 +19,8 @@ from lorem_openmm.simulate import engine
 from lorem_openmm.simulate.bias import CENTER, STIFFNESS, add_bias, measure, pull
 from lorem_openmm.simulate.energy import read_state
 from lorem_openmm.simulate.molecules import Sn2Atoms, find_sn2
-from lorem_openmm.simulate.run import simulate
 from lorem_openmm.simulate.scan import static_profile
+from lorem_openmm.simulate.simulation import simulate
 from lorem_openmm.simulate.start import Start
 from lorem_openmm.simulate.systems import starting_structure
 
@@ -196,7 +196,7 @@ SCRIPT = """
 import sys, torch
 torch.set_num_threads(1)
 from lorem_openmm.config import Umbrella
-from lorem_openmm.simulate.run import simulate
+from lorem_openmm.simulate.simulation import simulate
 window = Umbrella.model_validate_json(sys.argv[1]).window(1)
 simulate(window, sys.argv[2], sys.argv[3], checkpoint_seconds=0.2)
 """

@@ -11,7 +11,7 @@ from lorem_openmm.config import Simulation
 from lorem_openmm.errors import ConfigError
 from lorem_openmm.simulate import engine
 from lorem_openmm.simulate.energy import read_state
-from lorem_openmm.simulate.run import simulate
+from lorem_openmm.simulate.simulation import simulate
 from lorem_openmm.simulate.systems import starting_structure
 
 

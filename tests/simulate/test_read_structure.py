@@ -16,7 +16,7 @@ from openmmml import MLPotential
 import lorem_openmm
 from lorem_openmm import config
 from lorem_openmm.errors import DataError
-from lorem_openmm.simulate.run import simulate
+from lorem_openmm.simulate.simulation import simulate
 
 # Gly-Asp-Lys, zwitterionic ends: heavy atoms at plausible places (standard bonds), no hydrogens.
 PEPTIDE = """\

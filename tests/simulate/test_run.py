@@ -18,14 +18,14 @@ from lorem_openmm.errors import ConfigError, InstallationError, ModelFileError, 
 from lorem_openmm.files import read_json
 from lorem_openmm.outputs import claim
 from lorem_openmm.simulate.energy import read_state
-from lorem_openmm.simulate.run import simulate
+from lorem_openmm.simulate.simulation import simulate
 from lorem_openmm.simulate.systems import starting_structure
 
 SCRIPT = """
 import sys, torch
 torch.set_num_threads(1)
 from lorem_openmm.config import Simulation
-from lorem_openmm.simulate.run import simulate
+from lorem_openmm.simulate.simulation import simulate
 simulate(Simulation.model_validate_json(sys.argv[1]), sys.argv[2], sys.argv[3], checkpoint_seconds=0.3)
 """
 

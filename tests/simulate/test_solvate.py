@@ -17,7 +17,7 @@ from lorem_openmm.export import PRETRAINED, load
 from lorem_openmm.sampling.fragments import all_fragments
 from lorem_openmm.simulate import engine, solvate
 from lorem_openmm.simulate.energy import read_state
-from lorem_openmm.simulate.run import simulate
+from lorem_openmm.simulate.simulation import simulate
 from lorem_openmm.simulate.systems import starting_structure
 
 KJ_PER_MOL_PER_EV = 96.48533212331

@@ -17,7 +17,7 @@ from lorem_openmm import config
 from lorem_openmm.analysis.trajectory import load_simulation
 from lorem_openmm.errors import ConfigError, DataError
 from lorem_openmm.simulate.molecules import make_whole
-from lorem_openmm.simulate.run import simulate
+from lorem_openmm.simulate.simulation import simulate
 from lorem_openmm.simulate.solvate import solvate
 from lorem_openmm.simulate.systems import file_of
 

@@ -14,10 +14,10 @@ import lorem_openmm
 from lorem_openmm.config import Simulation
 from lorem_openmm.errors import ConfigError, SimulationError
 from lorem_openmm.files import read_json
-from lorem_openmm.simulate import run as run_module
+from lorem_openmm.simulate import simulation as run_module
 from lorem_openmm.simulate.energy import read_state
 from lorem_openmm.simulate.images import close_pairs, nearest_image
-from lorem_openmm.simulate.run import simulate
+from lorem_openmm.simulate.simulation import simulate
 from lorem_openmm.simulate.watch import Frame, Watch
 from lorem_openmm.simulate.watch_energy import Energies, Ensemble
 from lorem_openmm.simulate.watch_structure import Subject

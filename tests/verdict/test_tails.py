@@ -9,9 +9,9 @@ from lorem_openmm.sampling.fragments import fragment
 from lorem_openmm.sampling.multipoles import interaction, multipoles
 from lorem_openmm.units import COULOMB_EV_ANGSTROM
 from lorem_openmm.verdict import tails as tails_module
-from lorem_openmm.verdict.figures import draw_tails
 from lorem_openmm.verdict.pairs import all_pairs, energies
 from lorem_openmm.verdict.tails import follow_tails, tail_lines
+from lorem_openmm.verdict.verdict_figures import draw_tails
 
 NEUTRAL = ("apolar–apolar", "polar–apolar", "polar–polar")
 

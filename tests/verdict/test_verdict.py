@@ -13,12 +13,12 @@ from lorem_openmm.errors import DataError
 from lorem_openmm.files import write_json, write_text
 from lorem_openmm.layout import Layout
 from lorem_openmm.verdict.accuracy import error_lines
-from lorem_openmm.verdict.dynamics import simulation_lines, umbrella_lines
-from lorem_openmm.verdict.figures import draw_paths
+from lorem_openmm.verdict.judge import judge
 from lorem_openmm.verdict.lines import SECTIONS, Line, number
 from lorem_openmm.verdict.reactions import path_errors, path_lines
-from lorem_openmm.verdict.run import judge
+from lorem_openmm.verdict.simulations import simulation_lines, umbrella_lines
 from lorem_openmm.verdict.trained import for_comparison
+from lorem_openmm.verdict.verdict_figures import draw_paths
 
 
 @pytest.fixture

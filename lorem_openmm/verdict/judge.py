@@ -8,13 +8,13 @@ from lorem_openmm.files import write_json, write_text
 from lorem_openmm.layout import Layout
 from lorem_openmm.training.evaluate import finite
 from lorem_openmm.verdict.accuracy import error_lines
-from lorem_openmm.verdict.dynamics import simulation_lines, umbrella_lines
-from lorem_openmm.verdict.figures import draw_paths, draw_tails
 from lorem_openmm.verdict.lines import Line, as_csv, summarize
 from lorem_openmm.verdict.page import report_fragment, whole_page
 from lorem_openmm.verdict.reactions import path_lines, run_paths
+from lorem_openmm.verdict.simulations import simulation_lines, umbrella_lines
 from lorem_openmm.verdict.tails import Tails, run_tails, tail_lines
 from lorem_openmm.verdict.trained import describe_runs, for_comparison
+from lorem_openmm.verdict.verdict_figures import draw_paths, draw_tails
 
 PAGE, OPENING, DATA, TABLE = "verdict.html", "opening.html", "verdict.json", "verdict.csv"
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from lorem_openmm.analysis import figures, geometry
+from lorem_openmm.analysis import geometry
+from lorem_openmm.analysis import time_figures as figures
 from lorem_openmm.analysis.liquid import analyze_liquid
 from lorem_openmm.analysis.solvation import analyze_solvation
 from lorem_openmm.analysis.tables import write_csv
@@ -34,7 +35,7 @@ def analyze(
     :func:`lorem_openmm.analysis.liquid.analyze_liquid` writes.
 
     Args:
-        simulation_folder: As :func:`lorem_openmm.simulate.run.simulate` writes it.
+        simulation_folder: As :func:`lorem_openmm.simulate.simulation.simulate` writes it.
         output: Folder of tables and figures.
         contact_distance: Å, below which two heavy atoms are in contact.
         stride: Use every ``stride``-th frame.
