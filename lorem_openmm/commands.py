@@ -52,6 +52,7 @@ def _say(text: str) -> None:
 def label(options: argparse.Namespace) -> None:
     """``lorem-openmm label``."""
     from lorem_openmm.label.label_dataset import label_dataset
+    from lorem_openmm.sampling.plans import create_plan
 
     settings, layout = _read(options)
     dataset: config.Dataset = _entry(settings, "datasets", options.dataset)  # type: ignore[assignment]
@@ -59,7 +60,7 @@ def label(options: argparse.Namespace) -> None:
         raise ConfigError(f"datasets.{options.dataset}: has no `label` section, so there is nothing to label")
     output = layout.labels(options.dataset)
     with claim(output):
-        summary = label_dataset(dataset.label, output, settings.seed, options.processes)
+        summary = label_dataset(create_plan(dataset.label), output, settings.seed, options.processes)
     _say(f"{output}: {summary['kept']} frames kept, {sum(summary['rejected'].values())} rejected {summary['rejected']}")
 
 

@@ -17,7 +17,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from lorem_openmm.config import Acceptance
 from lorem_openmm.label.engines import Engine, EngineFailure, Label
-from lorem_openmm.sampling.displacements import surface_gap
+from lorem_openmm.label.surfaces import surface_gap
 
 Check = Callable[[Label], str | None]  # a reason to refuse a label, or nothing
 

@@ -1,7 +1,7 @@
 """Quantum-chemistry engines behind one interface: tblite (xTB) and PySCF (Hartree-Fock and DFT).
 
 An engine labels one structure in one way, or says why it could not. Which settings to try in which order is part
-of the engine (`Engine.attempts`); whether a result is a state worth keeping is decided in `checks`.
+of the engine (`Engine.attempts`); whether a result is a state worth keeping is decided in `acceptance`.
 """
 
 from abc import ABC, abstractmethod

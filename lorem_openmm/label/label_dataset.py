@@ -18,34 +18,27 @@ from typing import Any
 
 import ase.io
 
-from lorem_openmm.config import CumuleneLabel, DimersLabel, Sn2Label, WaterLabel
 from lorem_openmm.data.workers import available_cores, end_with_parent
 from lorem_openmm.errors import DataError
 from lorem_openmm.files import read_json, write_json, write_text
 from lorem_openmm.label.acceptance import Labeller
 from lorem_openmm.label.engines import create_engine
-from lorem_openmm.label.plan import Plan, Unit
+from lorem_openmm.label.plan import LabelSection, Plan, Unit
 from lorem_openmm.progress import progress
-from lorem_openmm.sampling.cumulene import CumulenePlan
-from lorem_openmm.sampling.dimers import DimersPlan
-from lorem_openmm.sampling.sn2 import Sn2Plan
-from lorem_openmm.sampling.water import WaterPlan
 
 FORMAT = 2  # raise it when the same section and seed would give other frames, so that old parts are not reused
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
-Section = Sn2Label | DimersLabel | WaterLabel | CumuleneLabel
 
-
-def label_dataset(section: Section, output: Path, seed: int, processes: int | None = None) -> dict[str, Any]:
-    """Makes the structures of ``section``, labels them and writes them as extended XYZ.
+def label_dataset(plan: Plan, output: Path, seed: int, processes: int | None = None) -> dict[str, Any]:
+    """Makes the structures of a plan, labels them and writes them as extended XYZ.
 
     Every unit of work has its own random numbers and is stored under ``{output}.parts`` as soon as it is done; an
     interrupted run, called again with the same arguments, does only what is missing. At the end the parts are
     joined in a fixed order, ``{output}`` and its summary (``.json`` beside it) are written, and the parts removed.
 
     Args:
-        section: What to make.
+        plan: What to make, for example from :func:`lorem_openmm.sampling.plans.create_plan`.
         output: Extended XYZ file to write; energies in eV, forces in eV/Å.
         seed: Seed of all random numbers.
         processes: Number of processes, one thread each; default: as many as this process may use cores.
@@ -54,22 +47,22 @@ def label_dataset(section: Section, output: Path, seed: int, processes: int | No
         The summary: counts of frames kept, rejected by reason, and retried by settings; versions; seconds.
 
     Raises:
-        ConfigError: If the engine does not know the method, or a fragment is unknown.
+        ConfigError: If the engine does not know the method.
         InstallationError: If the engine's package is missing.
         DataError: If no frame could be labelled, the output cannot be written, or a process was ended from outside.
     """
     output = Path(output)
     start = time.monotonic()
+    section = plan.section
     engine = create_engine(section.engine)
-    plan = _plan(section)
     parts = _Parts(output.with_name(output.name + ".parts"), _identity(section, seed, engine.version))
     description = f"label {output.stem}"
-    with _pool(section, seed, processes or available_cores()) as pool:
+    with _pool(plan, seed, processes or available_cores()) as pool:
         first = plan.first_stage()
         done = _finish(first, parts, pool, description)
         second = plan.second_stage({key: part["notes"] for key, part in done.items()})
         done |= _finish(second, parts, pool, description)
-    summary = _summary(section, seed, engine.version, done)
+    summary = _summary(plan, seed, engine.version, done)
     if summary["kept"] == 0:
         raise DataError(
             f"{output}: no frame could be labelled with {engine.name} {engine.method}; every frame was rejected "
@@ -136,20 +129,19 @@ class _Worker:
     """What a worker process keeps between units."""
 
     plan: Plan
-    section: Section
     seed: int
 
 
-def _start_worker(section: Section, seed: int) -> None:
-    _Worker.section, _Worker.seed, _Worker.plan = section, seed, _plan(section)
+def _start_worker(plan: Plan, seed: int) -> None:
+    _Worker.plan, _Worker.seed = plan, seed
     end_with_parent()
 
 
 def _work(unit: Unit, path: Path) -> None:
-    section, seed = _Worker.section, _Worker.seed
-    engine = create_engine(section.engine)
-    labeller = Labeller(engine, section.acceptance)
-    part = _Worker.plan.make(unit, labeller, unit.rng(seed))
+    plan, seed = _Worker.plan, _Worker.seed
+    engine = create_engine(plan.section.engine)
+    labeller = Labeller(engine, plan.section.acceptance)
+    part = plan.make(unit, labeller, unit.rng(seed))
     for atoms in part.frames:
         atoms.info.update(engine=engine.name, method=engine.method, engine_version=engine.version, seed=seed)
     stream = StringIO()
@@ -172,13 +164,14 @@ def _category(info: Mapping[str, Any]) -> str:
     return " ".join(dict.fromkeys(words))
 
 
-def _summary(section: Section, seed: int, engine_version: str, parts: dict[str, Any]) -> dict[str, Any]:
+def _summary(plan: Plan, seed: int, engine_version: str, parts: dict[str, Any]) -> dict[str, Any]:
+    section = plan.section
     totals: dict[str, Counter[str]] = {name: Counter() for name in ("kept", "rejected", "retried")}
     for part in parts.values():
         for name, counts in totals.items():
             counts.update(part[name])
     return {
-        "requested": _requested(section),
+        "requested": plan.n_requested,
         "kept": sum(totals["kept"].values()),
         "kept_by_category": dict(sorted(totals["kept"].items())),
         "rejected": dict(sorted(totals["rejected"].items())),
@@ -192,18 +185,8 @@ def _summary(section: Section, seed: int, engine_version: str, parts: dict[str, 
     }
 
 
-def _requested(section: Section) -> int:
-    if isinstance(section, Sn2Label):
-        return section.num_frames + section.num_profile_frames * len(section.reactions)
-    if isinstance(section, CumuleneLabel):
-        return section.num_frames + section.num_profile_frames * len(section.carbons)
-    if isinstance(section, WaterLabel):
-        return section.num_boxes * (section.classical_frames + section.displaced_frames + section.trajectory_frames)
-    return section.num_dimers * (section.num_separations + section.encounter_frames + section.trajectory_frames)
-
-
 @contextmanager
-def _pool(section: Section, seed: int, processes: int) -> Iterator[ProcessPoolExecutor]:
+def _pool(plan: Plan, seed: int, processes: int) -> Iterator[ProcessPoolExecutor]:
     """Worker processes with one thread each; spawned, because threaded libraries do not survive a fork."""
     before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
@@ -211,7 +194,7 @@ def _pool(section: Section, seed: int, processes: int) -> Iterator[ProcessPoolEx
         max_workers=processes,
         mp_context=get_context("spawn"),
         initializer=_start_worker,
-        initargs=(section, seed),
+        initargs=(plan, seed),
     )
     try:
         yield pool
@@ -224,14 +207,6 @@ def _pool(section: Section, seed: int, processes: int) -> Iterator[ProcessPoolEx
                 os.environ[name] = value
 
 
-def _plan(section: Section) -> Plan:
-    if isinstance(section, WaterLabel):
-        return WaterPlan(section)
-    if isinstance(section, CumuleneLabel):
-        return CumulenePlan(section)
-    return Sn2Plan(section) if isinstance(section, Sn2Label) else DimersPlan(section)
-
-
-def _identity(section: Section, seed: int, engine_version: str) -> str:
+def _identity(section: LabelSection, seed: int, engine_version: str) -> str:
     content = [FORMAT, section.model_dump(mode="json"), seed, engine_version]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

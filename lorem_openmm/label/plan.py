@@ -1,4 +1,7 @@
-"""The work of labelling a data set, cut into units that can be done in any order and resumed."""
+"""The work of labelling a data set, cut into units that can be done in any order and resumed.
+
+What structures there are, a plan says (``sampling``); what is done with it is the same for all of them.
+"""
 
 import zlib
 from typing import Any, NamedTuple, Protocol
@@ -6,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from ase import Atoms
 
+from lorem_openmm.config import Acceptance, Engine
 from lorem_openmm.label.acceptance import Labeller
 
 
@@ -37,8 +41,34 @@ class Part(NamedTuple):
     notes: dict[str, Any]
 
 
+class LabelSection(Protocol):
+    """What every kind of labelled data set has in its configuration."""
+
+    @property
+    def engine(self) -> Engine:
+        """Returns the settings of the engine."""
+
+    @property
+    def acceptance(self) -> Acceptance:
+        """Returns what labels have to satisfy."""
+
+    def model_dump(self, *, mode: str) -> dict[str, Any]:
+        """Returns the section as plain values."""
+
+
 class Plan(Protocol):
-    """How one kind of data set is made, in two stages; the second may depend on what the first found."""
+    """How one kind of data set is made, in two stages; the second may depend on what the first found.
+
+    Plans are sent to other processes, so they can be pickled.
+    """
+
+    @property
+    def section(self) -> LabelSection:
+        """Returns the section of the configuration that the plan was made from."""
+
+    @property
+    def n_requested(self) -> int:
+        """Returns the number of frames asked for."""
 
     def first_stage(self) -> list[Unit]:
         """Returns the units that come first."""

@@ -31,6 +31,11 @@ class CumulenePlan:
     def __init__(self, section: CumuleneLabel) -> None:
         self.section = section
 
+    @property
+    def n_requested(self) -> int:
+        """Returns the number of frames asked for."""
+        return self.section.num_frames + self.section.num_profile_frames * len(self.section.carbons)
+
     def first_stage(self) -> list[Unit]:
         """One dihedral scan per chain length, and the rattled frames in portions, the lengths in turn."""
         carbons = self.section.carbons

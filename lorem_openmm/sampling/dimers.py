@@ -10,7 +10,8 @@ from lorem_openmm.config import DimersLabel
 from lorem_openmm.label.acceptance import Frame, Labelled, Labeller
 from lorem_openmm.label.engines import Label
 from lorem_openmm.label.plan import Part, Unit
-from lorem_openmm.sampling.displacements import contact_shift, random_rotation, thermal_displacements
+from lorem_openmm.label.surfaces import contact_shift
+from lorem_openmm.sampling.displacements import random_rotation, thermal_displacements
 from lorem_openmm.sampling.encounters import downhill, draw_encounter, shares_hydrogen
 from lorem_openmm.sampling.fragments import Fragment, fragment, pair_class
 from lorem_openmm.sampling.trajectories import sample_trajectory
@@ -35,6 +36,12 @@ class DimersPlan:
     def __init__(self, section: DimersLabel) -> None:
         self.section = section
         self.pairs = _pairs_by_class([fragment(name) for name in section.fragments])
+
+    @property
+    def n_requested(self) -> int:
+        """Returns the number of frames asked for."""
+        section = self.section
+        return section.num_dimers * (section.num_separations + section.encounter_frames + section.trajectory_frames)
 
     def first_stage(self) -> list[Unit]:
         """One unit per dimer."""

@@ -13,11 +13,10 @@ from ase.data import covalent_radii
 from scipy.spatial.distance import cdist
 from scipy.spatial.transform import Rotation
 
+from lorem_openmm.label.surfaces import contact_shift, surface_gap
 from lorem_openmm.sampling.displacements import (
     BOND_FACTOR,
-    contact_shift,
     random_rotation,
-    surface_gap,
     thermal_displacements,
 )
 from lorem_openmm.sampling.fragments import Fragment

@@ -35,6 +35,11 @@ class Sn2Plan:
     def __init__(self, section: Sn2Label) -> None:
         self.section = section
 
+    @property
+    def n_requested(self) -> int:
+        """Returns the number of frames asked for."""
+        return self.section.num_frames + self.section.num_profile_frames * len(self.section.reactions)
+
     def first_stage(self) -> list[Unit]:
         """One profile per reaction: it also finds how far the engine can follow the reaction."""
         return [

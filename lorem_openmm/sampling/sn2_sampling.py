@@ -7,7 +7,8 @@ from ase import Atoms
 from scipy.spatial.transform import Rotation
 
 from lorem_openmm.label.acceptance import Frame
-from lorem_openmm.sampling.displacements import surface_gap, thermal_displacements
+from lorem_openmm.label.surfaces import surface_gap
+from lorem_openmm.sampling.displacements import thermal_displacements
 from lorem_openmm.sampling.sn2_path import BONDS, C, X, Y, barrier_distance, coordinate_at, sn2_path_point
 
 CHARGE = -1

@@ -35,6 +35,12 @@ class WaterPlan:
             )
         self.section = section
 
+    @property
+    def n_requested(self) -> int:
+        """Returns the number of frames asked for."""
+        section = self.section
+        return section.num_boxes * (section.classical_frames + section.displaced_frames + section.trajectory_frames)
+
     def first_stage(self) -> list[Unit]:
         """One unit per box."""
         densities = self.section.densities

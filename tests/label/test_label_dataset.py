@@ -18,6 +18,7 @@ from lorem_openmm.errors import DataError, InstallationError
 from lorem_openmm.files import read_json
 from lorem_openmm.label.engines import TbliteEngine
 from lorem_openmm.label.label_dataset import label_dataset
+from lorem_openmm.sampling.plans import create_plan
 from lorem_openmm.sampling.sn2_path import methyl_halide
 from lorem_openmm.units import COULOMB_EV_ANGSTROM
 
@@ -36,7 +37,7 @@ SMALL = DimersLabel(
 @pytest.fixture(scope="module")
 def dimers(tmp_path_factory):
     output = tmp_path_factory.mktemp("labels") / "dimers.xyz"
-    summary = label_dataset(SMALL, output, seed=3, processes=2)
+    summary = label_dataset(create_plan(SMALL), output, seed=3, processes=2)
     return output, summary, ase.io.read(output, ":")
 
 
@@ -44,7 +45,7 @@ def dimers(tmp_path_factory):
 def sn2(tmp_path_factory):
     output = tmp_path_factory.mktemp("labels") / "sn2.xyz"
     section = Sn2Label(kind="sn2", reactions=[("Cl", "Cl"), ("Cl", "Br")], num_frames=120, num_profile_frames=41)
-    summary = label_dataset(section, output, seed=3, processes=2)
+    summary = label_dataset(create_plan(section), output, seed=3, processes=2)
     return output, summary, ase.io.read(output, ":")
 
 
@@ -58,14 +59,14 @@ def curves(frames):
 
 def test_the_number_of_processes_does_not_change_a_byte(dimers, tmp_path):
     output, _, _ = dimers
-    label_dataset(SMALL, tmp_path / "dimers.xyz", seed=3, processes=1)
+    label_dataset(create_plan(SMALL), tmp_path / "dimers.xyz", seed=3, processes=1)
     assert (tmp_path / "dimers.xyz").read_bytes() == output.read_bytes()
 
 
 def test_another_seed_gives_other_frames(dimers, tmp_path):
     output, _, _ = dimers
     section = SMALL.model_copy(update={"num_dimers": 2})
-    label_dataset(section, tmp_path / "other.xyz", seed=4, processes=1)
+    label_dataset(create_plan(section), tmp_path / "other.xyz", seed=4, processes=1)
     other = ase.io.read(tmp_path / "other.xyz", 0)
     assert not np.allclose(other.positions, ase.io.read(output, 0).positions)
 
@@ -168,7 +169,7 @@ def test_sn2_frames_keep_the_charge_of_the_ion_and_reach_the_asymptote(sn2):
 
 def test_hard_reactions_are_counted_not_kept(tmp_path):
     section = Sn2Label(kind="sn2", reactions=[("F", "I")], num_frames=40, engine={"method": "GFN1-xTB"})
-    summary = label_dataset(section, tmp_path / "hard.xyz", seed=0, processes=1)
+    summary = label_dataset(create_plan(section), tmp_path / "hard.xyz", seed=0, processes=1)
     assert sum(summary["rejected"].values()) > 20
     assert summary["kept"] < summary["requested"]
     largest = max(np.linalg.norm(a.get_forces(), axis=1).max() for a in ase.io.read(tmp_path / "hard.xyz", ":"))
@@ -184,14 +185,14 @@ def test_nothing_labelled_is_an_error_and_leaves_no_file(tmp_path):
         acceptance={"max_force": 1e-6},
     )
     with pytest.raises(DataError, match=r"no frame could be labelled.*force_too_large"):
-        label_dataset(section, tmp_path / "none.xyz", seed=0, processes=1)
+        label_dataset(create_plan(section), tmp_path / "none.xyz", seed=0, processes=1)
     assert not (tmp_path / "none.xyz").exists()
 
 
 def test_an_output_that_cannot_be_written_is_an_error(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DataError, match=r"must be writable.*Choose another `output`"):
-        label_dataset(SMALL, tmp_path / "file" / "dimers.xyz", seed=0, processes=1)
+        label_dataset(create_plan(SMALL), tmp_path / "file" / "dimers.xyz", seed=0, processes=1)
 
 
 @pytest.mark.slow
@@ -206,7 +207,7 @@ def test_density_functional_labels_take_the_same_way(tmp_path):
         max_separation=6.0,
         trajectory_fraction=0.0,
     )
-    summary = label_dataset(section, tmp_path / "hf.xyz", seed=0, processes=2)
+    summary = label_dataset(create_plan(section), tmp_path / "hf.xyz", seed=0, processes=2)
     assert summary["rejected"] == {}
     assert summary["kept"] == summary["requested"] == 49
     assert summary["notes"]["profile-0-F-F"]["reach"] == pytest.approx([6.0, 6.0])
@@ -216,7 +217,7 @@ def test_density_functional_labels_take_the_same_way(tmp_path):
 def test_a_missing_engine_stops_before_anything_is_written(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "tblite.interface", None)
     with pytest.raises(InstallationError, match="pip install"):
-        label_dataset(SMALL, tmp_path / "none.xyz", seed=0)
+        label_dataset(create_plan(SMALL), tmp_path / "none.xyz", seed=0)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -229,9 +230,10 @@ def test_a_killed_run_goes_on_where_it_was(dimers, tmp_path):
         from pathlib import Path
         from lorem_openmm.config import DimersLabel
         from lorem_openmm.label.label_dataset import label_dataset
+        from lorem_openmm.sampling.plans import create_plan
         if __name__ == "__main__":
             section = DimersLabel.model_validate_json({SMALL.model_dump_json()!r})
-            label_dataset(section, Path({str(output)!r}), seed=3, processes=1)
+            label_dataset(create_plan(section), Path({str(output)!r}), seed=3, processes=1)
         """)
     )
     run = subprocess.Popen([sys.executable, str(program)], start_new_session=True)
@@ -251,7 +253,7 @@ def test_a_killed_run_goes_on_where_it_was(dimers, tmp_path):
     marked = parts / "dimer-0.json"
     text = marked.read_text()
     marked.write_text(text.replace("fragment_a=", "fragment_x="))
-    label_dataset(SMALL, output, seed=3, processes=2)
+    label_dataset(create_plan(SMALL), output, seed=3, processes=2)
     assert "fragment_x=" in output.read_text()
     assert output.read_text().replace("fragment_x=", "fragment_a=") == dimers[0].read_text()
 
@@ -262,5 +264,5 @@ def test_parts_of_other_settings_are_not_used(tmp_path):
     parts.mkdir()
     (parts / "identity.json").write_text('"another"')
     (parts / "dimer-0.json").write_text('{"text": "wrong", "kept": {}, "rejected": {}, "retried": {}, "notes": {}}')
-    label_dataset(section, tmp_path / "one.xyz", seed=0, processes=1)
+    label_dataset(create_plan(section), tmp_path / "one.xyz", seed=0, processes=1)
     assert "wrong" not in (tmp_path / "one.xyz").read_text()

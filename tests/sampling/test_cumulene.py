@@ -8,6 +8,7 @@ from lorem_openmm import config
 from lorem_openmm.label.label_dataset import label_dataset
 from lorem_openmm.paper.receptive_field import layers_to_meet
 from lorem_openmm.sampling.cumulene import CARBON_BOND, cumulene
+from lorem_openmm.sampling.plans import create_plan
 
 ENDS = [9, 10], [11, 12]
 
@@ -35,7 +36,7 @@ def frames(tmp_path_factory):
     pytest.importorskip("tblite", reason="cumulenes are labelled with tblite (extra `label`)")
     section = config.CumuleneLabel(kind="cumulene", carbons=[5, 9], num_frames=6, num_profile_frames=25)
     output = tmp_path_factory.mktemp("cumulene") / "chains.xyz"
-    summary = label_dataset(section, output, seed=3, processes=1)
+    summary = label_dataset(create_plan(section), output, seed=3, processes=1)
     assert summary["requested"] == summary["kept"] == 56
     import ase.io
 

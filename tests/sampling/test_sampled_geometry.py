@@ -8,13 +8,12 @@ from scipy.spatial.distance import cdist
 from lorem_openmm.config import DimersLabel
 from lorem_openmm.errors import ConfigError
 from lorem_openmm.label.engines import TbliteEngine
+from lorem_openmm.label.surfaces import contact_shift, surface_gap
 from lorem_openmm.sampling.dimers import Dimer, dimer_complex, growths
 from lorem_openmm.sampling.displacements import (
     BOND_SPRING,
     SITE_SPRING,
-    contact_shift,
     random_rotation,
-    surface_gap,
     thermal_displacements,
 )
 from lorem_openmm.sampling.fragments import FAMILIES, all_fragments, fragment, pair_class

@@ -12,6 +12,7 @@ from lorem_openmm.data.structures import read_structures
 from lorem_openmm.errors import ConfigError
 from lorem_openmm.label.engines import TbliteEngine
 from lorem_openmm.label.label_dataset import label_dataset
+from lorem_openmm.sampling.plans import create_plan
 from lorem_openmm.sampling.water_box import water_boxes
 
 pytest.importorskip("tblite")
@@ -89,7 +90,7 @@ def test_labels_hold_energy_forces_and_stress_of_boxes_at_each_density(tmp_path)
         displaced_frames=1,
         trajectory_frames=1,
     )
-    summary = label_dataset(section, tmp_path / "water.xyz", seed=1, processes=1)
+    summary = label_dataset(create_plan(section), tmp_path / "water.xyz", seed=1, processes=1)
     assert summary["requested"] == 6
     assert summary["kept"] == 6
     assert summary["kept_by_category"] == {"classical": 2, "displaced": 2, "trajectory": 2}
@@ -107,4 +108,4 @@ def test_labels_hold_energy_forces_and_stress_of_boxes_at_each_density(tmp_path)
 def test_only_an_engine_with_periodic_cells_may_label_boxes(tmp_path):
     section = WaterLabel(kind="water", engine=config.Engine(name="pyscf", method="PBE0"))
     with pytest.raises(ConfigError, match="periodic"):
-        label_dataset(section, tmp_path / "water.xyz", seed=1, processes=1)
+        label_dataset(create_plan(section), tmp_path / "water.xyz", seed=1, processes=1)
