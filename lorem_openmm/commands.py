@@ -9,13 +9,14 @@ import json
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from lorem_openmm import config
 from lorem_openmm.errors import ConfigError, InstallationError, VerdictError, did_you_mean
 from lorem_openmm.files import read_json, write_json
 from lorem_openmm.layout import Layout
 from lorem_openmm.outputs import claim
+from lorem_openmm.whole_config import config_class, load
 
 PACKAGES = (
     "lorem-openmm",
@@ -32,7 +33,7 @@ PACKAGES = (
 
 
 def _read(options: argparse.Namespace) -> tuple[config.Config, Layout]:
-    settings = config.load(options.config)
+    settings = load(options.config)
     return settings, Layout(Path(settings.output), Path(settings.downloads))
 
 
@@ -169,13 +170,14 @@ def compare(options: argparse.Namespace) -> None:
 
 def study(options: argparse.Namespace) -> None:
     """``lorem-openmm study``."""
+    from lorem_openmm.paper.sections import ConfigWithStudies
     from lorem_openmm.paper.studies import run_study
     from lorem_openmm.training.error_tables import as_markdown
 
     settings, layout = _read(options)
     _entry(settings, "studies", options.name)
     with claim(layout.study(options.name)):
-        rows = run_study(settings, options.name, layout, options.device)
+        rows = run_study(cast(ConfigWithStudies, settings), options.name, layout, options.device)
     _say(as_markdown(rows))
     _say(str(layout.study(options.name)))
 
@@ -307,7 +309,7 @@ def info(options: argparse.Namespace) -> None:
 
 def schema(options: argparse.Namespace) -> None:
     """``lorem-openmm schema``."""
-    document = config.Config.model_json_schema()
+    document = config_class().model_json_schema()
     if options.output is None:
         _say(json.dumps(document, indent=2, ensure_ascii=False))
     elif not (options.output.is_file() and read_json(options.output) == document):

@@ -13,7 +13,6 @@ from lorem_openmm.layout import Layout
 from lorem_openmm.simulate.force_fields import SHIPPED
 from lorem_openmm.simulate.systems import KINDS, file_of, is_built
 
-SHIPPED_MODEL = "pretrained"
 INCLUDE = re.compile(r"<Include\s[^>]*?file\s*=\s*[\"']([^\"']+)")
 LARGEST_HASHED = 1 << 25  # bytes: larger files are known by their size, so that a dry run stays quick
 
@@ -33,11 +32,6 @@ def dynamics_files(dynamics: config.Dynamics) -> list[str]:
     return files
 
 
-def study_files(study: config.Study) -> list[str]:
-    """Returns the model files that a study is given."""
-    return [model for model in getattr(study, "models", []) if model != SHIPPED_MODEL]
-
-
 def given_files(settings: config.Config) -> Iterator[tuple[str, str]]:
     """Yields every given file with the key that names it.
 
@@ -46,15 +40,12 @@ def given_files(settings: config.Config) -> Iterator[tuple[str, str]]:
     """
     for name, dataset in settings.datasets.items():
         yield from ((f"datasets.{name}", path) for path in dataset_files(dataset))
-    for name, run in settings.runs.items():
-        yield from ((f"runs.{name}.initial_model", path) for path in run.initial_files)
+    yield from settings.given_models()
     for section in ("simulations", "umbrellas"):
         for name, dynamics in getattr(settings, section).items():
             start = None if is_built(dynamics.start) else str(file_of(dynamics.start)[0])
             for path in dynamics_files(dynamics):
                 yield f"{section}.{name}.{'start' if path == start else 'solvent.force_field'}", path
-    for name, study in settings.studies.items():
-        yield from ((f"studies.{name}.models", path) for path in study_files(study))
 
 
 def check_given(settings: config.Config, layout: Layout) -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from lorem_openmm import config
+from lorem_openmm import config, whole_config
 from lorem_openmm.errors import ConfigError
 
 MINIMAL = {
@@ -15,7 +15,7 @@ MINIMAL = {
 
 
 def parsed(**changes):
-    return config.parse(config.Config, {**MINIMAL, **changes}, "test.yaml")
+    return config.parse(whole_config.config_class(), {**MINIMAL, **changes}, "test.yaml")
 
 
 def test_defaults_are_the_papers():
@@ -124,7 +124,7 @@ def test_home_is_expanded_in_every_path(monkeypatch):
 def test_files_that_are_not_configurations_are_named(tmp_path):
     def load(content):
         (tmp_path / "c.yaml").write_bytes(content)
-        config.load(tmp_path / "c.yaml")
+        whole_config.load(tmp_path / "c.yaml")
 
     for content, message in (
         (b"- 1\n", "must be a mapping of sections, received list"),
@@ -139,7 +139,7 @@ def test_files_that_are_not_configurations_are_named(tmp_path):
             load(content)
     for path in (tmp_path, tmp_path / "none.yaml", tmp_path / "c.yaml" / "x"):
         with pytest.raises(ConfigError, match="cannot be read"):
-            config.load(path)
+            whole_config.load(path)
 
 
 def test_a_byte_order_mark_and_merge_keys_are_fine(tmp_path):
@@ -154,7 +154,7 @@ def test_a_byte_order_mark_and_merge_keys_are_fine(tmp_path):
 def test_a_key_that_stands_twice_is_named_with_its_lines(tmp_path):
     (tmp_path / "c.yaml").write_text("a: {b: 1,\n  b: 2}\nc:\n- x: &x {y: 1, 'y': 1}\n- *x\n- {<<: *x, <<: *x}\na: 3\n")
     with pytest.raises(ConfigError, match=r"c.yaml: 4 fault\(s\)") as error:
-        config.load(tmp_path / "c.yaml")
+        whole_config.load(tmp_path / "c.yaml")
     for text in ("a.b: stands twice, in lines 1 and 2", "a: stands twice, in lines 1 and 7", "c.0.x.y: ", "c.2.<<: "):
         assert f"\n  {text}" in str(error.value)
 
@@ -165,11 +165,11 @@ def test_every_key_is_described():
             if "description" not in value and "const" not in value:
                 yield f"{name}.{key}"
 
-    schema = config.Config.model_json_schema()
+    schema = whole_config.config_class().model_json_schema()
     missing = [key for name, part in schema["$defs"].items() for key in undescribed(name, part)]
     assert missing + list(undescribed("Config", schema)) == []
 
 
 @pytest.mark.parametrize("path", sorted(Path(__file__).parents[1].glob("config/*.yaml")), ids=lambda path: path.stem)
 def test_every_shipped_configuration_is_valid(path):
-    assert config.load(path).runs
+    assert whole_config.load(path).runs

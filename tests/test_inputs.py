@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from lorem_openmm import config, inputs
+from lorem_openmm import config, inputs, whole_config
 from lorem_openmm.errors import ConfigError
 from lorem_openmm.layout import Layout
 
@@ -20,7 +20,7 @@ LAYOUT = Layout(Path("results"), Path("downloads"))
 
 
 def parsed(**changes):
-    return config.parse(config.Config, {**BASE, **changes}, "test.yaml")
+    return config.parse(whole_config.config_class(), {**BASE, **changes}, "test.yaml")
 
 
 @pytest.fixture(autouse=True)

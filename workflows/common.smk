@@ -7,6 +7,7 @@ from lorem_openmm import config as settings, inputs
 from lorem_openmm.errors import ConfigError
 from lorem_openmm.files import write_json
 from lorem_openmm.layout import Layout
+from lorem_openmm.whole_config import config_class
 
 if set("{}") & set(str(workflow.basedir)):
     raise ConfigError(
@@ -16,7 +17,7 @@ if set("{}") & set(str(workflow.basedir)):
 # Stricter than Snakemake, which takes the last of two equal keys.
 for file in workflow.configfiles:
     settings.read_yaml(file)
-CONFIG = settings.parse(settings.Config, config, "configuration")
+CONFIG = settings.parse(config_class(), config, "configuration")
 LAYOUT = Layout(Path(CONFIG.output), Path(CONFIG.downloads))
 inputs.check_given(CONFIG, LAYOUT)
 
@@ -96,7 +97,10 @@ def sources(wildcards):
 
 def given(section, wildcard):
     """Files that the user gives to an entry of a section, as a function of a job's wildcards."""
-    find = {"datasets": inputs.dataset_files, "studies": inputs.study_files}
+    find = {
+        "datasets": inputs.dataset_files,
+        "studies": lambda study: study.model_files,
+    }
     return lambda wildcards: find.get(section, inputs.dynamics_files)(
         getattr(CONFIG, section)[wildcards[wildcard]]
     )
@@ -116,7 +120,7 @@ def study_inputs(wildcards):
     """Runs, data sets and evaluations that a study reads."""
     study = CONFIG.studies[wildcards.study]
     files = [LAYOUT.run(run) / "result.json" for run in study.runs]
-    files += inputs.study_files(study)
+    files += study.model_files
     if study.kind in ("errors", "classes", "charge_degree"):
         files += [LAYOUT.evaluation(run) for run in study.runs]
     if hasattr(study, "dataset"):

@@ -14,7 +14,7 @@ import torch
 from common import Place, run_name
 from records import machine
 
-from lorem_openmm import config
+from lorem_openmm import whole_config
 from lorem_openmm.data.prepare import largest_cutoff, prepare_dataset
 from lorem_openmm.files import write_json
 from lorem_openmm.training.train import train
@@ -31,7 +31,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     place = Place(options.folder)
     description = place.description()
-    settings = config.load(place.settings)
+    settings = whole_config.load(place.settings)
     store = place.layout.store(description.name)
     if not store.exists():
         cutoff = largest_cutoff(settings, description.name)

@@ -4,8 +4,7 @@ The same classes write ``config/schema.json`` (JSON Schema) and the ``--help`` t
 of a key and its check cannot disagree.
 """
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import Field, model_validator
@@ -25,55 +24,33 @@ from lorem_openmm.config.learning import Model, Run, Training
 from lorem_openmm.config.names import FilePath, Name
 from lorem_openmm.config.section import Section, parse
 from lorem_openmm.config.simulations import Bias, Coordinate, Dynamics, Simulation, Solvent, Umbrella
-from lorem_openmm.config.studies import (
-    ChargeDegreeStudy,
-    ClassesStudy,
-    CurveStudy,
-    DihedralStudy,
-    DistanceStudy,
-    ErrorsStudy,
-    ReactionStudy,
-    ReceptiveFieldStudy,
-    Study,
-    SymmetryStudy,
-)
 from lorem_openmm.config.yaml_file import read_yaml
 from lorem_openmm.errors import did_you_mean
 
 __all__ = [
     "Acceptance",
     "Bias",
-    "ChargeDegreeStudy",
-    "ClassesStudy",
     "Config",
     "Coordinate",
     "CumuleneLabel",
-    "CurveStudy",
     "Dataset",
-    "DihedralStudy",
     "DimersLabel",
-    "DistanceStudy",
     "Dynamics",
     "Engine",
-    "ErrorsStudy",
     "Model",
-    "ReactionStudy",
-    "ReceptiveFieldStudy",
     "Run",
     "Section",
     "Simulation",
     "Sn2Label",
     "Solvent",
     "Split",
-    "Study",
-    "SymmetryStudy",
     "Training",
     "Umbrella",
     "Units",
     "WaterLabel",
-    "load",
     "parse",
     "read_yaml",
+    "require",
 ]
 
 
@@ -95,36 +72,44 @@ class Config(Section):
     runs: dict[Name, Run] = Field(description="trained models by name")
     simulations: dict[Name, Simulation] = Field(default={}, description="molecular-dynamics runs by name")
     umbrellas: dict[Name, Umbrella] = Field(default={}, description="free-energy profiles by name")
-    studies: dict[Name, Study] = Field(default={}, description="tables and figures over runs, as in the paper, by name")
 
     @model_validator(mode="after")
     def _references_exist(self) -> "Config":
         for name, run in self.runs.items():
             for dataset in run.datasets:
-                _require(dataset, self.datasets, f"runs.{name}.datasets")
-            _require(run.model, self.models, f"runs.{name}.model")
-            _require(run.training, self.training, f"runs.{name}.training")
+                require(dataset, self.datasets, f"runs.{name}.datasets")
+            require(run.model, self.models, f"runs.{name}.model")
+            require(run.training, self.training, f"runs.{name}.training")
         for section in ("simulations", "umbrellas"):
             for name, dynamics in getattr(self, section).items():
-                _require(dynamics.run, self.runs, f"{section}.{name}.run")
-        for name, study in self.studies.items():
-            for run_name in study.runs:
-                _require(run_name, self.runs, f"studies.{name}.runs")
-            if not isinstance(study, ErrorsStudy):
-                _require(study.dataset, self.datasets, f"studies.{name}.dataset")
+                require(dynamics.run, self.runs, f"{section}.{name}.run")
         return self
 
+    def runs_with(self, dataset: str) -> set[str]:
+        """Returns the runs whose models see a data set.
 
-def load(path: str | Path) -> Config:
-    """Reads and checks a configuration file (YAML).
+        Args:
+            dataset: Name of the data set.
+        """
+        return {name for name, run in self.runs.items() if dataset in run.datasets}
+
+    def given_models(self) -> Iterator[tuple[str, str]]:
+        """Yields the model files that the configuration names, after the key that names each."""
+        for name, run in self.runs.items():
+            yield from ((f"runs.{name}.initial_model", path) for path in run.initial_files)
+
+
+def require(name: str, known: Mapping[str, Any], where: str) -> None:
+    """Refuses the name of an entry that is not there.
+
+    Args:
+        name: The name.
+        known: The entries by name.
+        where: Key that gives the name.
 
     Raises:
-        ConfigError: If the file is missing, is not YAML, names a key twice, or breaks a rule.
+        ValueError: Naming the key, the nearest name and all known ones.
     """
-    return parse(Config, read_yaml(path), str(path))
-
-
-def _require(name: str, known: Mapping[str, Any], where: str) -> None:
     if name not in known:
         raise ValueError(
             f"{where}: no entry named '{name}'.{did_you_mean(name, known)} Known: {', '.join(known) or 'none'}"

@@ -134,7 +134,7 @@ def _store(
 
 
 def largest_cutoff(settings: config.Config, dataset: str) -> float:
-    """Returns the largest cutoff in Å of the runs and studies that use a data set; of all models if none does.
+    """Returns the largest cutoff in Å of the runs that see a data set; of all models if none does.
 
     A store made with it serves every run: shorter lists are cut from longer ones when they are loaded.
 
@@ -142,11 +142,7 @@ def largest_cutoff(settings: config.Config, dataset: str) -> float:
         settings: The whole configuration.
         dataset: Name of the data set.
     """
-    runs = {name for name, run in settings.runs.items() if dataset in run.datasets}
-    for study in settings.studies.values():
-        if getattr(study, "dataset", None) == dataset:
-            runs |= set(study.runs)
-    models = {settings.runs[name].model for name in runs} or set(settings.models)
+    models = {settings.runs[name].model for name in settings.runs_with(dataset)} or set(settings.models)
     return max(settings.models[model].cutoff for model in models)
 
 

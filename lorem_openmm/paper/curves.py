@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from lorem_openmm.config import CurveStudy
 from lorem_openmm.data.store import Store
 from lorem_openmm.errors import DataError
+from lorem_openmm.paper.sections import CurveStudy
 from lorem_openmm.units import MEV_PER_EV
 
 FEWEST_POINTS = 4

@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from lorem_openmm.config import Model, ReceptiveFieldStudy
+from lorem_openmm.config import Model
 from lorem_openmm.data.store import Store
 from lorem_openmm.paper.curves import Curve, shape_error
 from lorem_openmm.paper.published_errors import CUMULENE_RESOLVED, variant
 from lorem_openmm.paper.receptive_field import layers_to_meet
+from lorem_openmm.paper.sections import ReceptiveFieldStudy
 from lorem_openmm.units import MEV_PER_EV
 
 Rows = list[dict[str, Any]]

@@ -3,11 +3,12 @@
 import math
 from typing import Any
 
-from lorem_openmm.config import ClassesStudy, Config, ErrorsStudy
+from lorem_openmm.config import Config
 from lorem_openmm.errors import ConfigError, ModelFileError
 from lorem_openmm.files import read_json
 from lorem_openmm.layout import Layout
 from lorem_openmm.paper.published_errors import published_rmse, variant
+from lorem_openmm.paper.sections import ClassesStudy, ErrorsStudy
 
 
 def error_table(settings: Config, study: ErrorsStudy, layout: Layout) -> list[dict[str, Any]]:

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from lorem_openmm import config
+from lorem_openmm.config import Config
 from lorem_openmm.data.store import Store, read_store
 from lorem_openmm.export import PRETRAINED, load
 from lorem_openmm.files import write_json, write_text
 from lorem_openmm.layout import Layout
+from lorem_openmm.paper import sections
 from lorem_openmm.paper import study_figures as figures
 from lorem_openmm.paper.curves import Curve, curve_rows, find_curves, reaction_rows, with_predictions
 from lorem_openmm.paper.dihedral import (
@@ -35,7 +36,7 @@ Rows = list[dict[str, Any]]
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 
 
-def run_study(settings: config.Config, name: str, layout: Layout, device: str = "auto") -> Rows:
+def run_study(settings: sections.ConfigWithStudies, name: str, layout: Layout, device: str = "auto") -> Rows:
     """Writes ``table.csv``, ``table.md``, ``summary.json`` and the figures of a study.
 
     Args:
@@ -60,15 +61,17 @@ def run_study(settings: config.Config, name: str, layout: Layout, device: str = 
     return rows
 
 
-def _errors(
-    settings: config.Config, study: config.ErrorsStudy, layout: Layout, output: Path, place: torch.device
-) -> Rows:
+def _errors(settings: Config, study: sections.ErrorsStudy, layout: Layout, output: Path, place: torch.device) -> Rows:
     del output, place
     return error_table(settings, study, layout)
 
 
 def _classes(
-    settings: config.Config, study: config.ClassesStudy, layout: Layout, output: Path, place: torch.device
+    settings: sections.ConfigWithStudies,
+    study: sections.ClassesStudy,
+    layout: Layout,
+    output: Path,
+    place: torch.device,
 ) -> Rows:
     del settings, place
     rows = class_table(study, layout)
@@ -77,7 +80,7 @@ def _classes(
     return rows
 
 
-def _curves(study: config.CurveStudy, layout: Layout, place: torch.device) -> tuple[Store, list[Curve]]:
+def _curves(study: sections.CurveStudy, layout: Layout, place: torch.device) -> tuple[Store, list[Curve]]:
     """The curves of a study with the predictions of its runs."""
     store = read_store(layout.store(study.dataset))
     curves = find_curves(store, study)
@@ -85,12 +88,16 @@ def _curves(study: config.CurveStudy, layout: Layout, place: torch.device) -> tu
     return store, with_predictions(curves, energies)
 
 
-def _axis(study: config.CurveStudy) -> str:
+def _axis(study: sections.CurveStudy) -> str:
     return f"{study.coordinate.replace('_', ' ')} ({study.unit})"
 
 
 def _dihedral(
-    settings: config.Config, study: config.DihedralStudy, layout: Layout, output: Path, place: torch.device
+    settings: sections.ConfigWithStudies,
+    study: sections.DihedralStudy,
+    layout: Layout,
+    output: Path,
+    place: torch.device,
 ) -> Rows:
     del settings
     _, curves = _curves(study, layout, place)
@@ -99,7 +106,11 @@ def _dihedral(
 
 
 def _receptive_field(
-    settings: config.Config, study: config.ReceptiveFieldStudy, layout: Layout, output: Path, place: torch.device
+    settings: sections.ConfigWithStudies,
+    study: sections.ReceptiveFieldStudy,
+    layout: Layout,
+    output: Path,
+    place: torch.device,
 ) -> Rows:
     store, curves = _curves(study, layout, place)
     models = {run: settings.models[settings.runs[run].model] for run in study.runs}
@@ -115,16 +126,24 @@ def _receptive_field(
 
 
 def _charge_degree(
-    settings: config.Config, study: config.ChargeDegreeStudy, layout: Layout, output: Path, place: torch.device
+    settings: sections.ConfigWithStudies,
+    study: sections.ChargeDegreeStudy,
+    layout: Layout,
+    output: Path,
+    place: torch.device,
 ) -> Rows:
     _, curves = _curves(study, layout, place)
     figures.curves_figure(output / "profile", curves, _axis(study), "minimum")
-    errors = error_table(settings, config.ErrorsStudy(kind="errors", runs=study.runs), layout)
+    errors = error_table(settings, sections.ErrorsStudy(kind="errors", runs=study.runs), layout)
     return charge_degree_rows(errors, dihedral_rows(curves, study.resolved_below))
 
 
 def _distance(
-    settings: config.Config, study: config.DistanceStudy, layout: Layout, output: Path, place: torch.device
+    settings: sections.ConfigWithStudies,
+    study: sections.DistanceStudy,
+    layout: Layout,
+    output: Path,
+    place: torch.device,
 ) -> Rows:
     del settings
     _, curves = _curves(study, layout, place)
@@ -133,7 +152,11 @@ def _distance(
 
 
 def _reaction(
-    settings: config.Config, study: config.ReactionStudy, layout: Layout, output: Path, place: torch.device
+    settings: sections.ConfigWithStudies,
+    study: sections.ReactionStudy,
+    layout: Layout,
+    output: Path,
+    place: torch.device,
 ) -> Rows:
     del settings
     _, curves = _curves(study, layout, place)
@@ -143,7 +166,11 @@ def _reaction(
 
 
 def _symmetry(
-    settings: config.Config, study: config.SymmetryStudy, layout: Layout, output: Path, place: torch.device
+    settings: sections.ConfigWithStudies,
+    study: sections.SymmetryStudy,
+    layout: Layout,
+    output: Path,
+    place: torch.device,
 ) -> Rows:
     del settings, place  # neighbour lists are made here, on the processor
     store = read_store(layout.store(study.dataset))
@@ -154,7 +181,7 @@ def _symmetry(
     transformations = np.concatenate([rotations, -rotations])
     sources: dict[str, Path | str] = {run: run for run in study.runs}
     for model in study.models:
-        path = PRETRAINED if model == "pretrained" else Path(model)
+        path = PRETRAINED if model == sections.SHIPPED_MODEL else Path(model)
         sources[path.stem] = path
     sizes = np.array([len(structure.positions) for structure in structures])
     rows, errors = [], {}

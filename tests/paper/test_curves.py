@@ -11,6 +11,7 @@ from lorem_openmm.config import Model
 from lorem_openmm.data.prepare import prepare_dataset
 from lorem_openmm.data.store import read_store
 from lorem_openmm.errors import DataError
+from lorem_openmm.paper import sections
 from lorem_openmm.paper.curves import (
     Curve,
     barrier,
@@ -51,7 +52,7 @@ def _dimer(distance, energy, info):
 
 def _study(**values):
     settings = {"kind": "distance", "runs": ["a"], "dataset": "curves", "coordinate": "gap", "only": {"source": "scan"}}
-    return config.DistanceStudy(**(settings | values))
+    return sections.DistanceStudy(**(settings | values))
 
 
 def test_curves_are_told_apart_ordered_and_restricted(store):

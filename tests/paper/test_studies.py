@@ -11,11 +11,12 @@ import torch
 import yaml
 from small_training import prepare_dimers, settings
 
-from lorem_openmm import config
+from lorem_openmm import config, whole_config
 from lorem_openmm.cli import main
 from lorem_openmm.data.prepare import largest_cutoff
 from lorem_openmm.errors import ConfigError, ModelFileError
 from lorem_openmm.layout import Layout
+from lorem_openmm.paper import sections
 from lorem_openmm.paper.studies import run_study
 from lorem_openmm.training.evaluate import evaluate_run
 from lorem_openmm.training.train import train
@@ -48,7 +49,7 @@ def trained(tmp_path_factory):
     for dataset in values["datasets"].values():
         dataset.update(structures=str(folder / "dimers.xyz"), class_key="label")
     (folder / "config.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
-    loaded = config.load(folder / "config.yaml")
+    loaded = whole_config.load(folder / "config.yaml")
     layout = Layout(Path(loaded.output))
     store = layout.store("dimers")
     store.parent.mkdir(parents=True)
@@ -110,10 +111,10 @@ def test_a_study_of_runs_or_data_that_do_not_exist_is_refused(trained):
     for broken, message in (({"runs": ["smal"]}, "Did you mean 'small'"), ({"dataset": "dimer"}, "named 'dimer'")):
         values["studies"] = {"bad": STUDIES["classes"] | broken}
         with pytest.raises(ConfigError, match=message):
-            config.parse(config.Config, values, "test")
+            config.parse(sections.ConfigWithStudies, values, "test")
     values["studies"] = {"bad": STUDIES["symmetry"] | {"runs": []}}
     with pytest.raises(ConfigError, match="at least one of `runs` or `models`"):
-        config.parse(config.Config, values, "test")
+        config.parse(sections.ConfigWithStudies, values, "test")
     elsewhere = Layout(layout.root / "elsewhere")
     with pytest.raises(ModelFileError, match="lorem-openmm evaluate small"):
         run_study(loaded, "table1", elsewhere)
@@ -141,6 +142,6 @@ def test_data_of_a_study_reach_as_far_as_its_models():
     values["models"]["far"] = {"cutoff": 6.0}
     values["runs"]["near"] = {"datasets": ["curve"], "model": "tiny", "training": "short"}
     values["runs"]["far"] = {"datasets": ["dimers"], "model": "far", "training": "short"}
-    assert largest_cutoff(config.parse(config.Config, values, "test"), "curve") == 4.0
+    assert largest_cutoff(config.parse(sections.ConfigWithStudies, values, "test"), "curve") == 4.0
     values["studies"] = {"curve": {"kind": "distance", "runs": ["far"], "dataset": "curve"}}
-    assert largest_cutoff(config.parse(config.Config, values, "test"), "curve") == 6.0
+    assert largest_cutoff(config.parse(sections.ConfigWithStudies, values, "test"), "curve") == 6.0

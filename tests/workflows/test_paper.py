@@ -12,7 +12,7 @@ import pytest
 import yaml
 from published_formats import biodimers_text, cumulene_arrays, save
 
-from lorem_openmm import config
+from lorem_openmm import whole_config
 from lorem_openmm.cli import main
 from lorem_openmm.data.prepare import prepare_dataset
 from lorem_openmm.data.splits import TEST
@@ -45,7 +45,7 @@ def edges(mermaid):
 
 @pytest.mark.slow
 def test_a_dry_run_shows_every_stage_of_every_set_and_run(tmp_path):
-    settings = config.load(PAPER)
+    settings = whole_config.load(PAPER)
     run = snakemake(tmp_path, "train_all", "-n", "--cores", "2", "--configfile", PAPER)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
     text = run.stdout + run.stderr
@@ -80,7 +80,7 @@ def test_the_picture_in_the_documentation_is_this_graph(tmp_path):
 
 def test_the_settings_are_those_of_the_papers_table():
     """Table of arXiv:2507.19382v2: optimiser, rate, epochs, batch, weights; splits of its appendix."""
-    settings = config.load(PAPER)
+    settings = whole_config.load(PAPER)
     table = {
         "mgo_surface": (4e-4, 4000, 32, 1000.0, 1.0, "linear"),
         "biodimers": (1e-4, 4000, 32, 0.5, 0.5, "linear"),
@@ -112,7 +112,7 @@ def test_the_settings_are_those_of_the_papers_table():
 def prepared_dimers(folder, text):
     (folder / "bio_dimers.xyz").write_text(text)
     convert("biodimers", folder / "bio_dimers.xyz", folder / "dimers.xyz")
-    dataset = config.load(PAPER).datasets["biodimers"]
+    dataset = whole_config.load(PAPER).datasets["biodimers"]
     report = prepare_dataset(dataset, "biodimers", folder / "dimers.xyz", 5.0, folder / "dimers.safetensors")
     return report, read_store(folder / "dimers.safetensors")
 

@@ -1,17 +1,29 @@
 """Sections of the studies: the tables and figures of the paper, on any data set of the right kind."""
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-from lorem_openmm.config.names import FilePath
+from lorem_openmm.config import Config, require
+from lorem_openmm.config.names import FilePath, Name
 from lorem_openmm.config.section import Count, Index, Positive, Section
 
+SHIPPED_MODEL = "pretrained"
 Names = Annotated[list[str], Field(min_length=1)]
 SplitName = Literal["train", "validation", "test"]
 
 
-class ErrorsStudy(Section):
+class StudySection(Section):
+    """What all studies share."""
+
+    @property
+    def model_files(self) -> list[str]:
+        """Returns the model files that the study is given."""
+        return []
+
+
+class ErrorsStudy(StudySection):
     """Energy and force RMSE of runs, the paper's beside them where the data set is one of the paper's (Table 1)."""
 
     kind: Literal["errors"]
@@ -19,7 +31,7 @@ class ErrorsStudy(Section):
     split: SplitName = Field("test", description="structures to take; validation where a data set has no such ones")
 
 
-class ClassesStudy(Section):
+class ClassesStudy(StudySection):
     """Force MAE of runs by class of structure, as for the biodimers."""
 
     kind: Literal["classes"]
@@ -28,7 +40,7 @@ class ClassesStudy(Section):
     split: SplitName = Field("test", description="structures to take")
 
 
-class CurveStudy(Section):
+class CurveStudy(StudySection):
     """What studies of energies along a coordinate share."""
 
     runs: Names = Field(description="runs, one line of the figure each")
@@ -95,7 +107,7 @@ class ReactionStudy(CurveStudy):
     only: dict[str, str | float | bool] = Field(default={"profile": True}, description="as in other curves")
 
 
-class SymmetryStudy(Section):
+class SymmetryStudy(StudySection):
     """Change of the energy when structures are rotated and inverted, over a Lebedev grid of rotations."""
 
     kind: Literal["symmetry"]
@@ -114,6 +126,11 @@ class SymmetryStudy(Section):
             raise ValueError("name at least one of `runs` or `models`; received neither")
         return self
 
+    @property
+    def model_files(self) -> list[str]:
+        """Returns the model files that are not the shipped one."""
+        return [model for model in self.models if model != SHIPPED_MODEL]
+
 
 Study = Annotated[
     ErrorsStudy
@@ -126,3 +143,35 @@ Study = Annotated[
     | SymmetryStudy,
     Field(discriminator="kind"),
 ]
+
+
+class ConfigWithStudies(Config):
+    """The whole configuration file."""
+
+    model_config = ConfigDict(title="Config")
+
+    studies: dict[Name, Study] = Field(default={}, description="tables and figures over runs, as in the paper, by name")
+
+    @model_validator(mode="after")
+    def _studies_have_what_they_need(self) -> "ConfigWithStudies":
+        for name, study in self.studies.items():
+            for run in study.runs:
+                require(run, self.runs, f"studies.{name}.runs")
+            if not isinstance(study, ErrorsStudy):
+                require(study.dataset, self.datasets, f"studies.{name}.dataset")
+        return self
+
+    def runs_with(self, dataset: str) -> set[str]:
+        """Returns the runs whose models see a data set, in training or in a study.
+
+        Args:
+            dataset: Name of the data set.
+        """
+        studies = (study for study in self.studies.values() if not isinstance(study, ErrorsStudy))
+        return super().runs_with(dataset).union(*(study.runs for study in studies if study.dataset == dataset))
+
+    def given_models(self) -> Iterator[tuple[str, str]]:
+        """Yields the model files that runs and studies name, after the key that names each."""
+        yield from super().given_models()
+        for name, study in self.studies.items():
+            yield from ((f"studies.{name}.models", path) for path in study.model_files)
