@@ -12,7 +12,7 @@ import lorem_openmm
 
 
 def evaluate(potential, start, edge):
-    """Returns energy in eV, forces in eV/Å and the components, in a cubic box (edge in nm) or in vacuum (None)."""
+    """Returns energy in eV, forces in eV/Å and their decomposition, in a cubic box (edge in nm) or in vacuum (None)."""
     start.topology.setUnitCellDimensions(None if edge is None else openmm.Vec3(edge, edge, edge) * unit.nanometer)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns, as it should, where the model was not trained
@@ -22,7 +22,7 @@ def evaluate(potential, start, edge):
     state = context.getState(energy=True, forces=True, positions=True)
     energy = state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole) / 96.48533
     forces = state.getForces(asNumpy=True).value_in_unit(unit.kilojoule_per_mole / unit.angstrom) / 96.48533
-    return energy, forces, lorem_openmm.components(system, state)
+    return energy, forces, lorem_openmm.decompose(system, state)
 
 
 def main():

@@ -69,7 +69,7 @@ def main():
     state = simulation.context.getState(positions=True)
     with open("mlmm.pdb", "w") as stream:
         app.PDBFile.writeFile(modeller.topology, state.getPositions(), stream)
-    parts = lorem_openmm.components(system, state)
+    parts = lorem_openmm.decompose(system, state)
     print(f"LOREM at the end: short range {parts.short_range_energy}, long range {parts.long_range_energy}")
 
 

@@ -2,9 +2,9 @@
 
 ``load(path)`` gives the PyTorch potential, ``LoremCalculator(path)`` the ASE calculator, and
 ``openmmml.MLPotential("lorem", modelPath=path)`` the OpenMM potential; ``read_structure(file_or_text)`` reads
-topology and positions for it. Of an OpenMM System, ``components(system, state)`` gives the parts of LOREM's energy and
-the latent charges, ``ComponentReporter`` writes them during a simulation, ``WatchReporter`` ends one whose molecules
-fall apart, and ``serialize(system)`` gives XML, also of a System with a TorchForce.
+topology and positions for it. Of an OpenMM System, ``decompose(system, state)`` gives the parts of LOREM's energy and
+the latent charges, ``DecompositionReporter`` writes them during a simulation, ``WatchReporter`` ends one whose
+molecules fall apart, and ``serialize(system)`` gives XML, also of a System with a TorchForce.
 """
 
 import sys
@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lorem_openmm.export import load
     from lorem_openmm.integrations.ase_calculator import LoremCalculator
-    from lorem_openmm.integrations.components import ComponentReporter, components
+    from lorem_openmm.integrations.decomposition import DecompositionReporter, decompose
     from lorem_openmm.integrations.serialize import serialize
     from lorem_openmm.simulate.systems import read_structure
     from lorem_openmm.simulate.watch_reporter import WatchReporter
 
 __version__ = version("lorem-openmm")
 __all__ = [
-    "ComponentReporter",
+    "DecompositionReporter",
     "LoremCalculator",
     "WatchReporter",
     "__version__",
-    "components",
+    "decompose",
     "load",
     "read_structure",
     "serialize",
@@ -35,8 +35,8 @@ __all__ = [
 _SOURCES = {
     "load": "lorem_openmm.export",
     "LoremCalculator": "lorem_openmm.integrations.ase_calculator",
-    "ComponentReporter": "lorem_openmm.integrations.components",
-    "components": "lorem_openmm.integrations.components",
+    "DecompositionReporter": "lorem_openmm.integrations.decomposition",
+    "decompose": "lorem_openmm.integrations.decomposition",
     "read_structure": "lorem_openmm.simulate.systems",
     "serialize": "lorem_openmm.integrations.serialize",
     "WatchReporter": "lorem_openmm.simulate.watch_reporter",

@@ -54,18 +54,18 @@ class Labels(NamedTuple):
 
 
 def list_parts(path: Path, kind: str, name: str, at_once: int) -> list[list[Part]]:
-    """Divides the frames of a file into pieces of about equal size.
+    """Divides the frames of a file into groups of about equal size.
 
     Args:
         path: The file.
         kind: npz or hdf5.
         name: Its name in errors.
-        at_once: Frames of a piece.
+        at_once: Frames of a group.
 
     Raises:
         DataError: If it cannot be read or holds no structures.
     """
-    pieces: list[list[Part]] = []
+    groups: list[list[Part]] = []
     room = 0
     with _open(path, kind, name) as file:
         for group, arrays in _groups(file, kind):
@@ -73,18 +73,18 @@ def list_parts(path: Path, kind: str, name: str, at_once: int) -> list[list[Part
             n_frames, start = len(_positions(arrays, place)), 0
             while start < n_frames:
                 if room == 0:
-                    pieces.append([])
+                    groups.append([])
                     room = at_once
                 count = min(room, n_frames - start)
-                pieces[-1].append(Part(group, start, count))
+                groups[-1].append(Part(group, start, count))
                 room -= count
                 start += count
-    if not pieces:
+    if not groups:
         raise DataError(
             f"{name}: holds no structures: no array of positions ({', '.join(POSITIONS)}) beside one of elements "
             f"({', '.join(NUMBERS)}). Name them so, or write extended XYZ."
         )
-    return pieces
+    return groups
 
 
 def read_parts(path: Path, kind: str, name: str, parts: Sequence[Part], labels: Labels, first: int) -> list[Structure]:

@@ -87,10 +87,10 @@ def count_elements(atomic_numbers: np.ndarray, offsets: np.ndarray) -> tuple[np.
     columns = np.zeros(int(elements.max(initial=0)) + 1, dtype=np.int64)
     columns[elements] = np.arange(len(elements))
     counts = np.empty((len(offsets) - 1, len(elements)), dtype=np.int64)
-    for block, sizes, numbers in _blocks(atomic_numbers, offsets):
+    for portion, sizes, numbers in _portions(atomic_numbers, offsets):
         row = np.repeat(np.arange(len(sizes)), sizes)
         flat = np.bincount(row * len(elements) + columns[numbers], minlength=len(sizes) * len(elements))
-        counts[block] = flat.reshape(-1, len(elements))
+        counts[portion] = flat.reshape(-1, len(elements))
     return elements, counts
 
 
@@ -111,12 +111,12 @@ def composition_energies(table: np.ndarray, atomic_numbers: np.ndarray, offsets:
         offsets: [n_structures + 1] first atom of each structure, and the end.
     """
     energies = np.empty(len(offsets) - 1)
-    for block, sizes, numbers in _blocks(atomic_numbers, offsets):
-        energies[block] = np.add.reduceat(table[numbers], np.cumsum(sizes) - sizes)
+    for portion, sizes, numbers in _portions(atomic_numbers, offsets):
+        energies[portion] = np.add.reduceat(table[numbers], np.cumsum(sizes) - sizes)
     return energies
 
 
-def _blocks(atomic_numbers: np.ndarray, offsets: np.ndarray) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+def _portions(atomic_numbers: np.ndarray, offsets: np.ndarray) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
     """Yields some structures at a time, their sizes and their elements: temporary arrays stay small."""
     for start in range(0, len(offsets) - 1, _STRUCTURES_AT_ONCE):
         own = offsets[start : start + _STRUCTURES_AT_ONCE + 1]

@@ -1,4 +1,4 @@
-"""Files in pieces of whole frames, which may be read in any order and in several processes."""
+"""Files in chunks of whole frames, which may be read in any order and in several processes."""
 
 import hashlib
 import tempfile
@@ -20,7 +20,7 @@ from lorem_openmm.data.structures import Structure, from_atoms
 from lorem_openmm.errors import DataError
 from lorem_openmm.files import sha256_of_file
 
-CHUNK_BYTES = 2**20  # decides the pieces, never the number of processes: about 1500 frames of 6 atoms
+CHUNK_BYTES = 2**20  # decides the chunks, never the number of processes: about 1500 frames of 6 atoms
 _READ_BYTES = 2**21
 _FRAMES_AT_ONCE = 1000
 _AS_IT_IS = Conversion()
@@ -66,7 +66,7 @@ def split_file(path: Path, chunk_bytes: int = CHUNK_BYTES, name: str | None = No
     """
     name = name or str(path)
     if (kind := find_format(path, name)) != XYZ:
-        return _pieces(path, kind, name), sha256_of_file(path)
+        return _chunks(path, kind, name), sha256_of_file(path)
     try:
         with path.open("rb") as stream:
             chunks, sha256 = _Splitter(path, chunk_bytes, name).split(stream)
@@ -78,11 +78,11 @@ def split_file(path: Path, chunk_bytes: int = CHUNK_BYTES, name: str | None = No
     return chunks, sha256
 
 
-def _pieces(path: Path, kind: str, name: str) -> list[Chunk]:
+def _chunks(path: Path, kind: str, name: str) -> list[Chunk]:
     """Divides the frames of a file that is not extended XYZ."""
     if kind in (NPZ, HDF5):
-        parts = [tuple(piece) for piece in list_parts(path, kind, name, _FRAMES_AT_ONCE)]
-        counts = [sum(part.n_frames for part in piece) for piece in parts]
+        parts = [tuple(group) for group in list_parts(path, kind, name, _FRAMES_AT_ONCE)]
+        counts = [sum(part.n_frames for part in group) for group in parts]
     else:
         n_frames = count_frames(path, kind, name)
         at_once = _FRAMES_AT_ONCE if kind in (TRAJ, DB) else max(n_frames, 1)  # others are read from their beginning
@@ -92,8 +92,8 @@ def _pieces(path: Path, kind: str, name: str) -> list[Chunk]:
         raise DataError(f"{name}: holds no frames. Give a file with at least one structure.")
     first = np.cumsum([0, *counts]).tolist()
     return [
-        Chunk(path, 0, 0, start, count, name, kind, piece)
-        for start, count, piece in zip(first, counts, parts, strict=False)
+        Chunk(path, 0, 0, start, count, name, kind, group)
+        for start, count, group in zip(first, counts, parts, strict=False)
     ]
 
 
@@ -207,10 +207,10 @@ class _Splitter:
             digest.update(BOM_UTF8)
         else:
             stream.seek(0)
-        while block := stream.read(_READ_BYTES):
-            digest.update(block)
-            lone_returns += block.count(b"\r") - (rest[-1:] + block).count(b"\r\n")
-            rest += block
+        while content := stream.read(_READ_BYTES):
+            digest.update(content)
+            lone_returns += content.count(b"\r") - (rest[-1:] + content).count(b"\r\n")
+            rest += content
             if usual:
                 usual, used = self._walk(rest)
             rest = rest[used:] if usual else rest[-1:]

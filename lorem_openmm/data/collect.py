@@ -15,10 +15,10 @@ import numpy as np
 
 from lorem_openmm.data.checks import Faults
 from lorem_openmm.data.chunks import Chunk, explain, split_file
+from lorem_openmm.data.examine import ExaminedChunk, ReadingSettings, examine
 from lorem_openmm.data.formats import unpack
 from lorem_openmm.data.frames import Composition
 from lorem_openmm.data.info import InfoTable
-from lorem_openmm.data.pieces import Piece, Task, process
 from lorem_openmm.data.spool import Spool
 from lorem_openmm.data.structures import Structure, structure_at
 from lorem_openmm.data.workers import end_with_parent
@@ -31,7 +31,7 @@ _CHUNKS_WORTH_A_PROCESS = 2
 _WAITING_PER_PROCESS = 3
 
 
-class Collected(Sequence[Structure]):
+class FileStructures(Sequence[Structure]):
     """The structures of some files, one after the other; each item is made on demand.
 
     Attributes:
@@ -94,7 +94,7 @@ class Collected(Sequence[Structure]):
 class Selection(Sequence[Structure]):
     """Some of the collected structures."""
 
-    def __init__(self, collected: Collected, indices: np.ndarray) -> None:
+    def __init__(self, collected: FileStructures, indices: np.ndarray) -> None:
         """Notes which.
 
         Args:
@@ -132,14 +132,16 @@ class Selection(Sequence[Structure]):
         return Composition(whole.atomic_numbers[np.repeat(chosen, sizes)], offsets, whole.energy[self.indices])
 
 
-def collect(paths: Sequence[Path], task: Task, folder: Path, processes: int = 1) -> tuple[Collected, list[str]]:
+def collect(
+    paths: Sequence[Path], reading: ReadingSettings, folder: Path, processes: int = 1
+) -> tuple[FileStructures, list[str]]:
     """Reads and examines files in several processes; the result does not depend on their number.
 
     Memory holds a few chunks and about a hundred bytes per structure; everything else is in ``folder``.
 
     Args:
         paths: Extended XYZ files.
-        task: What to do with each chunk.
+        reading: How each chunk is read.
         folder: Where to keep arrays until they are stored; the caller removes it.
         processes: Number of processes.
 
@@ -160,21 +162,21 @@ def collect(paths: Sequence[Path], task: Task, folder: Path, processes: int = 1)
             chunks, sha256 = split_file(content, name=str(path))
             counts.append(sum(chunk.n_frames for chunk in chunks))
             sums.append(sha256 if content == path else sha256_of_file(path))
-            for piece in _with_progress(workers.run(chunks, task), counts[-1], f"read {path.name}"):
-                if piece.error is not None:
+            for found in _with_progress(workers.run(chunks, reading), counts[-1], f"read {path.name}"):
+                if found.error is not None:
                     explain(chunks[0])
-                    raise DataError(piece.error)
-                faults.add(piece.faults)
-                edge_faults += piece.edge_faults
-                info.append(piece.info, piece.n_frames)
-                for name, values in piece.arrays.items():
+                    raise DataError(found.error)
+                faults.add(found.faults)
+                edge_faults += found.edge_faults
+                info.append(found.info, found.n_frames)
+                for name, values in found.arrays.items():
                     if name in _ON_DISK:
                         spool.append(name, values)
                     else:
                         in_memory.setdefault(name, []).append(values)
         faults.raise_if_any()
         arrays = {name: np.concatenate(parts) for name, parts in in_memory.items()} | spool.arrays()
-    collected = Collected([str(path) for path in paths], counts, arrays, info)
+    collected = FileStructures([str(path) for path in paths], counts, arrays, info)
     collected.edge_faults = edge_faults
     return collected, sums
 
@@ -186,24 +188,24 @@ class _Workers:
         self.stack, self.processes = stack, processes
         self.pool: ProcessPoolExecutor | None = None
 
-    def run(self, chunks: Sequence[Chunk], task: Task) -> Iterator[Piece]:
+    def run(self, chunks: Sequence[Chunk], reading: ReadingSettings) -> Iterator[ExaminedChunk]:
         """Yields what is found in each chunk, in their order; only a few wait to be taken."""
         if self.processes == 1 or len(chunks) < _CHUNKS_WORTH_A_PROCESS * self.processes:
-            yield from (process(chunk, task) for chunk in chunks)
+            yield from (examine(chunk, reading) for chunk in chunks)
             return
         if self.pool is None:
             context = get_context("forkserver")  # threads of libraries do not survive a fork
-            context.set_forkserver_preload(["lorem_openmm.data.pieces"])
+            context.set_forkserver_preload(["lorem_openmm.data.examine"])
             self.pool = ProcessPoolExecutor(self.processes, mp_context=context, initializer=end_with_parent)
             self.stack.callback(self.pool.shutdown, cancel_futures=True)
         rest = iter(chunks)
         waiting = deque(
-            self.pool.submit(process, chunk, task) for chunk in islice(rest, _WAITING_PER_PROCESS * self.processes)
+            self.pool.submit(examine, chunk, reading) for chunk in islice(rest, _WAITING_PER_PROCESS * self.processes)
         )
         try:
             while waiting:
                 yield waiting.popleft().result()
-                waiting.extend(self.pool.submit(process, chunk, task) for chunk in islice(rest, 1))
+                waiting.extend(self.pool.submit(examine, chunk, reading) for chunk in islice(rest, 1))
         except BrokenProcessPool:
             raise DataError(
                 f"{chunks[0].name}: a process that read it was ended from outside, perhaps for want of memory. "
@@ -211,10 +213,10 @@ class _Workers:
             ) from None
 
 
-def _with_progress(pieces: Iterable[Piece], n_frames: int, description: str) -> Iterator[Piece]:
-    """Yields the pieces and reports frames."""
-    frames = (piece if last else None for piece in pieces for last in _last(piece.n_frames))
-    yield from (piece for piece in progress(frames, n_frames, description) if piece is not None)
+def _with_progress(examined: Iterable[ExaminedChunk], n_frames: int, description: str) -> Iterator[ExaminedChunk]:
+    """Yields what was found in each chunk, and reports frames."""
+    frames = (found if last else None for found in examined for last in _last(found.n_frames))
+    yield from (found for found in progress(frames, n_frames, description) if found is not None)
 
 
 def _last(n: int) -> Iterator[bool]:

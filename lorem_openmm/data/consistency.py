@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from ase.data import covalent_radii
 
-from lorem_openmm.data.collect import Collected
+from lorem_openmm.data.collect import FileStructures
 
 # eV/Å² of bonds X–H in common molecules, from their force constants (C–H 5.0, N–H 6.4, O–H 7.7 mdyn/Å, ...)
 STIFFNESS = {5: 22.0, 6: 31.0, 7: 40.0, 8: 48.0, 9: 58.0, 14: 17.0, 15: 20.0, 16: 26.0, 17: 31.0, 35: 25.0, 53: 19.0}
@@ -66,7 +66,7 @@ class Measures(NamedTuple):
     virial: Measure | None
 
 
-def measure(structures: Collected) -> Measures:
+def measure(structures: FileStructures) -> Measures:
     """Measures a sample of a data set.
 
     Args:
@@ -102,7 +102,7 @@ def _work_ratio(energies: np.ndarray, work: np.ndarray, shifts: np.ndarray) -> M
     return found if found is not None and found.is_exact else _ratio(energies, work)
 
 
-def stiffness(structures: Collected) -> Measure | None:
+def stiffness(structures: FileStructures) -> Measure | None:
     """Returns k of bonds to hydrogen, by a straight line through force and length, over the usual k.
 
     Lengths and forces of the same atom of the same molecule are compared where there are several frames of it, else
@@ -132,7 +132,7 @@ def stiffness(structures: Collected) -> Measure | None:
     return Measure(float(lf / ll), len(lengths))
 
 
-def _sample(structures: Collected) -> Iterator[int]:
+def _sample(structures: FileStructures) -> Iterator[int]:
     """Yields structures from all over the data set, of a bounded number of atoms."""
     places = np.unique(np.linspace(0, len(structures) - 1, _SAMPLED_STRUCTURES).astype(int))
     mean = max(1.0, float(structures.arrays["sizes"][places].mean()))
@@ -140,7 +140,7 @@ def _sample(structures: Collected) -> Iterator[int]:
     yield from places[::step].tolist()
 
 
-def _hydrogen_bonds(structures: Collected, index: int) -> Iterator[tuple[object, int, float, float]]:
+def _hydrogen_bonds(structures: FileStructures, index: int) -> Iterator[tuple[object, int, float, float]]:
     """Yields, for each H: the atom's name, its neighbour's element, the length in Å, and the force over the usual k."""
     atoms, edges = _slices(structures, index)
     arrays = structures.arrays
@@ -164,7 +164,7 @@ def _hydrogen_bonds(structures: Collected, index: int) -> Iterator[tuple[object,
             yield (name, atom), element, length, pull / STIFFNESS[element]
 
 
-def _slices(structures: Collected, index: int) -> tuple[slice, slice]:
+def _slices(structures: FileStructures, index: int) -> tuple[slice, slice]:
     edges = slice(*structures.edge_offsets[index : index + 2].tolist())
     return slice(*structures.offsets[index : index + 2].tolist()), edges
 
@@ -172,7 +172,7 @@ def _slices(structures: Collected, index: int) -> tuple[slice, slice]:
 class _Pairs:
     """Pairs of frames with the same elements in the same order."""
 
-    def __init__(self, structures: Collected) -> None:
+    def __init__(self, structures: FileStructures) -> None:
         self.structures = structures
         self.arrays, self.offsets = structures.arrays, structures.offsets
 

@@ -52,8 +52,8 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], text: str) -> Non
     with path.open("wb") as stream:
         stream.write(len(head).to_bytes(8, "little") + head)
         for name in names:
-            for block in _blocks(arrays[name]):
-                stream.write(block)
+            for portion in _portions(arrays[name]):
+                stream.write(portion)
 
 
 def map_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -98,12 +98,12 @@ def content_hash(arrays: Mapping[str, np.ndarray]) -> str:
     digest = hashlib.sha256()
     for name in sorted(arrays):
         digest.update(f"{name} {arrays[name].dtype.str} {arrays[name].shape};".encode())
-        for block in _blocks(arrays[name]):
-            digest.update(block)
+        for portion in _portions(arrays[name]):
+            digest.update(portion)
     return digest.hexdigest()
 
 
-def _blocks(array: np.ndarray) -> Iterator[memoryview]:
+def _portions(array: np.ndarray) -> Iterator[memoryview]:
     """Yields the bytes of an array, some at a time."""
     rows = max(1, _BYTES_AT_ONCE // max(1, array.nbytes // max(1, len(array))))
     for start in range(0, len(array) if array.size else 0, rows):

@@ -45,8 +45,8 @@ def load(stores: Sequence[Store], split: str, cutoff: float) -> Loaded:
     chosen_of = [store.indices(split) for store in stores]
     for store, chosen in zip(stores, chosen_of, strict=True):
         _check_cutoff(store, cutoff)
-        for block in _blocks(store, chosen):
-            for name, values in _sorted(_select(store, block, cutoff)).items():
+        for portion in _portions(store, chosen):
+            for name, values in _sorted(_select(store, portion, cutoff)).items():
                 parts.setdefault(name, []).append(values)
     arrays = {name: _join(parts, name) for name in list(parts)}
     store_index = np.repeat(np.arange(len(stores)), [len(chosen) for chosen in chosen_of])
@@ -61,8 +61,8 @@ def _check_cutoff(store: Store, cutoff: float) -> None:
         )
 
 
-def _blocks(store: Store, chosen: np.ndarray) -> Iterator[np.ndarray]:
-    """Cuts structures into blocks of bounded size; at least one block, empty where there is no structure."""
+def _portions(store: Store, chosen: np.ndarray) -> Iterator[np.ndarray]:
+    """Cuts structures into portions of bounded size; at least one portion, empty where there is no structure."""
     edges = np.cumsum(np.diff(store["edge_offsets"])[chosen])
     cuts = np.flatnonzero(np.diff(edges // _EDGES_AT_ONCE)) + 1
     cuts = np.union1d(cuts, np.arange(_STRUCTURES_AT_ONCE, len(chosen), _STRUCTURES_AT_ONCE)).astype(np.int64)
@@ -132,17 +132,17 @@ def _sorted(part: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _join(parts: dict[str, list[np.ndarray]], name: str) -> np.ndarray:
-    """Concatenates the blocks of an array and forgets them; zero shifts are only filled in beside others."""
-    blocks = parts[name]
-    if name == "cell_shifts" and any(len(block) for block in blocks):
+    """Concatenates the portions of an array and forgets them; zero shifts are only filled in beside others."""
+    portions = parts[name]
+    if name == "cell_shifts" and any(len(portion) for portion in portions):
         lengths = [int(length[0]) for length in parts["n_shifts"]]
-        blocks = [
-            block if len(block) else np.zeros((length, 3), block.dtype)
-            for block, length in zip(blocks, lengths, strict=True)
+        portions = [
+            portion if len(portion) else np.zeros((length, 3), portion.dtype)
+            for portion, length in zip(portions, lengths, strict=True)
         ]
     if name != "n_shifts":
         parts[name] = []
-    return np.concatenate(blocks)
+    return np.concatenate(portions)
 
 
 def ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:

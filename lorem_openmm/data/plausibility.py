@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lorem_openmm import config
-from lorem_openmm.data.collect import Collected
+from lorem_openmm.data.collect import FileStructures
 from lorem_openmm.data.consistency import RIGHT_STIFFNESS, Measure, Measures, measure
 from lorem_openmm.units import (
     ENERGY_IN_EV,
@@ -32,7 +32,7 @@ class _Factors(NamedTuple):
     stress: float
 
 
-def implausible(structures: Collected, dataset: config.Dataset) -> tuple[list[str], list[str]]:
+def implausible(structures: FileStructures, dataset: config.Dataset) -> tuple[list[str], list[str]]:
     """Returns what is wrong with the units and signs of a data set; nothing where it is not certain.
 
     Args:
@@ -65,7 +65,7 @@ def _is_only_unusual(measures: Measures, factors: _Factors) -> bool:
     return measures.work_per_atom is None and not _unit_pairs(k, None, factors)
 
 
-def large_stress_warnings(structures: Collected) -> list[str]:
+def large_stress_warnings(structures: FileStructures) -> list[str]:
     """Warns of a stress that is large in most structures, as it is under high pressure or in a wrong unit.
 
     Args:
@@ -92,7 +92,7 @@ def _factors(units: config.Units) -> _Factors:
     return _Factors(ENERGY_IN_EV[units.energy], forces, STRESS_IN_EV_PER_CUBIC_ANGSTROM[units.stress])
 
 
-def _position_texts(structures: Collected) -> list[str]:
+def _position_texts(structures: FileStructures) -> list[str]:
     """Recognises positions in nm or bohr by the closest atoms; bohr only beside hydrogen, which is always bonded."""
     arrays = structures.arrays
     ratios = arrays["bond_ratio"][np.isfinite(arrays["bond_ratio"])]

@@ -14,12 +14,12 @@ import numpy as np
 from lorem_openmm import config
 from lorem_openmm.data import checks, plausibility, special
 from lorem_openmm.data.baseline import as_table, composition_energies, count_elements, fit_baseline, outside_span
-from lorem_openmm.data.collect import Collected, Selection, collect
+from lorem_openmm.data.collect import FileStructures, Selection, collect
 from lorem_openmm.data.conversion import Conversion, is_gradient_key
 from lorem_openmm.data.energy_checks import energy_faults
+from lorem_openmm.data.examine import ReadingSettings
 from lorem_openmm.data.extxyz import Keys
 from lorem_openmm.data.info import info_columns
-from lorem_openmm.data.pieces import Task
 from lorem_openmm.data.report import report
 from lorem_openmm.data.splits import TEST, TRAIN, UNUSED, VALIDATION, divide
 from lorem_openmm.data.store import by_symbol, not_writable, write_store
@@ -92,7 +92,12 @@ def _scratch(output: Path) -> Iterator[Path]:
 
 
 def _store(
-    dataset: config.Dataset, name: str, sources: list[_Source], structures: Collected, cutoff: float, output: Path
+    dataset: config.Dataset,
+    name: str,
+    sources: list[_Source],
+    structures: FileStructures,
+    cutoff: float,
+    output: Path,
 ) -> dict[str, Any]:
     """Divides and checks what was read, writes the store and returns the report."""
     is_isolated = special.isolated_atoms(structures)
@@ -176,14 +181,16 @@ def _paths(value: str | Path | Sequence[str] | None) -> list[Path]:
     return [Path(value)] if isinstance(value, str | Path) else [Path(item) for item in value]
 
 
-def _read(dataset: config.Dataset, sources: list[_Source], cutoff: float, scratch: Path, processes: int) -> Collected:
+def _read(
+    dataset: config.Dataset, sources: list[_Source], cutoff: float, scratch: Path, processes: int
+) -> FileStructures:
     split = dataset.split
     kept = {dataset.class_key, dataset.separation_key, split.group_by, *(split.test_above or {})} - {None}
     stress_key = dataset.stress_key or dataset.virial_key
     keys = Keys(dataset.energy_key, dataset.forces_key, stress_key)
     conversion = Conversion(dataset.units, is_gradient_key(dataset.forces_key), dataset.virial_key is not None)
-    task = Task(keys, cutoff, frozenset(str(key) for key in kept), conversion)
-    structures, sums = collect([source.path for source in sources], task, scratch, processes)
+    reading = ReadingSettings(keys, cutoff, frozenset(str(key) for key in kept), conversion)
+    structures, sums = collect([source.path for source in sources], reading, scratch, processes)
     for index, (source, sha256) in enumerate(zip(sources, sums, strict=True)):
         source.sha256, source.n_frames = sha256, int(np.sum(structures.source == index))
     if stress_key and not structures.arrays["has_stress"].any():
@@ -195,7 +202,7 @@ def _read(dataset: config.Dataset, sources: list[_Source], cutoff: float, scratc
     return structures
 
 
-def _suspicions(dataset: config.Dataset, structures: Collected) -> list[str]:
+def _suspicions(dataset: config.Dataset, structures: FileStructures) -> list[str]:
     """Returns what is implausible about units and signs, where the data set wants it reported only."""
     faults, warnings = plausibility.implausible(structures, dataset)
     if faults and dataset.on_implausible == "error":
@@ -205,7 +212,7 @@ def _suspicions(dataset: config.Dataset, structures: Collected) -> list[str]:
 
 
 def _divide(
-    dataset: config.Dataset, sources: list[_Source], structures: Collected, is_isolated: np.ndarray
+    dataset: config.Dataset, sources: list[_Source], structures: FileStructures, is_isolated: np.ndarray
 ) -> tuple[np.ndarray, list[str]]:
     """Divides the structures; isolated atoms are training data always, which other splits may repeat."""
     fixed = np.array([-1 if source.split is None else source.split for source in sources])[structures.source]
@@ -231,7 +238,7 @@ def _divide(
     return splits.astype(np.uint8), warnings
 
 
-def _arrays(structures: Collected, splits: np.ndarray) -> dict[str, np.ndarray]:
+def _arrays(structures: FileStructures, splits: np.ndarray) -> dict[str, np.ndarray]:
     kept = ("positions", "forces", "cell", "periodic", "energy", "stress", "has_stress")
     return {name: structures.arrays[name] for name in (*kept, "atomic_numbers", *EDGE_ARRAYS)} | {
         "atom_offsets": structures.offsets,
@@ -254,7 +261,7 @@ def _without(arrays: dict[str, np.ndarray], left_out: np.ndarray) -> dict[str, n
 
 
 def _check_energies(
-    structures: Collected, residuals: np.ndarray, is_outside: np.ndarray, atoms: dict[int, float]
+    structures: FileStructures, residuals: np.ndarray, is_outside: np.ndarray, atoms: dict[int, float]
 ) -> list[str]:
     inside = np.flatnonzero(~is_outside)
     messages, warnings = energy_faults(Selection(structures, inside), residuals[inside])

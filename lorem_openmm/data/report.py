@@ -62,8 +62,8 @@ def _lengths(vectors: np.ndarray) -> np.ndarray:
     """Returns the lengths of vectors; temporary arrays stay small."""
     lengths = np.empty(len(vectors))
     for start in range(0, len(vectors), _VECTORS_AT_ONCE):
-        block = slice(start, start + _VECTORS_AT_ONCE)
-        lengths[block] = np.linalg.norm(vectors[block], axis=1)
+        portion = slice(start, start + _VECTORS_AT_ONCE)
+        lengths[portion] = np.linalg.norm(vectors[portion], axis=1)
     return lengths
 
 

@@ -6,14 +6,14 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from lorem_openmm.data.baseline import MAX_ATOM_SPREAD
-from lorem_openmm.data.collect import Collected
+from lorem_openmm.data.collect import FileStructures
 from lorem_openmm.errors import DataError
 
 CHARGE_KEYS = ("charge", "total_charge", "tot_charge", "Q")
 _LONELY_VOLUME = 500.0  # Å³ per atom: a box whose images no crystal has as neighbours
 
 
-def isolated_atoms(structures: Collected) -> np.ndarray:
+def isolated_atoms(structures: FileStructures) -> np.ndarray:
     """Finds the isolated atoms: [n_structures] booleans.
 
     These are single atoms in vacuum, in a box large enough to be empty, or said to be isolated by ``config_type``. A
@@ -42,7 +42,7 @@ def isolated_atoms(structures: Collected) -> np.ndarray:
     return is_single & (said | ~arrays["periodic"] | ((arrays["n_edges"] == 0) & (volume >= _LONELY_VOLUME)))
 
 
-def atom_energies(structures: Collected, chosen: np.ndarray) -> dict[int, float]:
+def atom_energies(structures: FileStructures, chosen: np.ndarray) -> dict[int, float]:
     """Returns the energies of isolated atoms in eV by element; charged atoms do not count.
 
     Args:
@@ -69,7 +69,7 @@ def atom_energies(structures: Collected, chosen: np.ndarray) -> dict[int, float]
     return {number: float(energies[index]) for number, index in first.items()}
 
 
-def total_charges(structures: Collected) -> tuple[str, np.ndarray] | None:
+def total_charges(structures: FileStructures) -> tuple[str, np.ndarray] | None:
     """Returns the info key of the total charge and its values, [n_structures] in e (NaN: none); None: no such key.
 
     Args:
@@ -81,7 +81,7 @@ def total_charges(structures: Collected) -> tuple[str, np.ndarray] | None:
     return None
 
 
-def charge_warnings(structures: Collected, counts: np.ndarray) -> list[str]:
+def charge_warnings(structures: FileStructures, counts: np.ndarray) -> list[str]:
     """Warns where structures have different total charges, which the model is not told.
 
     Args:
@@ -110,7 +110,7 @@ def charge_warnings(structures: Collected, counts: np.ndarray) -> list[str]:
     return [f"{text}; here each formula has one charge"]
 
 
-def stress_warnings(structures: Collected, used: Sequence[str | None]) -> list[str]:
+def stress_warnings(structures: FileStructures, used: Sequence[str | None]) -> list[str]:
     """Warns of stress labels that are not read, or that mean nothing.
 
     Args:

@@ -64,29 +64,29 @@ def read_runner(stream: TextIO, name: str) -> Iterator[RunnerFrame]:
     Raises:
         DataError: If the file is cut off or a line breaks a rule; file and line are named.
     """
-    block: _Block | None = None
+    open_frame: _OpenFrame | None = None
     for number, line in enumerate(stream, start=1):
         words = line.split()
         place = f"{name}, line {number}"
         if not words:
             continue
-        if block is None:
+        if open_frame is None:
             if words != ["begin"]:  # RuNNer 2 may name columns after it; the published files do not
                 raise DataError(f"{place}: a structure must start with a line 'begin', received '{line.strip()[:60]}'.")
-            block = _Block(place)
+            open_frame = _OpenFrame(place)
         elif words[0] == "end":
-            yield block.frame()
-            block = None
+            yield open_frame.frame()
+            open_frame = None
         else:
-            block.add(words, place)
-    if block is not None:
+            open_frame.add(words, place)
+    if open_frame is not None:
         raise DataError(
-            f"{block.place}: this structure has no 'end': the file was cut off. Remove it and fetch it again."
+            f"{open_frame.place}: this structure has no 'end': the file was cut off. Remove it and fetch it again."
         )
 
 
-class _Block:
-    """The lines between ``begin`` and ``end``."""
+class _OpenFrame:
+    """A structure whose lines, between ``begin`` and ``end``, are being read."""
 
     def __init__(self, place: str) -> None:
         self.place = place

@@ -66,7 +66,7 @@ class AtomicCheckpointIO(CheckpointIO):
         Path(path).unlink(missing_ok=True)
 
 
-class Keeper(Callback):
+class CheckpointWriter(Callback):
     """Writes a checkpoint after each validated epoch, and the weights with the highest score so far.
 
     The best weights are part of the checkpoint, one file, so that a kill between two files cannot leave weights of a
@@ -89,6 +89,11 @@ class Keeper(Callback):
         """
         self.folder, self.history, self.constants, self.average = folder, history, constants, average
         self.best: dict[str, Any] = {}
+
+    @property
+    def state_key(self) -> str:
+        """Returns the name of this callback's part of a checkpoint: that of earlier versions, whose files continue."""
+        return "Keeper"
 
     def state_dict(self) -> dict[str, Any]:
         """Returns what the checkpoint keeps."""

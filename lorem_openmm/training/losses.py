@@ -80,13 +80,14 @@ def _net_charges(
 
     Σ_i q_i: the potential of a net charge falls as 1/r. k Σ_i ∂E/∂V_i: what a structure feels of a constant potential,
     which is what something far away is to it; Coulomb's constant k = 14.4 eV·Å/e² makes both alike, because charges of
-    c per e are felt with k/c, and models choose a c near k. A neutral structure has neither in any channel; one with a
-    total charge has them in the two scalar channels, and not in those of higher degree, whose far field would turn with
-    the molecule. Nothing is asked of structures whose total charge the data do not give.
+    c per e have responses of k/c, and models choose a c near k. A neutral structure has neither in any channel; one
+    with a total charge has them in the two scalar channels, and not in those of higher degree, whose far field would
+    turn with the molecule. Nothing is asked of structures whose total charge the data do not give.
     """
     charges = prediction.charges
-    felt = torch.zeros_like(charges) if responses is None else responses
-    both = torch.stack([charges, COULOMB_EV_ANGSTROM * felt.to(charges.dtype)], dim=1)
+    if responses is None:
+        responses = torch.zeros_like(charges)
+    both = torch.stack([charges, COULOMB_EV_ANGSTROM * responses.to(charges.dtype)], dim=1)
     sums = both.new_zeros((len(graph.system_sizes), *both.shape[1:])).index_add(0, graph.system_index, both)
     is_directed = torch.arange(charges.shape[1], device=charges.device) >= NUM_SCALAR_CHANNELS
     total_charge = labels.total_charge.view(-1, 1, 1)

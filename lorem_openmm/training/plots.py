@@ -203,8 +203,8 @@ def energy_curves(stem: Path, store: Store, runs: Mapping[str, Predictions]) -> 
                 panel.plot(x, store["energy"][curve] - zero, "o", markersize=3, color=INK, fillstyle="none", **label)
                 for color, (run, predictions) in zip(COLORS, runs.items(), strict=False):
                     label = {"label": run} if number == 0 else {}
-                    own = predicted_zero(predictions, store, curve)
-                    panel.plot(x, predictions.energy[curve] - own, color=color, **label)
+                    zero = predicted_zero(predictions, store, curve)
+                    panel.plot(x, predictions.energy[curve] - zero, color=color, **label)
             trained = np.concatenate(chosen)
             trained = trained[store["split"][trained] != SPLITS.index("test")]
             if len(trained):

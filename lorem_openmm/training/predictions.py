@@ -95,10 +95,10 @@ def _energies_apart(potential: Potential, store: Store, chosen: Sequence[int], d
     fragments, offsets, dtype = find_fragments(store, potential.cutoff), store["atom_offsets"], _dtype_of(potential)
     atoms, sizes, owners = [], [], []
     for place, index in enumerate(chosen):
-        own = np.arange(offsets[index], offsets[index + 1])
-        counts = np.unique(fragments[own], return_counts=True)[1]
+        own_atoms = np.arange(offsets[index], offsets[index + 1])
+        counts = np.unique(fragments[own_atoms], return_counts=True)[1]
         if len(counts) > 1 and not store["periodic"][index]:
-            atoms.append(own[np.argsort(fragments[own], kind="stable")])
+            atoms.append(own_atoms[np.argsort(fragments[own_atoms], kind="stable")])
             sizes += counts.tolist()
             owners += [place] * len(counts)
     energies = np.full(len(chosen), np.nan)

@@ -4,7 +4,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, Trainer
 
-from lorem_openmm.training.checkpoints import Keeper
+from lorem_openmm.training.checkpoints import CheckpointWriter
 from lorem_openmm.training.history import History
 
 
@@ -14,15 +14,15 @@ class EarlyStop(Callback):
     Called again, a training that was ended so does not go on.
     """
 
-    def __init__(self, patience: int, keeper: Keeper, history: History) -> None:
+    def __init__(self, patience: int, checkpoints: CheckpointWriter, history: History) -> None:
         """Notes what to look at.
 
         Args:
             patience: Epochs without a better score; 0: never stop.
-            keeper: Knows the best epoch; runs before this callback.
+            checkpoints: Knows the best epoch; runs before this callback.
             history: Knows the present one.
         """
-        self.patience, self.keeper, self.history = patience, keeper, history
+        self.patience, self.checkpoints, self.history = patience, checkpoints, history
 
     def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Trains no further if the checkpoint is that of an ended training.
@@ -44,9 +44,9 @@ class EarlyStop(Callback):
         is_due = row["score"] != "" and self._is_due(row["epoch"])
         if trainer.strategy.reduce_boolean_decision(is_due, all=False):  # one decision for all processes
             trainer.should_stop = True
-            best = self.keeper.best["epoch"]
+            best = self.checkpoints.best["epoch"]
             self.history.note(f"stopped after epoch {row['epoch']}: no better score since epoch {best}")
 
     def _is_due(self, epoch: int) -> bool:
-        best = self.keeper.best
+        best = self.checkpoints.best
         return self.patience > 0 and bool(best) and epoch - best["epoch"] >= self.patience

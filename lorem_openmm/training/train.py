@@ -27,7 +27,7 @@ from lorem_openmm.training.averaging import WeightAverage
 from lorem_openmm.training.checkpoints import (
     BEST,
     AtomicCheckpointIO,
-    Keeper,
+    CheckpointWriter,
     changes,
     find_resumable,
     flatten,
@@ -159,8 +159,8 @@ def _train(
     constants = {"hyperparameters": model.model_dump(), "baseline": baseline, "identity": identity}
     average = [WeightAverage(training.ema_decay)] if training.ema_decay > 0 else []
     sums = [SumsOverProcesses({**identity, "epochs done": done})] if processes.number > 1 else []
-    keeper = Keeper(folder, history, constants, *average)
-    callbacks = [*average, *sums, history, keeper, EarlyStop(training.patience, keeper, history)]
+    checkpoints = CheckpointWriter(folder, history, constants, *average)
+    callbacks = [*average, *sums, history, checkpoints, EarlyStop(training.patience, checkpoints, history)]
     trainer = _make_trainer(output, training, place, done, callbacks, processes)
     training_batches, validation_batches = (_shared(part, processes) for part in (training_set, validation_set))
     end_with_launcher(processes)
@@ -173,8 +173,8 @@ def _train(
             weights_only=True,
         )
     if writes:
-        save_best(folder / BEST, keeper.best)
-    return Result(output, keeper.best["epoch"], keeper.best["metrics"], processes.rank)
+        save_best(folder / BEST, checkpoints.best)
+    return Result(output, checkpoints.best["epoch"], checkpoints.best["metrics"], processes.rank)
 
 
 def _shared(structures: StructureSet, processes: Processes) -> StructureSet | SharedSet:

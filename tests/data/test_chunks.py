@@ -1,4 +1,4 @@
-"""Files in pieces: the same frames wherever they are cut."""
+"""Files in chunks: the same frames wherever they are cut."""
 
 from pathlib import Path
 
@@ -16,10 +16,10 @@ FRAME = "1\nProperties=species:S:1:pos:R:3:forces:R:3 energy={}\nO 0 0 0 1 2 3\n
 
 
 def energies(path: Path, chunk_bytes: int) -> list[float]:
-    pieces, sha256 = split_file(path, chunk_bytes)
+    chunks, sha256 = split_file(path, chunk_bytes)
     assert sha256 == sha256_of_file(path)
-    found = [read_chunk(piece, Keys()) for piece in pieces]
-    assert [piece.n_frames for piece in pieces] == [len(frames) for frames in found]
+    found = [read_chunk(chunk, Keys()) for chunk in chunks]
+    assert [chunk.n_frames for chunk in chunks] == [len(frames) for frames in found]
     assert [s.frame for frames in found for s in frames] == list(range(sum(map(len, found))))
     return [s.energy for frames in found for s in frames]
 

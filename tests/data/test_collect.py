@@ -1,4 +1,4 @@
-"""Preparation in a stream: the same store for any number of processes and pieces, and little memory."""
+"""Preparation in a stream: the same store for any number of processes and examined, and little memory."""
 
 import subprocess
 import sys
@@ -13,9 +13,9 @@ from made_frames import labelled_atoms, write_frames
 from lorem_openmm import config
 from lorem_openmm.data import checks, collect, loading
 from lorem_openmm.data.chunks import split_file
+from lorem_openmm.data.examine import ReadingSettings
 from lorem_openmm.data.extxyz import Keys
 from lorem_openmm.data.neighbors import neighbor_list
-from lorem_openmm.data.pieces import Task
 from lorem_openmm.data.prepare import prepare_dataset
 from lorem_openmm.data.store import read_store
 from lorem_openmm.data.structures import from_atoms
@@ -47,7 +47,7 @@ def test_processes_and_pieces_do_not_change_a_byte(tmp_path, mixed, monkeypatch)
     (left_by_a_killed_run / "positions.float64").write_bytes(b"old")
     whole = prepare(mixed, tmp_path / "whole.safetensors")
     monkeypatch.setattr(collect, "split_file", partial(split_file, chunk_bytes=3000))
-    in_pieces = prepare(mixed, tmp_path / "pieces.safetensors")
+    in_pieces = prepare(mixed, tmp_path / "examined.safetensors")
     parallel = prepare(mixed, tmp_path / "parallel.safetensors", processes=2)
     assert len(collect.split_file(mixed)[0]) > 6
     assert whole.read_bytes() == in_pieces.read_bytes() == parallel.read_bytes()
@@ -84,8 +84,8 @@ def test_store_holds_what_ase_and_one_list_at_a_time_give(tmp_path, mixed, small
 
 
 def test_hashes_are_those_of_the_structures(tmp_path, mixed, small_pieces):
-    task = Task(Keys(), 4.0, frozenset())
-    structures, _ = collect.collect([mixed, mixed], task, tmp_path)
+    reading = ReadingSettings(Keys(), 4.0, frozenset())
+    structures, _ = collect.collect([mixed, mixed], reading, tmp_path)
     expected = [checks.frame_hash(structure) for structure in structures]
     assert [row.tobytes() for row in structures.arrays["hash"]] == expected
     np.testing.assert_array_equal(structures.first_alike(), np.tile(np.arange(60), 2))

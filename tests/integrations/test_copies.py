@@ -115,20 +115,20 @@ def test_reporters_append_to_their_file(tmp_path, model_file, copied):
     state = context.getState(positions=True)
 
     simulation = SimpleNamespace(currentStep=7, system=system)
-    reporter = lorem_openmm.ComponentReporter(tmp_path / "parts.csv", 10)
+    reporter = lorem_openmm.DecompositionReporter(tmp_path / "parts.csv", 10)
     for one in (reporter, copied(reporter), reporter):
         one.report(simulation, state)
     lines = (tmp_path / "parts.csv").read_text().splitlines()
     assert lines[0].startswith("step,time_ps")
     assert len(lines) == 4
     assert len(set(lines[1:])) == 1
-    assert copied(lorem_openmm.ComponentReporter(io.StringIO(), 5))._stream.getvalue().startswith("step")
+    assert copied(lorem_openmm.DecompositionReporter(io.StringIO(), 5))._stream.getvalue().startswith("step")
     with (tmp_path / "open.csv").open("w") as stream, pytest.raises(ConfigError, match="give it a path"):
-        copied(lorem_openmm.ComponentReporter(stream, 5))
+        copied(lorem_openmm.DecompositionReporter(stream, 5))
     with pytest.raises(ConfigError, match="reportInterval: must be a number of steps"):
-        lorem_openmm.ComponentReporter(tmp_path / "parts.csv", 0)
+        lorem_openmm.DecompositionReporter(tmp_path / "parts.csv", 0)
     with pytest.raises(ConfigError, match="state: must have positions"):
-        lorem_openmm.components(system, context.getState(energy=True))
+        lorem_openmm.decompose(system, context.getState(energy=True))
 
 
 def energy_of(atoms) -> float:

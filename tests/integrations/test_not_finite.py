@@ -64,7 +64,7 @@ def test_openmm_names_the_atom_at_any_call_and_goes_on(model_file, kind, impleme
         assert np.isfinite(results(context)[0])
     context.setPositions(spoil(atoms, np.nan).positions / 10.0)
     with pytest.raises(DataError, match=WRONG):
-        lorem_openmm.components(context.getSystem(), context.getState(positions=True))
+        lorem_openmm.decompose(context.getSystem(), context.getState(positions=True))
 
 
 @pytest.mark.parametrize("boundary", ["box", "vacuum"])

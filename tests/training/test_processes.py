@@ -19,7 +19,7 @@ from lorem_openmm.data.prepare import prepare_dataset
 from lorem_openmm.data.store import read_store
 from lorem_openmm.data.workers import available_cores
 from lorem_openmm.layout import Layout
-from lorem_openmm.training.checkpoints import Keeper
+from lorem_openmm.training.checkpoints import CheckpointWriter
 from lorem_openmm.training.module import TrainingBatches
 from lorem_openmm.training.shares import SharedSet
 from lorem_openmm.training.train import train
@@ -113,15 +113,15 @@ def test_one_process_continued_by_two_tasks_of_slurm(
 ) -> None:
     chosen = settings(EPOCHS, **TRAINING)
     layout = project(tmp_path, store, chosen)
-    whole = Keeper.on_train_epoch_end
+    whole = CheckpointWriter.on_train_epoch_end
 
-    def stop_after_two(keeper: Keeper, trainer: object, pl_module: object) -> None:
-        whole(keeper, trainer, pl_module)
-        if keeper.history.row["epoch"] == 2:
+    def stop_after_two(checkpoints: CheckpointWriter, trainer: object, pl_module: object) -> None:
+        whole(checkpoints, trainer, pl_module)
+        if checkpoints.history.row["epoch"] == 2:
             raise InterruptedError
 
     with monkeypatch.context() as patch, pytest.raises(InterruptedError):
-        patch.setattr(Keeper, "on_train_epoch_end", stop_after_two)
+        patch.setattr(CheckpointWriter, "on_train_epoch_end", stop_after_two)
         train(chosen, "small", [layout.store("dimers")], layout.run("small"), device="cpu", progress=False)
     port = free_port()
     tasks = [

@@ -112,6 +112,12 @@ def test_damaged_newest_checkpoint_falls_back(
     assert_same_end(output, uninterrupted)
 
 
+def test_the_best_weights_are_where_checkpoints_of_earlier_versions_have_them(uninterrupted: Path) -> None:
+    parts = read_checkpoint(uninterrupted / "checkpoints" / "last.ckpt")["callbacks"]
+    best = read_checkpoint(uninterrupted / "checkpoints" / "best.ckpt")
+    assert parts["Keeper"]["best"]["epoch"] == best["epoch"]
+
+
 def test_all_checkpoints_damaged(dimer_store: Path, tmp_path: Path) -> None:
     folder = tmp_path / "checkpoints"
     folder.mkdir()

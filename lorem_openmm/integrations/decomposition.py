@@ -20,7 +20,7 @@ from lorem_openmm.integrations.serialize import torch_force
 from lorem_openmm.units import KJ_PER_MOL_PER_EV
 
 
-class Components(NamedTuple):
+class Decomposition(NamedTuple):
     """E = E_short + E_long + E_0, in kJ/mol.
 
     Attributes:
@@ -40,8 +40,8 @@ class Components(NamedTuple):
     atoms: list[int]
 
 
-def components(system: openmm.System, state: openmm.State) -> Components:
-    """Computes the parts of LOREM's energy for a state of a System.
+def decompose(system: openmm.System, state: openmm.State) -> Decomposition:
+    """Divides LOREM's energy of a state of a System into its parts.
 
     The model is run once more, with the settings of the System's force, whichever kind it is, also within the
     interpolated force of a mixed system.
@@ -68,7 +68,7 @@ def components(system: openmm.System, state: openmm.State) -> Components:
     )
     baseline = total - float(energies.sum())
     energy = unit.kilojoule_per_mole
-    return Components(
+    return Decomposition(
         (total - baseline - long_range) * energy,
         long_range * energy,
         baseline * energy,
@@ -78,7 +78,7 @@ def components(system: openmm.System, state: openmm.State) -> Components:
     )
 
 
-class ComponentReporter:
+class DecompositionReporter:
     """Writes the parts of LOREM's energy during a simulation, as comma-separated values in kJ/mol.
 
     Each line costs one more call of the model. Copies, and those that come out of a pickle, append to the same path.
@@ -120,7 +120,7 @@ class ComponentReporter:
 
     def report(self, simulation: app.Simulation, state: openmm.State) -> None:
         """Writes a line."""
-        parts = components(simulation.system, state)
+        parts = decompose(simulation.system, state)
         energies = [parts.short_range_energy, parts.long_range_energy, parts.baseline]
         values = [f"{energy.value_in_unit(unit.kilojoule_per_mole):.10g}" for energy in energies]
         time = state.getTime().value_in_unit(unit.picosecond)

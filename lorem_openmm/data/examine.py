@@ -16,8 +16,8 @@ from lorem_openmm.data.neighbors import neighbor_lists
 from lorem_openmm.errors import DataError, InstallationError
 
 
-class Task(NamedTuple):
-    """What to do with each chunk.
+class ReadingSettings(NamedTuple):
+    """How each chunk is read and examined.
 
     Attributes:
         keys: names of the labels.
@@ -32,7 +32,7 @@ class Task(NamedTuple):
     conversion: Conversion = Conversion()
 
 
-class Piece(NamedTuple):
+class ExaminedChunk(NamedTuple):
     """What was found in a chunk.
 
     Attributes:
@@ -53,24 +53,24 @@ class Piece(NamedTuple):
     error: str | None = None
 
 
-def process(chunk: Chunk, task: Task) -> Piece:
+def examine(chunk: Chunk, reading: ReadingSettings) -> ExaminedChunk:
     """Reads and examines a chunk; the same for the same chunk, wherever it is done.
 
     Args:
         chunk: Which frames.
-        task: What to do.
+        reading: How to read it.
     """
     try:
-        frames = read_chunk(chunk, task.keys, task.conversion)
+        frames = read_chunk(chunk, reading.keys, reading.conversion)
     except (DataError, InstallationError, OSError) as error:
-        return Piece(chunk.n_frames, {}, {}, [], [], str(error))
+        return ExaminedChunk(chunk.n_frames, {}, {}, [], [], str(error))
     arrays = frames.arrays | {"hash": _hashes(frames)}
     arrays["atomic_numbers"] = arrays["atomic_numbers"].astype(np.uint8)
-    info = encode(frames.info, task.kept_info)
+    info = encode(frames.info, reading.kept_info)
     if faults := _structure_faults(frames):
-        return Piece(len(frames), arrays, info, faults, [])
-    edge_arrays, edge_faults = _edges(frames, task.cutoff)
-    return Piece(len(frames), arrays | edge_arrays, info, [], edge_faults)
+        return ExaminedChunk(len(frames), arrays, info, faults, [])
+    edge_arrays, edge_faults = _edges(frames, reading.cutoff)
+    return ExaminedChunk(len(frames), arrays | edge_arrays, info, [], edge_faults)
 
 
 def _structure_faults(frames: Frames) -> list[str]:
@@ -121,8 +121,10 @@ def _edges(frames: Frames, cutoff: float) -> tuple[dict[str, np.ndarray], list[s
         shortest[present] = np.minimum.reduceat(edges.distances, starts[present])
     faults = []
     for index in np.flatnonzero(shortest < checks.MIN_DISTANCE).tolist():
-        own = slice(starts[index], starts[index] + n_edges[index])
-        faults += checks.distance_faults(frames[index], edges.centers[own], edges.neighbors[own], edges.distances[own])
+        own_edges = slice(starts[index], starts[index] + n_edges[index])
+        faults += checks.distance_faults(
+            frames[index], edges.centers[own_edges], edges.neighbors[own_edges], edges.distances[own_edges]
+        )
     found: dict[str, Any] = {"centers": edges.centers, "neighbors": edges.neighbors, "cell_shifts": edges.cell_shifts}
     found = {name: values.astype(smallest_type(values)) for name, values in found.items()}
     return found | {"n_edges": n_edges, "bond_ratio": bond_ratio}, faults

@@ -25,7 +25,7 @@ def test_parts_add_up_and_are_the_potentials(kind, implementation):
     atoms, potential = (rattled_box() if kind == "box" else rattled_molecule()), small_potential()
     system = system_of(atoms, potential, precision="double", implementation=implementation)
     context = context_of(system, atoms)
-    parts = lorem_openmm.components(system, state_of(context))
+    parts = lorem_openmm.decompose(system, state_of(context))
     total = parts.short_range_energy + parts.long_range_energy + parts.baseline
     assert total.value_in_unit(unit.kilojoule_per_mole) == pytest.approx(results(context)[0], rel=1e-12)
     wanted = potential.evaluate(graph_of(atoms))
@@ -52,7 +52,7 @@ def test_of_a_mixed_system(model_file, interpolate):
         interpolate=interpolate,
     )
     context = context_of(system, atoms)
-    parts = lorem_openmm.components(system, state_of(context))
+    parts = lorem_openmm.decompose(system, state_of(context))
     assert parts.atoms == SUBSET
     alone = atoms[SUBSET]
     alone.pbc = False
@@ -65,7 +65,7 @@ def test_of_a_mixed_system(model_file, interpolate):
 def test_a_model_without_long_range_has_no_charges():
     atoms = rattled_molecule()
     system = system_of(atoms, small_potential(long_range=False))
-    parts = lorem_openmm.components(system, state_of(context_of(system, atoms)))
+    parts = lorem_openmm.decompose(system, state_of(context_of(system, atoms)))
     assert parts.charges.shape == (len(atoms), 0)
     assert parts.long_range_energy._value == 0.0
 
@@ -77,10 +77,10 @@ def test_a_system_without_or_with_two_forces(model_file):
         system.addParticle(1.0)
     state = state_of(context_of(system, atoms))
     with pytest.raises(ConfigError, match="received one with 0"):
-        lorem_openmm.components(system, state)
+        lorem_openmm.decompose(system, state)
     system = system_of(atoms, model_file)
     system.addForce(openmm.PythonForce(len))  # of another name: not ours
-    lorem_openmm.components(system, state)
+    lorem_openmm.decompose(system, state)
 
 
 def test_nothing_else_is_unpickled(model_file):
@@ -91,10 +91,10 @@ def test_nothing_else_is_unpickled(model_file):
     system.removeForce(0)
     system.addForce(stranger)
     with pytest.raises(ConfigError, match=r"builtins\.print, not one of this package"):
-        lorem_openmm.components(system, state_of(context_of(system_of(atoms, model_file), atoms)))
+        lorem_openmm.decompose(system, state_of(context_of(system_of(atoms, model_file), atoms)))
 
 
-def test_the_reporter_writes_what_components_gives(model_file, tmp_path):
+def test_the_reporter_writes_what_decompose_gives(model_file, tmp_path):
     atoms = rattled_molecule()
     system = system_of(atoms, model_file)
     integrator, platform = openmm.VerletIntegrator(1e-5), openmm.Platform.getPlatform("Reference")
@@ -102,14 +102,14 @@ def test_the_reporter_writes_what_components_gives(model_file, tmp_path):
     simulation.context.setPositions(atoms.positions / 10.0)
     stream = io.StringIO()
     simulation.reporters += [
-        lorem_openmm.ComponentReporter(tmp_path / "parts.csv", 2),
-        lorem_openmm.ComponentReporter(stream, 3),
+        lorem_openmm.DecompositionReporter(tmp_path / "parts.csv", 2),
+        lorem_openmm.DecompositionReporter(stream, 3),
     ]
     simulation.step(6)
     simulation.reporters.clear()
     table = pd.read_csv(tmp_path / "parts.csv")
     assert table["step"].tolist() == [2, 4, 6]
-    parts = lorem_openmm.components(system, state_of(simulation.context))
+    parts = lorem_openmm.decompose(system, state_of(simulation.context))
     assert table["long_range_energy"].iloc[-1] == pytest.approx(parts.long_range_energy._value, rel=1e-6)
     assert table.iloc[-1, 2:].sum() == pytest.approx(results(simulation.context)[0], rel=1e-6)
     assert pd.read_csv(io.StringIO(stream.getvalue()))["step"].tolist() == [3, 6]
