@@ -22,9 +22,7 @@ from lorem_openmm.files import write_json
 from lorem_openmm.inference import (
     basis,
     edge_maps,
-    electrostatics,
     layers,
-    long_range,
     products,
     reflections,
     short_range,
@@ -33,6 +31,7 @@ from lorem_openmm.inference import (
 from lorem_openmm.inference.dynamics import Dynamics
 from lorem_openmm.model import Lorem
 from lorem_openmm.potential import Potential
+from lorem_openmm.sums.operator import PairOperator
 
 PARTS = [
     basis.RadialFunctions,
@@ -44,11 +43,10 @@ PARTS = [
     layers.Perceptron,
     layers.Normalization,
     layers.Norms,
-    electrostatics.Electrostatics,
-    long_range.RealSpace,
+    PairOperator,
     verlet.VerletList,
 ]
-METHODS = ("forward", "pullback", "weights", "slopes", "pair_products")
+METHODS = ("forward", "pullback")
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ from typing import NamedTuple, Optional
 from scipy.optimize import brentq
 
 from lorem_openmm.errors import ConfigError
-from lorem_openmm.nn.long_range import CoulombPotentials
+from lorem_openmm.sums.batched import BatchedPairSum
 
 SMALLEST, LARGEST = 2e-6, 1e-2
 
@@ -25,7 +25,7 @@ class EwaldSettings(NamedTuple):
     mesh_accuracy: float
 
 
-def ewald_settings(coulomb: CoulombPotentials, tolerance: Optional[float]) -> EwaldSettings:
+def ewald_settings(coulomb: BatchedPairSum, tolerance: Optional[float]) -> EwaldSettings:
     """erfc(x/√2) + √(2/π) x exp(−x²/2) = 3δ with x = cutoff/σ, and exp(−½σ²k²) = δ with k = π/wavelength.
 
     The first is the force left out at the cutoff, relative to the bare one; the second the weight of the first wave

@@ -1,14 +1,11 @@
-"""Charges, messages of the potentials and the real-space part of the Ewald sum, with hand-derived gradients."""
+"""Charges and messages of the potentials, with hand-derived gradients."""
 
-import math
 from typing import List, NamedTuple, Tuple, Type
 
 import torch
 
 from lorem_openmm.inference.layers import Norms, Perceptron, ResidualUpdate, UpdateSaved
-from lorem_openmm.inference.neighbors import Block
 from lorem_openmm.inference.products import WholeProduct
-from lorem_openmm.nn.coulomb import screened_coulomb
 from lorem_openmm.nn.long_range import LongRange
 
 
@@ -118,38 +115,3 @@ class PotentialMessages(torch.nn.Module):
         spread, features = self.mixing.pullback(state.spread, spherical, mixed)
         potentials = (spread * self.dense).sum(dim=0).t()
         return torch.cat([message[:, :1], potentials], dim=1), x, features
-
-
-class RealSpace(torch.nn.Module):
-    """V_i = Σ_j w(r_ij) q_j with w = ½ erfc(ar)/r within the cutoff, a = 1/(√2σ).
-
-    Args:
-        cutoff: Å.
-        smearing: σ in Å.
-    """
-
-    def __init__(self, cutoff: float, smearing: float):
-        super().__init__()
-        self.cutoff = cutoff
-        self.smearing = smearing
-
-    def weights(self, distances: torch.Tensor) -> torch.Tensor:
-        """Returns w [n, S]."""
-        return 0.5 * screened_coulomb(distances, self.smearing, self.cutoff)
-
-    def slopes(self, distances: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-        """Returns dw/dr = −w/r − (a/√π) exp(−a²r²)/r [n, S]."""
-        a = 1.0 / (math.sqrt(2.0) * self.smearing)
-        gaussians = (a / math.sqrt(math.pi)) * torch.exp(-(a * a) * distances * distances)
-        return torch.where(weights > 0.0, -(weights + gaussians) / distances, torch.zeros_like(weights))
-
-    def forward(self, values: torch.Tensor, weights: torch.Tensor, block: Block) -> torch.Tensor:
-        """Returns Σ_j w_ij x_j [n, n_channels] for x [n_channels, n_atoms] by row and w [n, S]."""
-        return (self._sent(values, block) * weights).sum(dim=2).t()
-
-    def pair_products(self, charges: torch.Tensor, adjoint: torch.Tensor, block: Block) -> torch.Tensor:
-        """Returns Σ_c (dE/dV_ic) q_jc [n, S] for both [n_channels, n_atoms] by row."""
-        return (self._sent(charges, block) * adjoint.narrow(1, block.first, block.size).unsqueeze(2)).sum(dim=0)
-
-    def _sent(self, values: torch.Tensor, block: Block) -> torch.Tensor:
-        return values.index_select(1, block.neighbors).view(values.shape[0], block.size, -1)

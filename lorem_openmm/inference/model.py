@@ -10,9 +10,8 @@ import torch
 
 from lorem_openmm.inference.accuracy import ewald_settings
 from lorem_openmm.inference.edge_maps import EdgeMaps
-from lorem_openmm.inference.electrostatics import Electrostatics
 from lorem_openmm.inference.features import BlockFeatures, Features
-from lorem_openmm.inference.long_range import Charges, ChargeState, PotentialMessages, RealSpace
+from lorem_openmm.inference.long_range import Charges, ChargeState, PotentialMessages
 from lorem_openmm.inference.neighbors import Block, NeighborTable
 from lorem_openmm.inference.products import Product
 from lorem_openmm.inference.reflections import ReflectionProduct
@@ -20,6 +19,7 @@ from lorem_openmm.inference.short_range import DensityFunctions
 from lorem_openmm.inference.verlet import ALL_PAIRS_LIMIT
 from lorem_openmm.model import Lorem
 from lorem_openmm.nn.long_range import LongRange
+from lorem_openmm.sums.operator import NearRows, PairOperator
 
 # Up to so many atoms the tensor products are bound by their weights.
 FEW_ATOMS = 48
@@ -88,12 +88,10 @@ class LongRangeMessages(torch.nn.Module):
     ):
         super().__init__()
         smearing, wavelength, mesh_accuracy = ewald_settings(module.coulomb, tolerance)
-        self.periodic = periodic
         self.charges = Charges(module, max_degree, max_charge_degree)
         self.messages = PotentialMessages(module, max_degree, max_charge_degree, product)
-        self.real_space = RealSpace(module.coulomb.cutoff, smearing)
-        largest = module.coulomb.max_ewald_atoms
-        self.electrostatics = Electrostatics(smearing, wavelength, periodic, largest, mesh_accuracy)
+        kernel, largest = module.coulomb.kernel.with_smearing(smearing), module.coulomb.max_ewald_atoms
+        self.operator = PairOperator(kernel, module.coulomb.cutoff, wavelength, periodic, largest, mesh_accuracy)
 
     def forward(
         self,
@@ -119,18 +117,16 @@ class LongRangeMessages(torch.nn.Module):
             parts.append(part)
             charge_states.append(charge_state)
         charges = torch.cat(parts)
-        potentials, saved = self.electrostatics(charges, positions.t(), cell)
-        sent = charges.t().contiguous()
+        rows: List[NearRows] = []
+        for state, block in zip(states, blocks):  # noqa: B905 (not in TorchScript)
+            rows.append(NearRows(block.first, block.neighbors, state.edges.distances))
+        potentials, saved = self.operator(charges, positions.t(), cell, rows)
         energies: List[torch.Tensor] = []
         adjoints: List[torch.Tensor] = []
         of_x: List[torch.Tensor] = []
         of_spherical: List[torch.Tensor] = []
-        weights: List[torch.Tensor] = []
         for state, block in zip(states, blocks):  # noqa: B905 (not in TorchScript)
             felt = potentials.narrow(0, block.first, block.size)
-            if self.periodic:
-                weights.append(self.real_space.weights(state.edges.distances))
-                felt = felt + self.real_space(sent, weights[-1], block)
             energy, messages = self.messages(state.x, state.spherical, felt)
             adjoint, x, spherical = self.messages.pullback(messages, state.spherical)
             energies.append(energy)
@@ -139,25 +135,18 @@ class LongRangeMessages(torch.nn.Module):
             of_spherical.append(spherical)
 
         adjoint = torch.cat(adjoints)
-        of_charges, of_positions = self.electrostatics.pullback(saved, charges, adjoint)
-        adjoint_sent = adjoint.t().contiguous()
-        slopes: List[torch.Tensor] = []
+        gradients = self.operator.pullback(saved, charges, adjoint)
         for i, block in enumerate(blocks):
-            distances = states[i].edges.distances
-            own = of_charges.narrow(0, block.first, block.size)
-            slope = torch.zeros_like(distances)
-            if self.periodic:
-                own = own + self.real_space(adjoint_sent, weights[i], block)
-                slope = self.real_space.slopes(distances, weights[i])
-                slope = slope * self.real_space.pair_products(sent, adjoint_sent, block)
+            own = gradients.charges.narrow(0, block.first, block.size)
             x, spherical = self.charges.pullback(charge_states[i], own)
             of_x[i] = of_x[i] + x
             of_spherical[i] = of_spherical[i] + spherical
-            slopes.append(slope)
         virial = torch.zeros_like(cell)
         if compute_virial:
-            virial = self.electrostatics.strain_gradient(saved, charges, adjoint)
-        return Received(charges, torch.cat(energies), of_x, of_spherical, slopes, of_positions, virial)
+            virial = self.operator.strain(saved, charges, adjoint)
+        return Received(
+            charges, torch.cat(energies), of_x, of_spherical, gradients.distances, gradients.positions, virial
+        )
 
 
 class InferenceModel(torch.nn.Module):

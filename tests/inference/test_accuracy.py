@@ -5,14 +5,14 @@ import pytest
 import torch
 from ase import Atoms
 from helpers import rattled_box, small_potential
+from whole_operators import results
 
-from lorem_openmm.data.neighbors import neighbor_list
 from lorem_openmm.errors import ConfigError
 from lorem_openmm.inference.accuracy import ewald_settings
 from lorem_openmm.inference.dynamics import Dynamics
-from lorem_openmm.inference.electrostatics import Electrostatics
-from lorem_openmm.inference.long_range import RealSpace
-from lorem_openmm.nn.long_range import CoulombPotentials
+from lorem_openmm.kernels.coulomb import Coulomb
+from lorem_openmm.sums.batched import BatchedPairSum
+from lorem_openmm.sums.operator import PairOperator
 
 
 def ions(n: int, shape: str, seed: int = 0) -> Atoms:
@@ -27,19 +27,8 @@ def ions(n: int, shape: str, seed: int = 0) -> Atoms:
 def coulomb_forces(charges, positions, cell, cutoff, settings, mesh: bool):
     """Forces of Σ q V by the very parts that dynamics uses."""
     smearing, wavelength, mesh_accuracy = settings
-    electrostatics = Electrostatics(smearing, wavelength, True, 0 if mesh else 10**9, mesh_accuracy)
-    r, h = torch.tensor(positions), torch.tensor(cell)
-    _, state = electrostatics(charges, r, h)
-    forces = -(electrostatics.pullback(state, charges, charges)[1])
-    edges = neighbor_list(positions, cell, True, cutoff)
-    i, j = torch.tensor(edges.centers), torch.tensor(edges.neighbors)
-    vectors = r[j] - r[i] + torch.tensor(edges.cell_shifts, dtype=r.dtype) @ h
-    distances = vectors.norm(dim=1)
-    real = RealSpace(cutoff, smearing)
-    weights = real.weights(distances)
-    slopes = real.slopes(distances, weights) * (charges[i] * charges[j]).sum(1)
-    pull = slopes.unsqueeze(1) * vectors / distances.unsqueeze(1)
-    return forces + 2.0 * torch.zeros_like(forces).index_add(0, i, pull)
+    operator = PairOperator(Coulomb(smearing), cutoff, wavelength, True, 0 if mesh else 10**9, mesh_accuracy)
+    return -2.0 * results(operator, charges, torch.tensor(positions), torch.tensor(cell), charges, cutoff)[2]
 
 
 @pytest.mark.parametrize("mesh", [False, True])
@@ -49,7 +38,7 @@ def coulomb_forces(charges, positions, cell, cutoff, settings, mesh: bool):
 def test_forces_are_as_accurate_as_asked_for(tolerance, cutoff, shape, mesh):
     atoms = ions(4, shape)
     charges = torch.randn(len(atoms), 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    coulomb = CoulombPotentials(cutoff, cutoff / 4, cutoff / 8)
+    coulomb = BatchedPairSum(Coulomb(cutoff / 4), cutoff, cutoff / 8)
     converged = coulomb_forces(charges, atoms.positions, atoms.cell[:], 9.0, (1.0, 0.4, 1e-6), mesh=False)
     settings = ewald_settings(coulomb, tolerance)
     found = coulomb_forces(charges, atoms.positions, atoms.cell[:], cutoff, settings, mesh)
@@ -75,4 +64,4 @@ def test_a_models_energy_converges_with_the_tolerance():
 @pytest.mark.parametrize("tolerance", [0.0, -1e-3, 1e-7, 0.1, float("nan")])
 def test_what_cannot_be_reached(tolerance):
     with pytest.raises(ConfigError, match=r"ewaldErrorTolerance: must be from 2e-06 to 0\.01"):
-        ewald_settings(CoulombPotentials(4.0, 1.0, 0.5), tolerance)
+        ewald_settings(BatchedPairSum(Coulomb(1.0), 4.0, 0.5), tolerance)

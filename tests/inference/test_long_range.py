@@ -1,13 +1,11 @@
 """Charges, messages and real-space sums against the network's, gradients against autograd through the network."""
 
-import math
-
 import pytest
 import torch
 from helpers import rattled_box, small_potential
-from made_rows import CUTOFF, assert_close, naive_pullback, neighborhood, random, sorted_by_species
+from made_rows import assert_close, naive_pullback, neighborhood, random, sorted_by_species
 
-from lorem_openmm.inference.long_range import Charges, PotentialMessages, RealSpace
+from lorem_openmm.inference.long_range import Charges, PotentialMessages
 from lorem_openmm.inference.model import edge_forces, edge_virial
 from lorem_openmm.inference.products import Product
 from lorem_openmm.inference.reflections import ReflectionProduct
@@ -68,36 +66,6 @@ def test_features_and_potentials_of_an_isolated_atom_stay_finite():
     for potentials in (torch.zeros(2, 10, dtype=torch.float64), random(2, 10)):
         _, state = module(x, spherical, potentials)
         assert all(bool(torch.isfinite(value).all()) for value in module.pullback(state, spherical))
-
-
-def test_real_space_weights_and_slopes():
-    module = RealSpace(CUTOFF, 1.0)
-    distances = torch.linspace(0.2, 4.8, 24, dtype=torch.float64).view(4, 6)
-    weights = module.weights(distances)
-    expected = [0.5 * math.erfc(r / math.sqrt(2.0)) / r if r < CUTOFF else 0.0 for r in distances.flatten().tolist()]
-    assert_close(weights.flatten(), torch.tensor(expected, dtype=torch.float64))
-    (slopes,) = naive_pullback(lambda r: [module.weights(r)], [distances], [torch.ones_like(weights)])
-    assert_close(module.slopes(distances, weights), slopes)
-    coincident = torch.tensor([[0.0, 1e-15]], dtype=torch.float64)
-    assert bool(torch.isfinite(module.slopes(coincident[:, :1], module.weights(coincident[:, :1]))).all())
-
-
-def test_real_space_sums():
-    near = neighborhood(sorted_by_species(rattled_box()))
-    module, edge_functions = RealSpace(CUTOFF, 1.0), EdgeFunctions(small_potential().model).double()
-    charges, adjoint = random(10, 7), random(10, 7, seed=1)
-    for block, offsets in zip(near.table.blocks, near.offsets, strict=True):
-        distances = edge_functions(near.positions.t(), offsets, block).distances
-        weights = module.weights(distances)
-        potentials = torch.zeros(block.size, 10, dtype=torch.float64)
-        products = torch.zeros_like(distances)
-        for i in range(block.size):
-            for slot in range(distances.shape[1]):
-                j = int(block.neighbors.view(distances.shape)[i, slot])
-                potentials[i] += weights[i, slot] * charges[:, j]
-                products[i, slot] = torch.dot(adjoint[:, block.first + i], charges[:, j])
-        assert_close(module(charges, weights, block), potentials)
-        assert_close(module.pair_products(charges, adjoint, block), products)
 
 
 def test_forces_and_virial_of_edge_gradients():

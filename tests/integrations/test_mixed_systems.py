@@ -14,7 +14,8 @@ from made_systems import BOTH, PLATFORMS, assert_close, context_of, expected, ne
 from openmm import app, unit
 from openmmml import MLPotential
 
-from lorem_openmm.nn.long_range import CoulombPotentials
+from lorem_openmm.kernels.coulomb import Coulomb
+from lorem_openmm.sums.batched import BatchedPairSum
 
 COULOMB = 138.93545764  # kJ/mol nm/e², OpenMM's constant
 CUTOFF = 0.6  # nm, of the force field
@@ -71,7 +72,7 @@ def mixed(model, topology, mm_system, subset=SUBSET, boundary="box", **options):
 
 def ewald_energy(atoms: Atoms, charges: np.ndarray) -> float:
     """½ Σ q φ of all images in kJ/mol by the project's converged Ewald sum, whose Madelung constants are tested."""
-    module = CoulombPotentials(4.0, 0.6, 0.25, 10**9)
+    module = BatchedPairSum(Coulomb(0.6), 4.0, 0.25, 10**9)
     graph = graph_of(atoms, cutoff=4.0)
     vectors = graph.positions[graph.neighbors] - graph.positions[graph.centers]
     vectors = vectors + graph.cell_shifts @ graph.cell[0]

@@ -9,7 +9,7 @@ from ase import Atoms
 from helpers import graph_of
 
 from lorem_openmm.model import edge_vectors, lengths
-from lorem_openmm.nn.long_range import CoulombPotentials
+from lorem_openmm.sums.batched import BatchedPairSum
 
 FCC = [[0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]]
 CUBE = np.eye(3).tolist()
@@ -86,7 +86,7 @@ def random_charges(n_atoms: int, n_channels: int = 3, seed: int = 0, dtype: torc
     return torch.randn(n_atoms, n_channels, generator=generator, dtype=dtype)
 
 
-def potentials(module: CoulombPotentials, charges: torch.Tensor, *structures: Atoms, dtype=torch.float64):
+def potentials(module: BatchedPairSum, charges: torch.Tensor, *structures: Atoms, dtype=torch.float64):
     """V [n_atoms, n_channels] of structures joined into one batch."""
     graph = graph_of(*structures, cutoff=module.cutoff, dtype=dtype)
     return module(charges, graph, lengths(edge_vectors(graph)))

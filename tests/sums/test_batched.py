@@ -8,9 +8,11 @@ from charged_systems import CRYSTALS, potentials, random_cell, random_charges
 from helpers import graph_of, rattled_box, rattled_molecule
 
 from lorem_openmm.graph import with_geometry
+from lorem_openmm.kernels.coulomb import Coulomb
 from lorem_openmm.model import edge_vectors, lengths
-from lorem_openmm.nn.coulomb import direct_potentials, reciprocal_potentials
-from lorem_openmm.nn.long_range import CoulombPotentials
+from lorem_openmm.sums.batched import BatchedPairSum
+from lorem_openmm.sums.direct import DirectSum
+from lorem_openmm.sums.ewald import EwaldSum
 
 ALWAYS_EWALD, ALWAYS_MESH = 10**9, 0
 
@@ -18,7 +20,7 @@ ALWAYS_EWALD, ALWAYS_MESH = 10**9, 0
 def solver(name, smearing, reach=6.0, **settings):
     """An accurate sum: real space to 6σ, where erfc(6/√2) is 2e-9."""
     most = {"ewald": ALWAYS_EWALD, "mesh": ALWAYS_MESH}[name]
-    return CoulombPotentials(reach * smearing, smearing, smearing / 2, max_ewald_atoms=most, **settings)
+    return BatchedPairSum(Coulomb(smearing), reach * smearing, smearing / 2, max_ewald_atoms=most, **settings)
 
 
 @pytest.mark.parametrize("scale", [1 / 2.0353610, 1.0, 3.4951291])
@@ -96,7 +98,8 @@ def test_direct_sum_is_the_double_loop():
 def test_coincident_atoms_and_lone_atoms_stay_finite():
     positions = torch.tensor([[[0.0, 0, 0], [0, 0, 0], [1, 0, 0]]], dtype=torch.float64, requires_grad=True)
     charges = torch.ones(1, 3, 1, dtype=torch.float64)
-    values = direct_potentials(charges, positions, torch.ones_like(charges))
+    direct = DirectSum(Coulomb(1.0))
+    values = direct.potentials(direct.prepare(positions, torch.ones_like(charges)), charges)
     torch.testing.assert_close(values.flatten(), torch.tensor([0.5, 0.5, 1.0], dtype=torch.float64))
     (slope,) = torch.autograd.grad(values.square().sum(), positions, create_graph=True)
     (curvature,) = torch.autograd.grad(slope.square().sum(), positions)
@@ -162,7 +165,7 @@ def mixed_batch():
 def test_a_mixed_batch_equals_its_structures_one_at_a_time(max_ewald_atoms):
     structures = mixed_batch()
     sizes = [len(atoms) for atoms in structures]
-    module = CoulombPotentials(4.0, 1.0, 0.5, max_ewald_atoms=max_ewald_atoms)
+    module = BatchedPairSum(Coulomb(1.0), 4.0, 0.5, max_ewald_atoms=max_ewald_atoms)
     charges = random_charges(sum(sizes))
     together = potentials(module, charges, *structures)
     for atoms, q, value in zip(structures, charges.split(sizes), together.split(sizes), strict=True):
@@ -174,7 +177,7 @@ def test_each_structure_chooses_by_its_own_number_of_atoms():
     charges = random_charges(30)
 
     def values(max_ewald_atoms, *others):
-        module = CoulombPotentials(4.0, 1.0, 0.5, max_ewald_atoms=max_ewald_atoms, mesh_accuracy=1e-3)
+        module = BatchedPairSum(Coulomb(1.0), 4.0, 0.5, max_ewald_atoms=max_ewald_atoms, mesh_accuracy=1e-3)
         more = random_charges(sum(map(len, others)))
         return potentials(module, torch.cat([charges, more]), atoms, *others)[:30]
 
@@ -187,7 +190,7 @@ def test_each_structure_chooses_by_its_own_number_of_atoms():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_scripted_equals_eager(dtype):
     structures = mixed_batch()
-    module = CoulombPotentials(4.0, 1.0, 0.5, max_ewald_atoms=20)
+    module = BatchedPairSum(Coulomb(1.0), 4.0, 0.5, max_ewald_atoms=20)
     scripted = torch.jit.script(module)
     n_atoms = sum(map(len, structures))
     charges = random_charges(n_atoms, dtype=dtype)
@@ -215,18 +218,39 @@ def test_half_of_the_pair_sum_is_the_energy():
         assert energy == pytest.approx(-1 / 2.0 + dipole_images, abs=2e-5)
 
 
-def test_reciprocal_sum_of_a_batch_with_different_cells():
-    """Padding of atoms and of wave vectors changes nothing."""
+def test_ewald_sum_of_a_batch_with_different_cells():
+    """Padding of atoms and of wave vectors changes nothing, in values and gradients by hand."""
     structures = [random_cell("cubic", 10), random_cell("skewed", 25, seed=3)]
-    charges = [random_charges(10), random_charges(25)]
-    padded = torch.zeros(2, 25, 3, dtype=torch.float64)
-    positions = torch.zeros(2, 25, 3, dtype=torch.float64)
+    q, g, positions = torch.zeros(3, 2, 25, 3, dtype=torch.float64)
     cells = torch.stack([torch.tensor(atoms.cell[:]) for atoms in structures])
     for i, atoms in enumerate(structures):
-        padded[i, : len(atoms)] = charges[i]
+        q[i, : len(atoms)], g[i, : len(atoms)] = random_charges(len(atoms)), random_charges(len(atoms), seed=1)
         positions[i, : len(atoms)] = torch.tensor(atoms.positions)
-    together = reciprocal_potentials(padded, positions, cells, 1.0, 0.5)
+    ewald = EwaldSum(Coulomb(1.0), 0.5)
+
+    def results(q, g, positions, cells):
+        terms = ewald.terms(cells)
+        phases = ewald.phases(positions, terms)
+        values, structure = ewald.potentials(phases, q, terms)
+        pulled = ewald.pullback(phases, structure, q, g, terms)
+        return [values, *pulled, ewald.strain(phases, structure, q, g, terms)]
+
+    together = results(q, g, positions, cells)
     for i, atoms in enumerate(structures):
         n = len(atoms)
-        alone = reciprocal_potentials(charges[i][None], positions[i : i + 1, :n], cells[i : i + 1], 1.0, 0.5)
-        torch.testing.assert_close(together[i, :n], alone[0], rtol=1e-12, atol=1e-12)
+        alone = results(q[i, :n], g[i, :n], positions[i, :n], cells[i])
+        for both, one in zip(together, alone, strict=True):
+            torch.testing.assert_close(both[i, : len(one)], one, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("max_ewald_atoms", [ALWAYS_EWALD, ALWAYS_MESH])
+def test_geometry_is_prepared_once_for_any_number_of_charges(max_ewald_atoms):
+    structures = mixed_batch()
+    module = BatchedPairSum(Coulomb(1.0), 4.0, 0.5, max_ewald_atoms=max_ewald_atoms)
+    graph = graph_of(*structures)
+    distances = lengths(edge_vectors(graph))
+    geometry = module.prepare(graph, distances)
+    n_atoms = sum(map(len, structures))
+    for seed in range(3):
+        charges = random_charges(n_atoms, seed=seed)
+        torch.testing.assert_close(module.potentials(geometry, charges), module(charges, graph, distances))

@@ -5,9 +5,11 @@ from ase import Atoms
 from charged_systems import random_cell, random_charges
 
 from lorem_openmm.errors import ConfigError
-from lorem_openmm.nn.coulomb import reciprocal_potentials, screened_coulomb
-from lorem_openmm.nn.mesh import mesh_potentials, potentials_on_mesh
-from lorem_openmm.nn.mesh_kernel import block_width, mesh_kernel, mesh_settings, mesh_size, spline_weights
+from lorem_openmm.kernels.coulomb import Coulomb
+from lorem_openmm.sums.ewald import EwaldSum
+from lorem_openmm.sums.mesh_points import block_width, mesh_settings, mesh_size, spline_weights
+from lorem_openmm.sums.mesh_tiles import TiledMeshSum
+from lorem_openmm.sums.real_space import RealSpace
 
 SIGMA = 1.25
 
@@ -17,7 +19,15 @@ def tensors(atoms: Atoms, dtype: torch.dtype = torch.float64):
 
 
 def ewald(charges, positions, cell):
-    return reciprocal_potentials(charges[None], positions[None], cell[None], SIGMA, SIGMA / 2)[0]
+    module = EwaldSum(Coulomb(SIGMA), SIGMA / 2)
+    terms = module.terms(cell)
+    return module.potentials(module.phases(positions, terms), charges, terms)[0]
+
+
+def on_mesh(charges, positions, cell, spacing=0.7, order=8, sizes=None):
+    module = TiledMeshSum(Coulomb(SIGMA), spacing, order)
+    terms = module.cell.terms(cell, sizes or module.cell.sizes(cell))
+    return module.potentials(module.prepare(positions, terms), charges, terms)
 
 
 def real_space(charges, positions, cell):
@@ -29,7 +39,7 @@ def real_space(charges, positions, cell):
     vectors = (wrapped[None] - wrapped[:, None])[:, :, None] + images
     squares = vectors.square().sum(3)
     distances = torch.where(squares > 1e-12, squares, torch.full_like(squares, 1e6)).sqrt()
-    return 0.5 * screened_coulomb(distances, SIGMA, 6 * SIGMA).sum(2) @ charges
+    return 0.5 * RealSpace(Coulomb(SIGMA), 6 * SIGMA).weights(distances).sum(2) @ charges
 
 
 def rms(values):
@@ -49,7 +59,7 @@ def test_error_of_forces_and_potentials_is_below_the_accuracy(accuracy, shape):
     charges, readout = random_charges(80), random_charges(80, seed=1)
     exact = ewald(charges, positions, cell)
     total = exact + real_space(charges, positions, cell)
-    values = mesh_potentials(charges, positions, cell, SIGMA, *mesh_settings(accuracy))
+    values = on_mesh(charges, positions, cell, *mesh_settings(accuracy))
     assert rms(values - exact) < accuracy * rms(total)
     (error,) = slopes(values - exact, readout, [positions])
     (force,) = slopes(total, readout, [positions])
@@ -68,7 +78,7 @@ def test_stress_agrees_with_ewald(shape):
     charges, readout = random_charges(80), random_charges(80, seed=1)
     strain = torch.zeros(3, 3, dtype=torch.float64, requires_grad=True)
     bend = torch.eye(3, dtype=torch.float64) + strain
-    values = mesh_potentials(charges, positions @ bend, cell @ bend, SIGMA, *mesh_settings(5e-5))
+    values = on_mesh(charges, positions @ bend, cell @ bend, *mesh_settings(5e-5))
     exact = ewald(charges, positions @ bend, cell @ bend)
     (stress,) = slopes(values, readout, [strain])
     (expected,) = slopes(exact, readout, [strain])
@@ -82,7 +92,7 @@ def test_single_precision():
     results = []
     for dtype in (torch.float64, torch.float32):
         x = positions.to(dtype).requires_grad_()
-        values = mesh_potentials(charges.to(dtype), x, cell.to(dtype), SIGMA, 0.7, 8)
+        values = on_mesh(charges.to(dtype), x, cell.to(dtype))
         results.append((values.double(), slopes(values, readout.to(dtype), [x])[0].double()))
     for exact, single in zip(*results, strict=True):
         assert rms(single - exact) < 1e-5 * rms(exact)
@@ -96,7 +106,7 @@ def test_first_and_second_derivatives(sizes):
     inputs = [t.requires_grad_() for t in (random_charges(4, 2), positions, cell)]
 
     def values(charges, positions, cell):
-        return potentials_on_mesh(charges, positions, cell, SIGMA, sizes, mesh_kernel(cell, sizes, SIGMA, 8)).tanh()
+        return on_mesh(charges, positions, cell, sizes=sizes).tanh()
 
     assert torch.autograd.gradcheck(values, inputs, eps=1e-5, atol=1e-7, rtol=1e-6)
     assert torch.autograd.gradgradcheck(lambda q, x: values(q, x, cell.detach()), inputs[:2], eps=1e-5, atol=1e-6)
@@ -110,7 +120,7 @@ def test_one_atom_feels_no_force_anywhere_on_the_mesh():
     exact = ewald(charges, places[:1], cell).item()
     for place in places:
         position = place[None].clone().requires_grad_()
-        value = mesh_potentials(charges, position, cell, SIGMA, 0.7, 8)
+        value = on_mesh(charges, position, cell)
         assert value.item() == pytest.approx(exact, rel=1e-12)
         assert float(slopes(value, charges, [position])[0].abs().max()) < 1e-13
 
@@ -128,7 +138,7 @@ def test_forces_are_smooth_across_the_mesh():
         moved = positions.clone()
         moved[3] += 2 * spacing * i / n * direction
         moved.requires_grad_()
-        values = mesh_potentials(charges, moved, cell, SIGMA, 0.7, 8)
+        values = on_mesh(charges, moved, cell)
         energies.append((charges * values).sum().item())
         forces.append(float(-slopes(values, charges, [moved])[0][3] @ direction))
     forces = np.array(forces)
@@ -144,7 +154,7 @@ def test_net_force_is_below_the_accuracy():
     positions, cell = tensors(atoms)
     positions.requires_grad_()
     charges = random_charges(80)
-    (force,) = slopes(mesh_potentials(charges, positions, cell, SIGMA, 0.7, 8), charges, [positions])
+    (force,) = slopes(on_mesh(charges, positions, cell), charges, [positions])
     assert float(force.detach().mean(0).abs().max()) < 5e-5 * rms(force)
 
 
@@ -156,21 +166,20 @@ def test_empty_blocks_are_skipped():
     positions, cell = tensors(atoms)
     charges = random_charges(40)
     assert [n // block_width(n) for n in mesh_size(cell, 0.7 * SIGMA)] == [4, 5, 6]
-    values = mesh_potentials(charges, positions, cell, SIGMA, 0.7, 8)
+    values = on_mesh(charges, positions, cell)
     exact = ewald(charges, positions, cell)
     assert rms(values - exact) < 5e-5 * rms(exact)
 
 
-def test_kernel_can_be_kept_while_the_cell_stays():
+def test_terms_can_be_kept_while_the_cell_stays():
     atoms = random_cell("triclinic", 20)
     positions, cell = tensors(atoms)
     charges = random_charges(20)
-    sizes = mesh_size(cell, 0.7 * SIGMA)
-    kernel = mesh_kernel(cell, sizes, SIGMA, 8)
+    module = TiledMeshSum(Coulomb(SIGMA), 0.7, 8)
+    terms = module.cell.terms(cell, module.cell.sizes(cell))
     for shift in (0.0, 0.7):
-        kept = potentials_on_mesh(charges, positions + shift, cell, SIGMA, sizes, kernel)
-        fresh = mesh_potentials(charges, positions + shift, cell, SIGMA, 0.7, 8)
-        torch.testing.assert_close(kept, fresh, rtol=1e-13, atol=1e-13)
+        kept = module.potentials(module.prepare(positions + shift, terms), charges, terms)
+        torch.testing.assert_close(kept, on_mesh(charges, positions + shift, cell), rtol=1e-13, atol=1e-13)
 
 
 @pytest.mark.parametrize("order", [4, 6, 8])

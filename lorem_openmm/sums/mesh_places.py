@@ -10,8 +10,8 @@ from typing import List, NamedTuple, Optional, Tuple
 
 import torch
 
-from lorem_openmm.nn.mesh import Tiles, sort_into_tiles, spread
-from lorem_openmm.nn.mesh_kernel import spline_weights
+from lorem_openmm.sums.mesh_points import spline_weights
+from lorem_openmm.sums.mesh_tiles import Tiles, sort_into_tiles, spread
 
 
 class Blocks(NamedTuple):

@@ -1,38 +1,17 @@
-"""Potentials of latent charges in a large periodic cell by a smooth mesh (P3M), V_i = ½ Σ_j q_j / r_ij.
+"""The mesh sum by tiles, differentiable any number of times: training, and devices where few large operations pay.
 
-The reciprocal-space part of the Ewald sum at a cost linear in the number of atoms: charges are spread on a mesh by
-B-splines, the mesh is convolved with the Coulomb kernel by fast Fourier transforms, potentials are read back by the
-same B-splines. Splines of even order p have p − 2 continuous derivatives, so forces by differentiation are smooth and
-conserve energy. What a mesh gets wrong most is the interaction of a charge with itself, which then depends on where
-the atom sits in its mesh cell; here it is known exactly and taken out: a quarter to two thirds of the error is left.
-
-Spreading and reading are matrix products: the mesh is cut into blocks, and the contributions of a block's atoms to
-the block and the halo behind it are Σ_j (w_x w_y)_j ⊗ (w_z q)_j. No scattered sums: fast and deterministic on every
-device, differentiable any number of times.
-
-References:
-    R. W. Hockney, J. W. Eastwood, Computer Simulation Using Particles (1988);
-    M. Deserno, C. Holm, J. Chem. Phys. 109, 7678 (1998); V. Ballenegger, J. J. Cerdà, C. Holm, J. Chem. Theory
-    Comput. 8, 936 (2012).
+The mesh is cut into blocks, and the contributions of a block's atoms to the block and the halo behind it are
+Σ_j (w_x w_y)_j ⊗ (w_z q)_j: matrix products. No scattered sums: fast and deterministic on every device.
 """
 
-import math
 from typing import List, NamedTuple
 
 import torch
 
-from lorem_openmm.nn.mesh_kernel import MeshKernel, block_width, mesh_kernel, mesh_size, spline_weights
-
-
-def _mesh_self_potentials(weights: torch.Tensor, neighborhood: torch.Tensor) -> torch.Tensor:
-    """Σ_ab w_a w_b K(a − b) [n_atoms]: what the mesh adds to the potential of a unit charge at itself."""
-    order = weights.shape[2]
-    overlaps: List[torch.Tensor] = []
-    for step in range(order):
-        overlaps.append((weights[:, :, : order - step] * weights[:, :, step:]).sum(dim=2))
-    x, y, z = torch.stack(overlaps, dim=2).unbind(1)
-    planes = (x.unsqueeze(2) * y.unsqueeze(1)).flatten(1)
-    return (torch.mm(planes, neighborhood.flatten(0, 1)) * z).sum(dim=1)
+from lorem_openmm.kernels.pair import PairKernel
+from lorem_openmm.sums.mesh_points import block_width, spline_weights
+from lorem_openmm.sums.mesh_terms import MeshCell, MeshTerms, on_mesh, overlaps
+from lorem_openmm.sums.own_terms import with_own_terms
 
 
 class Tiles(NamedTuple):
@@ -130,53 +109,45 @@ def _read(mesh: torch.Tensor, tiles: Tiles) -> torch.Tensor:
     return values.flatten(0, 1).index_select(0, tiles.slots)
 
 
-def mesh_potentials(
-    charges: torch.Tensor, positions: torch.Tensor, cell: torch.Tensor, smearing: float, spacing: float, order: int
-) -> torch.Tensor:
-    """Reciprocal-space, self and background terms of the Ewald sum, as :func:`.coulomb.reciprocal_potentials`.
+class TiledGeometry(NamedTuple):
+    """Atoms on the mesh: their tiles, and s [n_atoms, 1] of :func:`.own_terms.with_own_terms`."""
+
+    tiles: Tiles
+    self_term: torch.Tensor
+
+
+class TiledMeshSum(torch.nn.Module):
+    """V = K q but for the real-space part, of one structure.
+
+    V_i = ½ { Σ_a w_ia (K ⊛ Σ_j w_j q_j)_a − q_i [Σ_ab w_ia w_ib K_(a−b) + s₀] + b Q/Ω } with mesh points a, b, the
+    convolution kernel K and Q = Σ_j q_j; see :class:`.mesh_terms.MeshTerms`.
 
     Args:
-        charges: [n_atoms, n_channels], not necessarily neutral.
-        positions: [n_atoms, 3] Å, inside the cell or not.
-        cell: [3, 3] Å, any shape.
-        smearing: σ in Å.
-        spacing: largest distance of mesh points in units of σ, see :func:`mesh_settings`.
-        order: of the splines: 4, 6 or 8.
-
-    Returns:
-        V [n_atoms, n_channels].
+        kernel: between two charges.
+        spacing: largest distance of mesh points in units of σ, see :func:`.mesh_points.mesh_settings`.
+        order: p of the splines: 4, 6 or 8.
     """
-    sizes = mesh_size(cell, spacing * smearing)
-    return potentials_on_mesh(charges, positions, cell, smearing, sizes, mesh_kernel(cell, sizes, smearing, order))
 
+    def __init__(self, kernel: PairKernel, spacing: float, order: int):
+        super().__init__()
+        self.cell = MeshCell(kernel, spacing, order)
 
-def potentials_on_mesh(
-    charges: torch.Tensor,
-    positions: torch.Tensor,
-    cell: torch.Tensor,
-    smearing: float,
-    sizes: List[int],
-    kernel: MeshKernel,
-) -> torch.Tensor:
-    """:func:`mesh_potentials` with sizes and kernel at hand.
+    def prepare(self, positions: torch.Tensor, terms: MeshTerms) -> TiledGeometry:
+        """Computes what does not depend on charges, for positions [n_atoms, 3] Å inside the cell or not."""
+        order = self.cell.order
+        counts = torch.tensor(terms.sizes, device=positions.device)
+        scaled = torch.mm(positions, terms.scale)
+        left = torch.floor(scaled).detach()
+        weights = spline_weights(scaled - left - 0.5, order)
+        tiles = sort_into_tiles((left.to(torch.long) - (order // 2 - 1)) % counts, weights, terms.sizes)
+        spline = weights.permute(2, 1, 0).contiguous()
+        x, y, z = overlaps(spline, spline).unbind(1)
+        return TiledGeometry(tiles, (on_mesh(x, y, z, terms) + terms.self_term).unsqueeze(1))
 
-    V_i = ½ { Σ_a w_ia (K ⊛ Σ_j w_j q_j)_a − q_i [Σ_ab w_ia w_ib K_(a−b) − ψ + √(2/π)/σ] − 2πσ² Q/Ω } with mesh
-    points a, b, the convolution kernel K, the self potential ψ and Q = Σ_j q_j.
-    """
-    order = kernel.neighborhood.shape[0]
-    counts = torch.tensor(sizes, device=positions.device)
-    scaled = torch.mm(positions, torch.linalg.inv(cell)) * counts
-    left = torch.floor(scaled).detach()
-    weights = spline_weights(scaled - left - 0.5, order)
-    tiles = sort_into_tiles((left.to(torch.long) - (order // 2 - 1)) % counts, weights, sizes)
-
-    # In TorchScript the derivative of a complex times a real number is complex also for the real one.
-    spectrum = torch.view_as_real(torch.fft.rfftn(spread(charges, tiles), dim=[0, 1, 2]))
-    spectrum = torch.view_as_complex(spectrum * kernel.influence.unsqueeze(3).unsqueeze(4))
-    potentials = _read(torch.fft.irfftn(spectrum, s=sizes, dim=[0, 1, 2]), tiles)
-
-    at_itself = _mesh_self_potentials(weights, kernel.neighborhood) - kernel.self_potential
-    at_itself = at_itself + math.sqrt(2.0 / math.pi) / smearing
-    total = charges.sum(dim=0, keepdim=True)
-    background = 2.0 * math.pi * smearing * smearing * total / torch.abs(torch.linalg.det(cell))
-    return 0.5 * (potentials - at_itself.unsqueeze(1) * charges - background)
+    def potentials(self, geometry: TiledGeometry, charges: torch.Tensor, terms: MeshTerms) -> torch.Tensor:
+        """Returns V [n_atoms, n_channels] for charges [n_atoms, n_channels], not necessarily neutral."""
+        # In TorchScript the derivative of a complex times a real number is complex also for the real one.
+        spectrum = torch.view_as_real(torch.fft.rfftn(spread(0.5 * charges, geometry.tiles), dim=[0, 1, 2]))
+        spectrum = torch.view_as_complex(spectrum * terms.influence.unsqueeze(3).unsqueeze(4))
+        waves = _read(torch.fft.irfftn(spectrum, s=terms.sizes, dim=[0, 1, 2]), geometry.tiles)
+        return with_own_terms(waves, charges, geometry.self_term, terms.background)

@@ -3,14 +3,20 @@ import pytest
 import torch
 from ase import Atoms
 from helpers import rattled_molecule
+from whole_operators import near_rows
+from whole_operators import results as found
 
-from lorem_openmm.inference.electrostatics import Electrostatics
-from lorem_openmm.inference.mesh_places import charges_on_mesh, places_on_mesh, plane_weights, read_rows, rows_of_mesh
-from lorem_openmm.nn.coulomb import direct_potentials, reciprocal_potentials
-from lorem_openmm.nn.mesh import mesh_potentials, sort_into_tiles
-from lorem_openmm.nn.mesh_kernel import mesh_settings, mesh_size, spline_weights
+from lorem_openmm.kernels.coulomb import Coulomb
+from lorem_openmm.sums.direct import DirectSum
+from lorem_openmm.sums.ewald import EwaldSum
+from lorem_openmm.sums.mesh_places import charges_on_mesh, places_on_mesh, plane_weights, read_rows, rows_of_mesh
+from lorem_openmm.sums.mesh_points import mesh_settings, mesh_size, spline_weights
+from lorem_openmm.sums.mesh_tiles import TiledMeshSum, sort_into_tiles
+from lorem_openmm.sums.operator import PairOperator
+from lorem_openmm.sums.real_space import RealSpace
 
-SIGMA, WAVELENGTH, ACCURACY = 1.25, 0.625, 5e-5
+SIGMA, WAVELENGTH, ACCURACY, CUTOFF = 1.25, 0.625, 5e-5, 5.0
+KERNEL = Coulomb(SIGMA)
 ALWAYS_EWALD, ALWAYS_MESH = 10**9, 0
 METHODS = ["direct", "ewald", "mesh"]
 CELLS = {
@@ -36,15 +42,29 @@ def random_charges(n_atoms: int, n_channels: int, seed: int = 0) -> torch.Tensor
 
 def module(method, accuracy=ACCURACY):
     most = ALWAYS_MESH if method == "mesh" else ALWAYS_EWALD
-    return Electrostatics(SIGMA, WAVELENGTH, method != "direct", most, accuracy)
+    return PairOperator(KERNEL, CUTOFF, WAVELENGTH, method != "direct", most, accuracy)
 
 
-def reference(method, charges, positions, cell, accuracy=ACCURACY):
+def reference(method, charges, positions, cell, accuracy=ACCURACY, cutoff=None):
+    """V of one structure by the sums that training differentiates."""
     if method == "direct":
-        return direct_potentials(charges[None], positions[None], torch.ones_like(charges[None, :, :1]))[0]
+        direct = DirectSum(KERNEL)
+        return direct.potentials(direct.prepare(positions), charges)
     if method == "ewald":
-        return reciprocal_potentials(charges[None], positions[None], cell[None], SIGMA, WAVELENGTH)[0]
-    return mesh_potentials(charges, positions, cell, SIGMA, *mesh_settings(accuracy))
+        ewald = EwaldSum(KERNEL, WAVELENGTH)
+        terms = ewald.terms(cell)
+        values, _ = ewald.potentials(ewald.phases(positions, terms), charges, terms)
+    else:
+        mesh = TiledMeshSum(KERNEL, *mesh_settings(accuracy))
+        terms = mesh.cell.terms(cell, mesh.cell.sizes(cell))
+        values = mesh.potentials(mesh.prepare(positions, terms), charges, terms)
+    if cutoff is None:
+        return values
+    near = []
+    for rows, vectors in zip(*near_rows(positions, cell, cutoff), strict=True):
+        weights = RealSpace(KERNEL, cutoff).weights(vectors.norm(dim=2))
+        near.append(0.5 * torch.einsum("ns,nsc->nc", weights, charges[rows.neighbors].view(*weights.shape, -1)))
+    return values + torch.cat(near)
 
 
 def inputs(atoms: Atoms, dtype=torch.float64):
@@ -53,19 +73,13 @@ def inputs(atoms: Atoms, dtype=torch.float64):
     return random_charges(n, 10).to(dtype), positions, cell, random_charges(n, 10, seed=1).to(dtype)
 
 
-def expected(method, charges, positions, cell, adjoint, accuracy=ACCURACY):
-    """V, dE/dq, dE/dr and dE/dε by autograd through the network's own sums."""
+def expected(method, charges, positions, cell, adjoint, accuracy=ACCURACY, cutoff=None):
+    """V, dE/dq, dE/dr and dE/dε by autograd."""
     q, r = charges.clone().requires_grad_(), positions.clone().requires_grad_()
     strain = torch.zeros_like(cell).requires_grad_()
     bend = torch.eye(3, dtype=cell.dtype) + strain
-    values = reference(method, q, r @ bend, cell @ bend, accuracy)
+    values = reference(method, q, r @ bend, cell @ bend, accuracy, cutoff)
     return [values.detach(), *torch.autograd.grad((adjoint * values).sum(), [q, r, strain])]
-
-
-def found(electrostatics, charges, positions, cell, adjoint):
-    values, saved = electrostatics(charges, positions, cell)
-    pulled = electrostatics.pullback(saved, charges, adjoint)
-    return [values, *pulled, electrostatics.strain_gradient(saved, charges, adjoint)]
 
 
 def assert_equal(results, references, tolerance):
@@ -97,6 +111,36 @@ def test_potentials_and_gradients_are_those_of_the_network(method, shape, n_atom
     assert_equal(found(module(method), *[t.to(dtype) for t in given]), exact, TOLERANCES[dtype])
 
 
+@pytest.mark.parametrize("scripted", [False, True])
+@pytest.mark.parametrize("method", ["ewald", "mesh"])
+def test_the_real_space_part_is_in_values_and_gradients(method, scripted):
+    given = inputs(random_cell("triclinic", 40))
+    operator = torch.jit.script(module(method)) if scripted else module(method)
+    assert_equal(found(operator, *given, CUTOFF), expected(method, *given, cutoff=CUTOFF), 1e-12)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_geometry_is_prepared_once_for_any_number_of_charges(method):
+    operator = module(method)
+    _, positions, cell, _ = inputs(random_cell("triclinic", 30))
+    rows, _ = near_rows(positions, cell, CUTOFF)
+    geometry = operator.prepare(positions, cell, rows)
+    for seed in range(3):
+        charges = random_charges(30, 2, seed)
+        values, _ = operator.potentials(geometry, charges)
+        torch.testing.assert_close(values, operator(charges, positions, cell, rows)[0], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_operator_is_symmetric(method):
+    """g·(K q) = q·(K g), on which the gradients rest; all but the mesh's rounding."""
+    operator = module(method)
+    q, positions, cell, g = inputs(random_cell("triclinic", 30))
+    geometry = operator.prepare(positions, cell, near_rows(positions, cell, CUTOFF)[0])
+    forth, back = [float((a * operator.potentials(geometry, b)[0]).sum()) for a, b in ((g, q), (q, g))]
+    assert forth == pytest.approx(back, rel=1e-12)
+
+
 @pytest.mark.parametrize("accuracy", [1e-3, 3e-4, 1e-6])
 def test_other_accuracies_of_the_mesh(accuracy):
     given = inputs(random_cell("triclinic", 30))
@@ -115,15 +159,15 @@ def test_a_droplet_leaves_most_blocks_empty():
 def test_gradients_are_slopes(method):
     """Central differences of E = Σ g V along random directions of charges, positions and strain."""
     charges, positions, cell, adjoint = inputs(random_cell("triclinic", 12))
-    electrostatics = module(method)
-    gradients = found(electrostatics, charges, positions, cell, adjoint)[1:]
+    operator = module(method)
+    gradients = found(operator, charges, positions, cell, adjoint)[1:]
     generator = torch.Generator().manual_seed(3)
 
     def energy(step, which, way):
         moves = [torch.zeros_like(charges), torch.zeros_like(positions), torch.zeros_like(cell)]
         moves[which] = step * way
         bend = torch.eye(3, dtype=cell.dtype) + moves[2]
-        values, _ = electrostatics(charges + moves[0], (positions + moves[1]) @ bend, cell @ bend)
+        values, _ = operator(charges + moves[0], (positions + moves[1]) @ bend, cell @ bend, [])
         return float((adjoint * values).sum())
 
     for which, gradient in enumerate(gradients):
@@ -151,12 +195,12 @@ def test_scripted_equals_eager_as_cell_and_number_of_atoms_change(method, dtype,
 
 @pytest.mark.parametrize("scripted", [False, True])
 def test_the_number_of_atoms_of_each_call_chooses_the_sum(scripted):
-    electrostatics = Electrostatics(SIGMA, WAVELENGTH, True, 20, ACCURACY)
-    electrostatics = torch.jit.script(electrostatics) if scripted else electrostatics
+    operator = PairOperator(KERNEL, CUTOFF, WAVELENGTH, True, 20, ACCURACY)
+    operator = torch.jit.script(operator) if scripted else operator
     atoms = random_cell("cubic", 21)
     for n_atoms, method in [(21, "mesh"), (20, "ewald"), (21, "mesh"), (1, "ewald")]:
         given = inputs(atoms[:n_atoms])
-        results = found(electrostatics, *given)
+        results = found(operator, *given)
         if n_atoms > 1:
             assert_equal(results, expected(method, *given), 1e-12)
         else:
@@ -166,24 +210,24 @@ def test_the_number_of_atoms_of_each_call_chooses_the_sum(scripted):
 @pytest.mark.parametrize("method", ["ewald", "mesh"])
 def test_gradients_belong_to_the_cell_of_their_forward(method):
     """Another cell in between, kept data and all, does not change them."""
-    electrostatics = module(method)
+    operator = module(method)
     first, second = inputs(random_cell("cubic", 20)), inputs(random_cell("skewed", 25))
-    values, saved = electrostatics(*first[:3])
-    electrostatics(*second[:3])
-    pulled = electrostatics.pullback(saved, first[0], first[3])
-    strain = electrostatics.strain_gradient(saved, first[0], first[3])
-    assert_equal([values, *pulled, strain], expected(method, *first), 1e-12)
+    values, saved = operator(*first[:3], [])
+    operator(*second[:3], [])
+    pulled = operator.pullback(saved, first[0], first[3])
+    strain = operator.strain(saved, first[0], first[3])
+    assert_equal([values, pulled.charges, pulled.positions, strain], expected(method, *first), 1e-12)
 
 
 @pytest.mark.parametrize("method", ["ewald", "mesh"])
 def test_nothing_is_recomputed_while_the_cell_stays(method):
-    electrostatics = module(method)
+    operator = module(method)
     charges, positions, cell, adjoint = inputs(random_cell("cubic", 20))
 
     def kept():
-        _, saved = electrostatics(charges, positions, cell.clone())
-        electrostatics.pullback(saved, charges, adjoint)
-        return getattr(electrostatics, f"_{method}")
+        _, saved = operator(charges, positions, cell.clone(), [])
+        operator.pullback(saved, charges, adjoint)
+        return getattr(operator, f"_{method}_terms")
 
     before = kept()
     assert kept() is before
@@ -194,9 +238,9 @@ def test_nothing_is_recomputed_while_the_cell_stays(method):
 @pytest.mark.parametrize("method", METHODS)
 def test_no_gradients_need_to_be_recorded(method):
     given = inputs(random_cell("cubic", 15))
-    for electrostatics in (module(method), torch.jit.script(module(method))):
+    for operator in (module(method), torch.jit.script(module(method))):
         with torch.no_grad():
-            assert_equal(found(electrostatics, *given), expected_outside(method, given), 1e-12)
+            assert_equal(found(operator, *given), expected_outside(method, given), 1e-12)
 
 
 def expected_outside(method, given):

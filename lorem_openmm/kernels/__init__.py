@@ -1,0 +1,1 @@
+"""What acts between two charges: one file per kind of kernel."""
