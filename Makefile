@@ -96,11 +96,11 @@ parity-env: $(PARITY)/parity.stamp
 # A stamp is newer than what it was made from only after a complete installation.
 $(VENV)/run.stamp: pyproject.toml envs/run.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python $(PIP) -c envs/run.txt -e ".[label,torchforce]"
+	$(BIN)/python $(PIP) -c envs/run.txt -e ".[train,workflow,label,analysis,torchforce]"
 	touch $@
 
 $(VENV)/test.stamp: $(VENV)/run.stamp
-	$(BIN)/python $(PIP) -c envs/run.txt -e ".[label,pyscf,smiles,torchforce,dev]"
+	$(BIN)/python $(PIP) -c envs/run.txt -e ".[all,torchforce,dev]"
 	touch $@
 
 $(PARITY)/parity.stamp: envs/parity.txt

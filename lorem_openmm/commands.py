@@ -25,7 +25,6 @@ PACKAGES = (
     "openmmml",
     "openmmtorch",
     "e3nn",
-    "torch-pme",
     "vesin",
     "tblite",
     "mdtraj",

@@ -48,7 +48,7 @@ def describe(potential: Potential, extra: dict[str, Any] | None = None) -> dict[
     }
     extra = dict(extra or {})
     electrostatics.update(extra.pop("electrostatics", {}))
-    packages = ("lorem-openmm", "torch", "e3nn", "torch-pme")
+    packages = ("lorem-openmm", "torch")
     return {
         "format_version": FORMAT_VERSION,
         "hyperparameters": hyperparameters,

@@ -54,7 +54,7 @@ def draw_energies(
             _line(lower, time, potential - potential[0], COLORS[0])
             label_axes(lower, TIME, "potential energy,\nchange (eV)")
             return
-        total, kept = state["total_energy"].to_numpy(), sound_rows(state, verdict)
+        total, kept = state["total_energy"].to_numpy(), sound_rows(state["step"].to_numpy(), verdict)
         fitted, mean = time[kept], total[kept].mean()
         _line(lower, time, MEV_PER_EV * (total - mean), COLORS[0])
         slope, intercept = np.polyfit(fitted - fitted.mean(), total[kept] - mean, 1)

@@ -28,7 +28,7 @@ class SimulationData(NamedTuple):
 
     Attributes:
         trajectory: MDTraj's, [n_frames] with the times of the frames in ps.
-        state: [n_frames] energies in eV and temperatures in K, see :func:`lorem_openmm.simulate.energy.read_state`.
+        state: [n_frames] energies in eV and temperatures in K: :func:`lorem_openmm.simulate.energy.read_state`.
         molecules: Indices of the atoms of each molecule.
         num_solute: Number of molecules, the first ones, that stand before the first water; all where there are only
             two, no water, or nothing but water.
@@ -46,7 +46,7 @@ class SimulationData(NamedTuple):
     @property
     def is_sound(self) -> np.ndarray:
         """Which frames [n_frames] lie before the run fell apart."""
-        return sound_rows(self.state, self.verdict)
+        return sound_rows(self.state["step"].to_numpy(), self.verdict)
 
     def sound(self) -> "SimulationData":
         """Returns the part before the run fell apart, which may have no frame."""
@@ -86,7 +86,7 @@ def load_simulation(folder: str | Path, stride: int = 1) -> SimulationData:
             trajectory = mdtraj.load_dcd(str(plain), top=start.topology)
     except (OSError, ValueError, IndexError, KeyError, RuntimeError) as error:
         raise DataError(f"{path}: cannot be read with {TOPOLOGY} ({error!s:.200}); run the simulation again") from None
-    state = read_state(folder / STATE)
+    state = pd.DataFrame(read_state(folder / STATE))
     n_frames = min(len(trajectory), len(state))  # a run that goes on may have written one of the two only
     if n_frames == 0:
         raise DataError(f"{path}: holds no frame; run the simulation to its end")
@@ -101,7 +101,7 @@ def load_simulation(folder: str | Path, stride: int = 1) -> SimulationData:
         verdict = judge(start, trajectory, state, molecules, num_solute, summary or _unfinished(folder))
     finite = np.isfinite(trajectory.xyz).all(axis=(1, 2))
     n_finite = n_frames if finite.all() else int(np.argmin(finite))
-    if n_finite == 0 or not finite[sound_rows(state, verdict)].all():
+    if n_finite == 0 or not finite[sound_rows(state["step"].to_numpy(), verdict)].all():
         raise DataError(f"{path}: positions must be finite, received NaN or infinity in frame {n_finite + 1}")
     frames = slice(0, n_finite, stride)
     trajectory, state = trajectory[frames], state.iloc[frames].reset_index(drop=True)

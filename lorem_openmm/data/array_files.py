@@ -18,7 +18,8 @@ from ase.data import atomic_numbers as numbers_by_symbol
 from lorem_openmm.config import Units
 from lorem_openmm.data.formats import NPZ
 from lorem_openmm.data.structures import Structure, missing_label
-from lorem_openmm.errors import DataError, InstallationError
+from lorem_openmm.errors import DataError
+from lorem_openmm.extras import import_optional
 from lorem_openmm.units import ENERGY_IN_EV, FORCE_IN_EV_PER_ANGSTROM, LENGTH_IN_ANGSTROM
 
 POSITIONS = ("positions", "R", "coordinates", "coords", "conformations", "geometries", "pos", "xyz")
@@ -180,14 +181,7 @@ def _open(path: Path, kind: str, name: str) -> Iterator[Any]:
             with np.load(path, allow_pickle=False) as file:
                 yield file
             return
-        try:
-            import h5py  # noqa: PLC0415  # optional
-        except ImportError:
-            raise InstallationError(
-                f"{name}: reading HDF5 needs h5py. Install it (`pip install h5py`), or convert the file to extended "
-                "XYZ."
-            ) from None
-        with h5py.File(path, "r") as file:
+        with import_optional("h5py", f"{name}: reading HDF5", "hdf5").File(path, "r") as file:
             yield file
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         if isinstance(error, DataError):

@@ -14,7 +14,8 @@ import numpy as np
 from ase import Atoms
 
 from lorem_openmm import config
-from lorem_openmm.errors import ConfigError, InstallationError, did_you_mean
+from lorem_openmm.errors import ConfigError, did_you_mean
+from lorem_openmm.extras import import_optional
 from lorem_openmm.units import ANGSTROM_PER_BOHR, EV_PER_ANGSTROM_PER_HARTREE_PER_BOHR, EV_PER_HARTREE
 
 
@@ -127,7 +128,7 @@ class TbliteEngine(Engine):
                 f"engine.method: tblite knows {', '.join(self.methods)}; received '{method}'."
                 f"{did_you_mean(method, self.methods)}"
             )
-        self._interface = _import("tblite.interface", "tblite", "label")
+        self._interface = import_optional("tblite.interface", "labelling with tblite", "label")
         self._exceptions = import_module("tblite.exceptions")
         self.method = method
         self.version = version("tblite")
@@ -173,7 +174,7 @@ class PyscfEngine(Engine):
     )
 
     def __init__(self, functional: str, basis: str) -> None:
-        self._pyscf = _import("pyscf", "pyscf", "pyscf")
+        self._pyscf = import_optional("pyscf", "labelling with PySCF", "pyscf")
         for module in ("gto", "scf", "dft", "df", "grad", "lo", "lib"):
             import_module(f"pyscf.{module}")
         self._functional = functional
@@ -235,18 +236,8 @@ def create_engine(section: config.Engine) -> Engine:
 
     Raises:
         ConfigError: If the method or the basis set is unknown to the engine.
-        InstallationError: If the engine's package is missing; the message says what to install.
+        MissingExtraError: If the engine's package is missing; the message says what to install.
     """
     if section.name == "tblite":
         return TbliteEngine(section.method)
     return PyscfEngine(section.method, section.basis)
-
-
-def _import(module: str, package: str, extra: str) -> Any:
-    try:
-        return import_module(module)
-    except ImportError as error:
-        raise InstallationError(
-            f"labelling with {package} needs the package '{package}', which cannot be imported ({error}); "
-            f"install it with: pip install 'lorem-openmm[{extra}]'"
-        ) from None

@@ -1,10 +1,11 @@
 """Conservation of the total energy at constant energy, and the table of energies that a simulation writes."""
 
+import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from lorem_openmm.errors import DataError
 from lorem_openmm.files import write_text
@@ -23,6 +24,7 @@ COLUMNS = {
 }
 REQUIRED = ("step", "time", "potential_energy", "kinetic_energy", "total_energy", "temperature")
 ENERGIES = ("potential_energy", "kinetic_energy", "total_energy")
+UNKNOWN = ("", "--")  # what stands for a number: OpenMM has no speed yet, or the program ended within the line
 
 
 class EnergyConservation(NamedTuple):
@@ -84,33 +86,45 @@ def nve_drift(total_energies: np.ndarray, times: np.ndarray, temperature: float,
     return EnergyConservation(float(slope / unit), float(slope_error / unit), float(np.sqrt(np.mean(residuals**2))))
 
 
-def read_state(path: str | Path) -> pd.DataFrame:
+def read_state(path: str | Path) -> dict[str, np.ndarray]:
     """Reads the table that a simulation writes beside its trajectory.
 
     Returns:
-        Columns ``step``, ``time`` (ps), ``potential_energy``, ``kinetic_energy``, ``total_energy`` (eV),
-        ``temperature`` (K), ``volume`` (nm³, periodic systems only), ``speed`` (ns/day).
+        Columns [n_frames] by name: ``step``, ``time`` (ps), ``potential_energy``, ``kinetic_energy``,
+        ``total_energy`` (eV), ``temperature`` (K), ``volume`` (nm³, periodic systems only), ``speed`` (ns/day). What is
+        missing at the end of a line is NaN.
 
     Raises:
         DataError: If the file is missing, empty, or is not such a table.
     """
     try:
-        table = pd.read_csv(path, na_values=["--"])
+        with open(path, newline="", encoding="utf-8") as file:
+            headers, *lines = [line for line in csv.reader(file) if line] or [[]]
     except OSError as error:
         raise DataError(f"{path}: no table of energies ({error.strerror}); run the simulation first") from None
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+    except (csv.Error, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a table of energies ({error}); run the simulation again") from None
-    table = table.rename(columns=lambda name: COLUMNS.get(name.strip('#"'), name))
-    missing = [name for name in REQUIRED if name not in table]
-    words = [name for name in REQUIRED if name in table and not pd.api.types.is_numeric_dtype(table[name])]
-    if missing or words or table.empty:
-        fault = "it has no lines"
-        if missing or words:
-            fault = f"columns {', '.join(missing + words)} are missing or hold something else than numbers"
+    names = [COLUMNS.get(header.strip('#"'), header) for header in headers]
+    columns = {name: _numbers(lines, index) for index, name in enumerate(names) if name in COLUMNS.values()}
+    table = {name: values for name, values in columns.items() if values is not None}
+    faults = [name for name in REQUIRED if name not in table]
+    if faults or not lines:
+        fault = f"columns {', '.join(faults)} are missing or hold something else than numbers"
+        fault = fault if faults else "it has no lines"
         raise DataError(f"{path}: not a table of energies, {fault}; run the simulation again")
+    table["step"] = table["step"].astype(np.int64)
     for name in ENERGIES:
         table[name] /= KJ_PER_MOL_PER_EV
     return table
+
+
+def _numbers(lines: Sequence[Sequence[str]], index: int) -> np.ndarray | None:
+    """Returns a column [n_lines]; None if it holds a word."""
+    words = [line[index] if index < len(line) else "" for line in lines]
+    try:
+        return np.array([float("nan" if word in UNKNOWN else word) for word in words])
+    except ValueError:
+        return None
 
 
 def write_empty_state(path: Path) -> None:

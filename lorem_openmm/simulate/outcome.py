@@ -1,10 +1,10 @@
 """What a run depends on, what is averaged over it, and how it ends."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from lorem_openmm import config
 from lorem_openmm.errors import SimulationError
@@ -38,25 +38,22 @@ def answer(summary: dict[str, Any], simulation: config.Simulation, records: Reco
     return summary
 
 
-def averages(sound: pd.DataFrame, simulation: config.Simulation, dof: int) -> dict[str, Any]:
+def averages(sound: Mapping[str, np.ndarray], simulation: config.Simulation, dof: int) -> dict[str, Any]:
     """Returns what is averaged, over the frames in which the run was sound.
 
     Args:
-        sound: Their energies, from :func:`lorem_openmm.simulate.energy.read_state`.
+        sound: Their energies and temperatures, as from :func:`lorem_openmm.simulate.energy.read_state`.
         simulation: Settings.
         dof: Degrees of freedom.
     """
-    conservation = None
-    if simulation.friction_per_ps == 0 and len(sound) >= SHORTEST_FIT:
-        conservation = nve_drift(
-            sound["total_energy"].to_numpy(), sound["time"].to_numpy(), float(sound["temperature"].mean()), dof
-        )._asdict()
-    temperatures = sound["temperature"].to_numpy()
+    conservation, temperatures = None, sound["temperature"]
+    if simulation.friction_per_ps == 0 and len(temperatures) >= SHORTEST_FIT:
+        conservation = nve_drift(sound["total_energy"], sound["time"], float(temperatures.mean()), dof)._asdict()
     second_half = temperatures[len(temperatures) // 2 :]
     return {
-        "sound_frames": len(sound),
-        "temperature_mean": float(np.mean(second_half)) if len(sound) else None,
-        "temperature_max": float(temperatures.max()) if len(sound) else None,
+        "sound_frames": len(temperatures),
+        "temperature_mean": float(np.mean(second_half)) if len(temperatures) else None,
+        "temperature_max": float(temperatures.max()) if len(temperatures) else None,
         "energy_conservation": conservation,
     }
 

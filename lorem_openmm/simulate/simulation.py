@@ -274,6 +274,7 @@ class _Run:
 
     def _summary(self, verdict: Verdict) -> dict[str, Any]:
         simulation, table = self.simulation, read_state(self.records.state)
+        kept = sound_rows(table["step"], verdict)
         dof = engine.degrees_of_freedom(self.system)
         nanoseconds = self.timed_steps * simulation.timestep_fs * 1e-6
         return {
@@ -284,7 +285,7 @@ class _Run:
             "precision": simulation.precision,
             "steps": self.steps,
             "time_ps": self.steps * simulation.timestep_fs * 1e-3,
-            "frames": len(table),
+            "frames": len(kept),
             "n_atoms": len(self.start.positions),
             "n_molecules": len(self.start.molecules),
             "total_charge": self.start.total_charge,
@@ -293,6 +294,6 @@ class _Run:
             "degrees_of_freedom": dof,
             "solvent": solvate.describe(self.start, simulation.solvent) if simulation.solvent else None,
             "ns_per_day": nanoseconds / self.seconds * 86400 if self.timed_steps else None,
-            **averages(table[sound_rows(table, verdict)], simulation, dof),
+            **averages({name: values[kept] for name, values in table.items()}, simulation, dof),
             "versions": {"openmm": openmm.__version__},
         }

@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from openmm import app
 
-from lorem_openmm.errors import ConfigError, InstallationError
+from lorem_openmm.errors import ConfigError
+from lorem_openmm.extras import import_optional
 
 GAP = 5.0  # Å along x between the nearest atoms of neighbouring molecules: farther than any bond
 MAX_ITERATIONS = 2000  # of the relaxation; small molecules need tens
@@ -41,7 +42,7 @@ def molecules_from_smiles(smiles: str, seed: int = 0) -> Molecules:
         ConfigError: If RDKit cannot read it, it has atoms of no element, or no conformer is found.
         InstallationError: If RDKit is not installed.
     """
-    chem, _ = _rdkit()
+    chem = _rdkit("Chem")
     whole = _parse(smiles)
     topology, chain, names = app.Topology(), None, dict[str, str]()
     pieces: list[np.ndarray] = []
@@ -59,24 +60,15 @@ def molecules_from_smiles(smiles: str, seed: int = 0) -> Molecules:
     return Molecules(topology, np.concatenate(pieces), int(chem.GetFormalCharge(whole)))
 
 
-def _rdkit() -> tuple[Any, Any]:
-    try:
-        from rdkit import Chem  # noqa: PLC0415 (an extra)
-        from rdkit.Chem import AllChem  # noqa: PLC0415
-    except ImportError as error:
-        raise InstallationError(
-            f"start: `smiles:` needs RDKit, which cannot be imported ({error}); install lorem-openmm[smiles], "
-            "or give a file with the structure"
-        ) from None
-    return Chem, AllChem
+def _rdkit(part: str) -> Any:
+    """Returns a module of RDKit."""
+    return import_optional(f"rdkit.{part}", "start: `smiles:`", "smiles")
 
 
 def _parse(smiles: str) -> Any:
     """Returns RDKit's molecule with explicit hydrogens."""
-    from rdkit.rdBase import BlockLogs  # noqa: PLC0415
-
-    chem, _ = _rdkit()
-    with BlockLogs():  # what it would write to the terminal is in the error
+    chem = _rdkit("Chem")
+    with _rdkit("rdBase").BlockLogs():  # what it would write to the terminal is in the error
         molecule = chem.MolFromSmiles(smiles)
         rough = chem.MolFromSmiles(smiles, sanitize=False) if molecule is None else None
         problems = [] if rough is None else [problem.Message() for problem in chem.DetectChemistryProblems(rough)]
@@ -94,10 +86,8 @@ def _parse(smiles: str) -> Any:
 
 def _conformer(piece: Any, smiles: str, seed: int) -> np.ndarray:
     """Returns relaxed positions [n_atoms, 3] in Å."""
-    chem, all_chem = _rdkit()
-    from rdkit.rdBase import BlockLogs  # noqa: PLC0415
-
-    with BlockLogs():
+    chem, all_chem = _rdkit("Chem"), _rdkit("Chem.AllChem")
+    with _rdkit("rdBase").BlockLogs():
         settings = all_chem.ETKDGv3()
         settings.randomSeed = seed % 2**31
         found = all_chem.EmbedMolecule(piece, settings)
@@ -118,7 +108,7 @@ def _conformer(piece: Any, smiles: str, seed: int) -> np.ndarray:
 
 def _residue_name(piece: Any, names: dict[str, str]) -> str:
     """Returns HOH, the element of an ion, or MOL; further kinds of molecules are MO2, MO3, ..."""
-    chem, _ = _rdkit()
+    chem = _rdkit("Chem")
     canonical = chem.MolToSmiles(chem.RemoveHs(piece))
     if canonical == WATER:
         return "HOH"

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 
 class Verdict(NamedTuple):
@@ -36,13 +35,13 @@ class Verdict(NamedTuple):
         return f"UNSTABLE at {self.time_ps:.4g} ps (step {self.step}): {self.reason}"
 
 
-def sound_rows(state: pd.DataFrame, verdict: Verdict) -> np.ndarray:
+def sound_rows(steps: np.ndarray, verdict: Verdict) -> np.ndarray:
     """Returns which frames [n_frames] lie before the run fell apart; all of them if it did not.
 
     Args:
-        state: With ``step``, as :func:`lorem_openmm.simulate.energy.read_state` reads it.
+        steps: [n_frames] of the frames.
         verdict: Of the run.
     """
     if verdict.stable or verdict.step is None:
-        return np.ones(len(state), dtype=bool)
-    return state["step"].to_numpy() < verdict.step
+        return np.ones(len(steps), dtype=bool)
+    return steps < verdict.step

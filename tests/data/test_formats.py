@@ -227,7 +227,7 @@ def test_hdf5_without_units_and_without_h5py(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="units are not guessed"):
         prepare(tmp_path / "made.hdf5", **SPICE)
     monkeypatch.setitem(sys.modules, "h5py", None)
-    with pytest.raises(InstallationError, match="pip install h5py"):
+    with pytest.raises(InstallationError, match=r"pip install 'lorem-openmm\[hdf5\]'"):
         prepare(tmp_path / "made.hdf5", **SPICE)
 
 

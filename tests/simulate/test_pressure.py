@@ -64,13 +64,13 @@ def test_an_ideal_gas_has_its_volume():
 def test_the_box_changes_and_every_file_says_so(tmp_path, still_model):
     simulate(settings(), still_model, tmp_path / "run")
     trajectory, state = read(tmp_path / "run")
-    assert state["volume"].nunique() > 3
-    assert trajectory.unitcell_volumes == pytest.approx(state["volume"].to_numpy(), rel=1e-5)
+    assert len(np.unique(state["volume"])) > 3
+    assert trajectory.unitcell_volumes == pytest.approx(state["volume"], rel=1e-5)
     started = mdtraj.load(str(tmp_path / "run" / "topology.pdb"))
     assert started.unitcell_lengths[0] == pytest.approx(np.full(3, 0.6208), abs=2e-4)
     fixed = settings(pressure_bar=None, steps=20)
     simulate(fixed, still_model, tmp_path / "fixed")
-    assert read(tmp_path / "fixed")[1]["volume"].nunique() == 1
+    assert len(np.unique(read(tmp_path / "fixed")[1]["volume"])) == 1
 
 
 def test_a_pause_keeps_the_box(tmp_path, still_model):
@@ -80,7 +80,7 @@ def test_a_pause_keeps_the_box(tmp_path, still_model):
     after, state = read(tmp_path / "paused")
     assert after.n_frames == 10
     assert after.xyz[:5] == pytest.approx(before.xyz)
-    volumes = state["volume"].to_numpy()
+    volumes = state["volume"]
     assert after.unitcell_volumes == pytest.approx(volumes, rel=1e-5)
     # A move is at most a few percent here; a box that fell back to the topology's would show.
     assert abs(volumes[4] / 0.6208**3 - 1.0) > 1e-3

@@ -52,11 +52,11 @@ def test_a_run_writes_everything_and_is_not_redone(tmp_path, sound_model, capfd)
     positions, state = read(folder)
     assert positions.shape == (6, 6, 3)
     assert state["step"].tolist() == [10, 20, 30, 40, 50, 60]
-    assert state["time"].to_numpy() == pytest.approx(0.005 * np.arange(1, 7))
+    assert state["time"] == pytest.approx(0.005 * np.arange(1, 7))
     dof = 3 * 6 - 3
     assert summary["degrees_of_freedom"] == dof
     kelvin = 2.0 * state["kinetic_energy"] / dof / 8.617333262e-5
-    assert state["temperature"].to_numpy() == pytest.approx(kelvin.to_numpy(), rel=1e-6)
+    assert state["temperature"] == pytest.approx(kelvin, rel=1e-6)
     assert summary["frames"] == 6
     assert summary["energy_conservation"] is None
     assert summary["ns_per_day"] > 0
@@ -133,7 +133,7 @@ def test_a_run_continues_where_it_was_killed(tmp_path, sound_model):
     resumed, straight = ((path / "trajectory.dcd").read_bytes()[276:] for path in (folder, tmp_path / "straight"))
     assert resumed == straight
     positions, state = read(folder)
-    assert len(positions) == len(state) == 400
+    assert len(positions) == len(state["step"]) == 400
 
 
 def test_a_finished_run_can_be_made_longer_but_not_shorter(tmp_path, sound_model):

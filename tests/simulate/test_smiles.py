@@ -1,6 +1,6 @@
 """Structures from SMILES: chemistry, geometry, names, charge, and what cannot be built."""
 
-import builtins
+import sys
 
 import ase.io
 import numpy as np
@@ -108,13 +108,6 @@ def test_impossible_smiles_are_explained(smiles, message, capfd):
 
 
 def test_without_rdkit_it_says_what_to_install(monkeypatch):
-    real = builtins.__import__
-
-    def without(name, *args, **kwargs):
-        if name.startswith("rdkit"):
-            raise ImportError("No module named 'rdkit'")
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "rdkit.Chem", None)
     with pytest.raises(InstallationError, match=r"lorem-openmm\[smiles\]"):
         read("CCO")

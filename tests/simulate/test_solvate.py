@@ -224,7 +224,8 @@ def test_water_comes_to_its_density_around_fixed_molecules():
 
 def read(folder):
     trajectory = mdtraj.load_dcd(str(folder / "trajectory.dcd"), top=str(folder / "topology.pdb"))
-    return 10.0 * trajectory.xyz, read_state(folder / "state.csv").drop(columns="speed").to_numpy()
+    state = read_state(folder / "state.csv")
+    return 10.0 * trajectory.xyz, np.array([values for name, values in state.items() if name != "speed"])
 
 
 def test_a_run_in_water_continues_as_if_it_had_not_stopped(tmp_path):
@@ -245,7 +246,7 @@ def test_a_run_in_water_continues_as_if_it_had_not_stopped(tmp_path):
     assert summary["degrees_of_freedom"] == 3 * 15 + 6 * n_waters - 3
     state = read_state(tmp_path / "straight" / "state.csv")
     kelvin = 2.0 * state["kinetic_energy"] / summary["degrees_of_freedom"] / 8.617333262e-5
-    assert state["temperature"].to_numpy() == pytest.approx(kelvin.to_numpy(), rel=1e-6)
+    assert state["temperature"] == pytest.approx(kelvin, rel=1e-6)
     assert 200.0 < summary["temperature_mean"] < 400.0
     assert abs(state["volume"] - 1.9**3).min() > 1e-3  # nm³: of the box that came to equilibrium
     topology = app.PDBFile(str(tmp_path / "straight" / "topology.pdb")).topology
