@@ -1,5 +1,6 @@
 """AtomGraph: the one record of tensors that goes into the model; every shape is documented here."""
 
+from collections.abc import Callable
 from typing import List, NamedTuple
 
 import torch
@@ -110,6 +111,16 @@ def build_graph(
         system_slots,
         max_size,
     )
+
+
+def map_tensors(graph: AtomGraph, change: Callable[[torch.Tensor], torch.Tensor]) -> AtomGraph:
+    """Returns the graph with each of its tensors changed.
+
+    Args:
+        graph: structures and neighbour lists.
+        change: of one tensor, which keeps its shape.
+    """
+    return AtomGraph._make(change(part) if torch.is_tensor(part) else part for part in graph)
 
 
 def with_geometry(graph: AtomGraph, positions: torch.Tensor, cell: torch.Tensor) -> AtomGraph:

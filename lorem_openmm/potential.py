@@ -8,7 +8,7 @@ from ase.data import chemical_symbols
 
 from lorem_openmm.ambient import computing
 from lorem_openmm.errors import DataError, UnknownElementError
-from lorem_openmm.graph import AtomGraph, with_geometry
+from lorem_openmm.graph import AtomGraph, map_tensors, with_geometry
 from lorem_openmm.model import MAX_ATOMIC_NUMBER, AtomicOutput, FoldedWeights, Lorem
 from lorem_openmm.nn.short_range import ShortRangeWeights
 
@@ -207,7 +207,7 @@ class Potential(torch.nn.Module):
 
 def own_tensors(graph: AtomGraph) -> AtomGraph:
     """Returns the graph with copies of tensors made in inference mode, through which autograd records nothing."""
-    return AtomGraph(*(part.clone() if torch.is_tensor(part) and part.is_inference() else part for part in graph))
+    return map_tensors(graph, lambda part: part.clone() if part.is_inference() else part)
 
 
 def check_inputs(graph: AtomGraph, species: List[int]) -> None:

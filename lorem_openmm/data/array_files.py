@@ -16,8 +16,9 @@ import numpy as np
 from ase.data import atomic_numbers as numbers_by_symbol
 
 from lorem_openmm.config import Units
+from lorem_openmm.data.fields import optional_fields
 from lorem_openmm.data.formats import NPZ
-from lorem_openmm.data.structures import Structure, missing_label
+from lorem_openmm.data.structures import Keys, Structure, missing_label
 from lorem_openmm.errors import DataError
 from lorem_openmm.extras import import_optional
 from lorem_openmm.units import ENERGY_IN_EV, FORCE_IN_EV_PER_ANGSTROM, LENGTH_IN_ANGSTROM
@@ -45,13 +46,6 @@ class Part(NamedTuple):
     group: str
     first: int
     n_frames: int
-
-
-class Labels(NamedTuple):
-    """Names of the labels."""
-
-    energy: str
-    forces: str
 
 
 def list_parts(path: Path, kind: str, name: str, at_once: int) -> list[list[Part]]:
@@ -88,7 +82,7 @@ def list_parts(path: Path, kind: str, name: str, at_once: int) -> list[list[Part
     return groups
 
 
-def read_parts(path: Path, kind: str, name: str, parts: Sequence[Part], labels: Labels, first: int) -> list[Structure]:
+def read_parts(path: Path, kind: str, name: str, parts: Sequence[Part], labels: Keys, first: int) -> list[Structure]:
     """Reads frames; their numbers are in the units of the file.
 
     Args:
@@ -111,7 +105,7 @@ def read_parts(path: Path, kind: str, name: str, parts: Sequence[Part], labels: 
     return found
 
 
-def file_units(path: Path, kind: str, name: str, labels: Labels, given: Units | None) -> Units:
+def file_units(path: Path, kind: str, name: str, labels: Keys, given: Units | None) -> Units:
     """Returns the units of a file: those it names, else those of the configuration.
 
     Args:
@@ -233,7 +227,7 @@ def _positions(arrays: Any, place: str) -> Any:
     return positions
 
 
-def _read(arrays: Any, part: Part, labels: Labels, place: str) -> Iterator[Structure]:
+def _read(arrays: Any, part: Part, labels: Keys, place: str) -> Iterator[Structure]:
     stop = part.first + part.n_frames
     positions = _positions(arrays, place)
     total = len(positions)
@@ -253,6 +247,7 @@ def _read(arrays: Any, part: Part, labels: Labels, place: str) -> Iterator[Struc
     numbers = _numbers(arrays, total, positions.shape[1], place)
     numbers = numbers[part.first : stop] if numbers.ndim == 2 else np.broadcast_to(numbers, positions.shape[:2])
     columns, info = _entries(arrays, part, total, labels)
+    fields = _atom_fields(arrays, part, total, positions.shape[1])
     for index in range(part.n_frames):
         present = numbers[index] != 0  # smaller molecules are filled up
         yield Structure(
@@ -264,7 +259,19 @@ def _read(arrays: Any, part: Part, labels: Labels, place: str) -> Iterator[Struc
             forces=all_forces[index][present],
             stress=None,
             info=info | {key: column[index] for key, column in columns.items()},
+            fields={name: values[index][present] for name, values in fields.items()},
         )
+
+
+def _atom_fields(arrays: Any, part: Part, n_frames: int, n_atoms: int) -> dict[str, np.ndarray]:
+    """Returns the optional quantities by atom, [n_frames of the part, n_atoms, …]."""
+    found: dict[str, np.ndarray] = {}
+    for field in optional_fields("atom"):
+        for alias in field.aliases:
+            if field.name not in found and alias in arrays and arrays[alias].shape == (n_frames, n_atoms, *field.shape):
+                values = arrays[alias][part.first : part.first + part.n_frames]
+                found[field.name] = np.asarray(values, dtype=np.float64)
+    return found
 
 
 def _numbers(arrays: Any, n_frames: int, n_atoms: int, place: str) -> np.ndarray:
@@ -283,7 +290,7 @@ def _numbers(arrays: Any, n_frames: int, n_atoms: int, place: str) -> np.ndarray
     return values.astype(np.int64)
 
 
-def _entries(arrays: Any, part: Part, total: int, labels: Labels) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def _entries(arrays: Any, part: Part, total: int, labels: Keys) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Returns the other numbers of each frame, and the texts and name of the group."""
     columns: dict[str, np.ndarray] = {}
     info: dict[str, Any] = {"group": part.group.strip("/")} if part.group.strip("/") else {}

@@ -1,21 +1,19 @@
 """Training batches: structures on a device, joined into graphs without a loop over them."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from lorem_openmm.data.baseline import composition_energies
+from lorem_openmm.data.fields import fields
 from lorem_openmm.data.loading import load, ranges
 from lorem_openmm.data.store import Store
-from lorem_openmm.graph import AtomGraph
+from lorem_openmm.graph import AtomGraph, map_tensors
 
-_BY_SYSTEM = ("energy", "cell", "stress", "has_stress", "total_charge")
-_BY_ATOM = ("positions", "forces", "atomic_numbers")
-_BY_EDGE = ("centers", "neighbors", "cell_shifts", "ranks")
 WINDOW = 32  # batches that are sorted together: enough for alike sizes, too few for always the same company
-Record = TypeVar("Record", bound=Any)
 
 
 class WholeBatch(NamedTuple):
@@ -36,26 +34,42 @@ class WholeBatch(NamedTuple):
     is_idle: bool
 
 
-class Labels(NamedTuple):
-    """Reference values of a batch.
+@dataclass(frozen=True, slots=True, eq=False)
+class Labels:
+    """Reference values of a batch: ``labels["total_charge"]``.
 
     Attributes:
-        energy: [n_systems] float64 eV, the per-element baseline subtracted.
-        forces: [n_atoms, 3] eV/Å.
-        stress: [n_systems, 3, 3] eV/Å³; zeros where there is none.
-        has_stress: [n_systems] booleans.
-        total_charge: [n_systems] e; NaN where the data do not say.
+        values: [n_systems, …] or [n_atoms, …] of every field whose role is label (``lorem_openmm.data.fields``).
         structures: [n_systems] place of each structure in the set.
         whole: the batch of which this is the share of one process; None: this is all of it.
     """
 
-    energy: torch.Tensor
-    forces: torch.Tensor
-    stress: torch.Tensor
-    has_stress: torch.Tensor
-    total_charge: torch.Tensor
+    values: Mapping[str, torch.Tensor]
     structures: torch.Tensor
     whole: WholeBatch | None = None
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        return self.values[name]
+
+    @property
+    def energy(self) -> torch.Tensor:
+        """Returns [n_systems] float64 eV, the per-element baseline subtracted."""
+        return self.values["energy"]
+
+    @property
+    def forces(self) -> torch.Tensor:
+        """Returns [n_atoms, 3] eV/Å."""
+        return self.values["forces"]
+
+    @property
+    def stress(self) -> torch.Tensor:
+        """Returns [n_systems, 3, 3] eV/Å³; zeros where there is none."""
+        return self.values["stress"]
+
+    @property
+    def has_stress(self) -> torch.Tensor:
+        """Returns [n_systems] booleans."""
+        return self.values["has_stress"]
 
 
 class StructureSet:
@@ -73,7 +87,6 @@ class StructureSet:
         dtype: Type of positions, cells, forces.
         sizes: [n_structures] number of atoms.
         periodic: [n_structures] booleans, whether it is periodic or in vacuum.
-        energy: [n_structures] float64 eV, the per-element baseline subtracted.
         store_index: [n_structures] which store each structure is from.
         structure_index: [n_structures] its place in that store.
     """
@@ -146,34 +159,30 @@ class StructureSet:
             starts.repeat(self._n_runs[chosen])[order].repeat(lengths),
             np.array((types >> 8, types & 255)).T.ravel(),
         )
-        by_system, by_atom, by_edge = self._by_system, self._by_atom, self._by_edge
-        centers = by_edge["centers"].index_select(0, edges) + shift
+        rows, own = self._rows, {"structure": index, "atom": atoms}
+        centers = rows["centers"].index_select(0, edges) + shift
         graph = AtomGraph(
-            positions=by_atom["positions"].index_select(0, atoms),
-            atomic_numbers=by_atom["atomic_numbers"].index_select(0, atoms).long(),
+            positions=rows["positions"].index_select(0, atoms),
+            atomic_numbers=rows["atomic_numbers"].index_select(0, atoms).long(),
             system_index=system,
             system_sizes=sizes.tolist(),
-            cell=by_system["cell"].index_select(0, index),
+            cell=rows["cell"].index_select(0, index),
             periodic=self.periodic[chosen].tolist(),
             centers=centers,
-            neighbors=by_edge["neighbors"].index_select(0, edges) + shift,
+            neighbors=rows["neighbors"].index_select(0, edges) + shift,
             cell_shifts=self._cell_shifts(edges),
             pair_types=pair_types.view(-1, 2),
             pair_type_counts=counts,
-            edge_slots=torch.add(by_edge["ranks"].index_select(0, edges), centers, alpha=num_slots),
+            edge_slots=torch.add(rows["ranks"].index_select(0, edges), centers, alpha=num_slots),
             num_slots=num_slots,
             system_slots=slots,
             max_size=max_size,
         )
-        labels = Labels(
-            energy=by_system["energy"].index_select(0, index),
-            forces=by_atom["forces"].index_select(0, atoms),
-            stress=by_system["stress"].index_select(0, index),
-            has_stress=by_system["has_stress"].index_select(0, index),
-            total_charge=by_system["total_charge"].index_select(0, index),
-            structures=index,
-        )
-        return self._to_device(graph), self._to_device(labels)
+        values = {name: rows[name].index_select(0, own[per]) for name, per in self._labels}
+        if self.place == self.device:
+            return graph, Labels(values, index)
+        values = {name: self._to_device(value) for name, value in values.items()}
+        return map_tensors(graph, self._to_device), Labels(values, self._to_device(index))
 
     def _merged_runs(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[int]]:
         """Sorts the runs of some structures by pair of species.
@@ -198,33 +207,26 @@ class StructureSet:
         n_edges = _sums(self._run_lengths, self._n_runs)
         return self._sizes * (int(n_edges.max(initial=0)) + 1) + n_edges
 
-    @property
-    def energy(self) -> torch.Tensor:
-        """Returns [n_structures] float64 eV, the per-element baseline subtracted."""
-        return self._by_system["energy"]
+    def __getitem__(self, name: str) -> torch.Tensor:
+        """Returns a field of all structures or atoms, as the batches have it (energies without the baseline).
 
-    @property
-    def has_stress(self) -> torch.Tensor:
-        """Returns [n_structures] whether there is a reference stress."""
-        return self._by_system["has_stress"]
-
-    @property
-    def total_charge(self) -> torch.Tensor:
-        """Returns [n_structures] e; NaN where the data do not say."""
-        return self._by_system["total_charge"]
+        Args:
+            name: Of a field of graphs or labels.
+        """
+        return self._rows[name]
 
     def _place_rows(self, arrays: dict[str, np.ndarray], budget: int | None) -> None:
         """Puts what batches are made of on the device, if it fits."""
-        rows = {name: torch.from_numpy(arrays[name]) for name in (*_BY_SYSTEM, *_BY_ATOM, *_BY_EDGE)}
-        rows |= {name: rows[name].to(self.dtype) for name in ("positions", "forces", "cell", "stress", "total_charge")}
+        known = list(fields("graph", "label"))
+        rows = {name: torch.from_numpy(arrays[name]) for name in ("ranks", *(field.name for field in known))}
+        rows |= {f.name: rows[f.name].to(self.dtype) for f in known if f.is_real and not f.is_exact}
         n_bytes = sum(row.numel() * row.element_size() for row in rows.values())
         if budget is None and self.device.type == "cuda":
             budget = torch.cuda.mem_get_info(self.device)[0] // 2  # the rest is for the training step
         fits = budget is None or n_bytes <= budget
         self.place = self.device if fits else torch.device("cpu")
-        self._by_system, self._by_atom, self._by_edge = (
-            {name: rows[name].to(self.place) for name in names} for names in (_BY_SYSTEM, _BY_ATOM, _BY_EDGE)
-        )
+        self._rows = {name: row.to(self.place) for name, row in rows.items()}
+        self._labels = [(field.name, field.per) for field in fields("label")]
 
     def _to_place(self, *arrays: np.ndarray) -> tuple[torch.Tensor, ...]:
         """Moves index arrays to where the rows are, all in one piece."""
@@ -232,18 +234,11 @@ class StructureSet:
             return tuple(map(torch.from_numpy, arrays))
         return torch.from_numpy(np.concatenate(arrays)).to(self.place).split([len(array) for array in arrays])
 
-    def _to_device(self, record: Record) -> Record:
-        if self.place == self.device:
-            return record
-        moved = {
-            name: value.pin_memory().to(self.device, non_blocking=True)
-            for name, value in record._asdict().items()
-            if isinstance(value, torch.Tensor)
-        }
-        return record._replace(**moved)
+    def _to_device(self, values: torch.Tensor) -> torch.Tensor:
+        return values.pin_memory().to(self.device, non_blocking=True)
 
     def _cell_shifts(self, edges: torch.Tensor) -> torch.Tensor:
-        shifts = self._by_edge["cell_shifts"]
+        shifts = self._rows["cell_shifts"]
         if len(shifts) == 0:  # nothing is periodic
             return torch.zeros((len(edges), 3), dtype=self.dtype, device=self.place)
         return shifts.index_select(0, edges).to(self.dtype)

@@ -9,14 +9,14 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from lorem_openmm.data.array_files import Labels, Part, file_units, list_parts, read_parts
+from lorem_openmm.data.array_files import Part, file_units, list_parts, read_parts
 from lorem_openmm.data.ase_files import count_frames, read_atoms
 from lorem_openmm.data.conversion import Conversion, convert
-from lorem_openmm.data.extxyz import Keys, parse_frames
+from lorem_openmm.data.extxyz import parse_frames
 from lorem_openmm.data.extxyz_layout import check_layout, not_readable, open_text
 from lorem_openmm.data.formats import DB, HDF5, NPZ, TRAJ, XYZ, find_format, unpack
 from lorem_openmm.data.frames import Frames, join_frames
-from lorem_openmm.data.structures import Structure, from_atoms
+from lorem_openmm.data.structures import Keys, Structure, from_atoms
 from lorem_openmm.errors import DataError
 from lorem_openmm.files import sha256_of_file
 
@@ -111,12 +111,11 @@ def read_chunk(chunk: Chunk, keys: Keys, conversion: Conversion = _AS_IT_IS) -> 
     if chunk.kind == XYZ:
         return convert(_read_text(chunk, keys), conversion)
     if chunk.kind in (NPZ, HDF5):
-        labels = Labels(keys.energy, keys.forces)
-        units = file_units(chunk.path, chunk.kind, chunk.name, labels, conversion.units)
-        structures = read_parts(chunk.path, chunk.kind, chunk.name, chunk.parts, labels, chunk.first)
+        units = file_units(chunk.path, chunk.kind, chunk.name, keys, conversion.units)
+        structures = read_parts(chunk.path, chunk.kind, chunk.name, chunk.parts, keys, chunk.first)
         return convert(_joined(structures), conversion._replace(units=units))
     frames = read_atoms(chunk.path, chunk.kind, chunk.name, chunk.first, chunk.n_frames)
-    structures = [from_atoms(atoms, *keys, chunk.name, chunk.first + index) for index, atoms in enumerate(frames)]
+    structures = [from_atoms(atoms, *keys, chunk.name, chunk.first + k) for k, atoms in enumerate(frames)]
     return convert(_joined(structures), conversion)
 
 

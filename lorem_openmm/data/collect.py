@@ -16,6 +16,7 @@ import numpy as np
 from lorem_openmm.data.checks import Faults
 from lorem_openmm.data.chunks import Chunk, explain, split_file
 from lorem_openmm.data.examine import ExaminedChunk, ReadingSettings, examine
+from lorem_openmm.data.fields import fields
 from lorem_openmm.data.formats import unpack
 from lorem_openmm.data.frames import Composition
 from lorem_openmm.data.info import InfoTable
@@ -26,7 +27,6 @@ from lorem_openmm.errors import DataError
 from lorem_openmm.files import sha256_of_file
 from lorem_openmm.progress import progress
 
-_ON_DISK = {"positions", "forces", "cell", "stress", "centers", "neighbors", "cell_shifts", "atomic_numbers"}
 _CHUNKS_WORTH_A_PROCESS = 2
 _WAITING_PER_PROCESS = 3
 
@@ -152,6 +152,7 @@ def collect(
         DataError: If a file cannot be read, or a structure breaks a rule.
     """
     spool, info, faults, edge_faults = Spool(folder), InfoTable(), Faults(), []
+    on_disk = {field.name for field in fields() if field.is_large}
     in_memory: dict[str, list[np.ndarray]] = {}
     counts, sums = [], []
     with ExitStack() as stack:
@@ -170,7 +171,7 @@ def collect(
                 edge_faults += found.edge_faults
                 info.append(found.info, found.n_frames)
                 for name, values in found.arrays.items():
-                    if name in _ON_DISK:
+                    if name in on_disk:
                         spool.append(name, values)
                     else:
                         in_memory.setdefault(name, []).append(values)

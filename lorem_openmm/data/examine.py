@@ -9,10 +9,11 @@ import numpy as np
 from lorem_openmm.data import checks
 from lorem_openmm.data.chunks import Chunk, read_chunk
 from lorem_openmm.data.conversion import Conversion
-from lorem_openmm.data.extxyz import Keys
+from lorem_openmm.data.fields import Field, field_faults, register
 from lorem_openmm.data.frames import Frames
 from lorem_openmm.data.info import Part, encode
 from lorem_openmm.data.neighbors import neighbor_lists
+from lorem_openmm.data.structures import Keys
 from lorem_openmm.errors import DataError, InstallationError
 
 
@@ -24,12 +25,14 @@ class ReadingSettings(NamedTuple):
         cutoff: Å, of the neighbour lists.
         kept_info: info keys whose values are needed whatever they are.
         conversion: what the numbers mean.
+        fields: optional quantities to look for, those that the caller's process registered among them.
     """
 
     keys: Keys
     cutoff: float
     kept_info: frozenset[str]
     conversion: Conversion = Conversion()
+    fields: tuple[Field, ...] = ()
 
 
 class ExaminedChunk(NamedTuple):
@@ -60,6 +63,7 @@ def examine(chunk: Chunk, reading: ReadingSettings) -> ExaminedChunk:
         chunk: Which frames.
         reading: How to read it.
     """
+    register(*reading.fields)
     try:
         frames = read_chunk(chunk, reading.keys, reading.conversion)
     except (DataError, InstallationError, OSError) as error:
@@ -67,7 +71,9 @@ def examine(chunk: Chunk, reading: ReadingSettings) -> ExaminedChunk:
     arrays = frames.arrays | {"hash": _hashes(frames)}
     arrays["atomic_numbers"] = arrays["atomic_numbers"].astype(np.uint8)
     info = encode(frames.info, reading.kept_info)
-    if faults := _structure_faults(frames):
+    faults = _structure_faults(frames)
+    faults += [f"{frames.place(index)}: {text}" for index, text in field_faults(frames.arrays)]
+    if faults:
         return ExaminedChunk(len(frames), arrays, info, faults, [])
     edge_arrays, edge_faults = _edges(frames, reading.cutoff)
     return ExaminedChunk(len(frames), arrays | edge_arrays, info, [], edge_faults)

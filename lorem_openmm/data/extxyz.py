@@ -7,6 +7,7 @@ regular expression. Values other than single numbers are converted by ASE's own 
 (other quotes, escapes, keys without a value, odd columns) is read by ASE itself, so that the result is ASE's always.
 """
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -28,8 +29,9 @@ from ase.io.extxyz import (
 )
 
 from lorem_openmm.data.extxyz_layout import DEFAULT_PROPERTIES, check_frame
+from lorem_openmm.data.fields import Field, optional_fields
 from lorem_openmm.data.frames import Frames, join_frames
-from lorem_openmm.data.structures import Structure, as_stress, from_atoms
+from lorem_openmm.data.structures import Keys, Structure, as_stress, from_atoms
 from lorem_openmm.errors import DataError
 
 _KEY = "([A-Za-z_][A-Za-z0-9_-]*)"
@@ -45,20 +47,6 @@ _VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])
 _Number = (np.integer, np.floating)
 
 
-class Keys(NamedTuple):
-    """Names of the labels in a file.
-
-    Attributes:
-        energy: info key of the total energy.
-        forces: column of the forces.
-        stress: info key of the stress; None: not read.
-    """
-
-    energy: str = "energy"
-    forces: str = "forces"
-    stress: str | None = None
-
-
 class _Columns(NamedTuple):
     """Where the columns of the atom lines are."""
 
@@ -68,6 +56,7 @@ class _Columns(NamedTuple):
     forces: int
     reals: tuple[int, ...]  # others that must be numbers
     integers: tuple[int, ...]
+    fields: tuple[tuple[Field, int], ...] = ()  # optional quantities, each a run of ``reals`` that starts there
 
 
 class _Header(NamedTuple):
@@ -132,7 +121,7 @@ def parse_frames(text: str, keys: Keys, file: str, first: int) -> Frames:
 def _finish(run: _Run, lines: list[str], keys: Keys, file: str, first: int) -> Frames:
     """Converts the atom lines of a run at once, or frame by frame through ASE where that fails."""
     try:
-        numbers, positions, forces = _atoms(run.rows, run.headers[0].columns)
+        numbers, positions, forces, fields = _atoms(run.rows, run.headers[0].columns)
         if len(numbers) != sum(run.sizes):
             raise ValueError("the text ends within a frame")
     except (ValueError, KeyError, OverflowError):
@@ -142,7 +131,7 @@ def _finish(run: _Run, lines: list[str], keys: Keys, file: str, first: int) -> F
         )
         return join_frames(list(structures))
     headers, zero = run.headers, np.zeros((3, 3))
-    arrays = {
+    arrays = fields | {
         "sizes": np.array(run.sizes),
         "atomic_numbers": numbers,
         "positions": positions,
@@ -156,7 +145,9 @@ def _finish(run: _Run, lines: list[str], keys: Keys, file: str, first: int) -> F
     return Frames(arrays, [header.info for header in headers], file, first)
 
 
-def _atoms(rows: list[list[str]], columns: _Columns) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _atoms(
+    rows: list[list[str]], columns: _Columns
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, np.ndarray]]:
     if set(map(len, rows)) != {columns.total}:
         raise ValueError("a line has another number of columns")
     words = list(chain.from_iterable(rows))
@@ -166,18 +157,23 @@ def _atoms(rows: list[list[str]], columns: _Columns) -> tuple[np.ndarray, np.nda
         values = np.array([int(word) for word in words[column :: columns.total]])
         if values.dtype != np.int64 or np.abs(values).max() >= 2**31:  # ASE reads 32 bits
             raise ValueError("an integer out of range")
-    n_reals = 6 + len(columns.reals)
-    if columns.total == 1 + n_reals:  # the usual case: nothing but numbers behind the symbol
+    wanted = [*range(columns.positions, columns.positions + 3), *range(columns.forces, columns.forces + 3)]
+    wanted += columns.reals
+    if columns.total == 1 + len(wanted):  # the usual case: nothing but numbers behind the symbol
         del words[columns.species :: columns.total]
-        values = np.fromiter(map(float, words), np.float64, len(words)).reshape(-1, n_reals)
-        shift = int(columns.positions > columns.species), int(columns.forces > columns.species)
-        places = columns.positions - shift[0], columns.forces - shift[1]
+        values = np.fromiter(map(float, words), np.float64, len(words)).reshape(-1, len(wanted))
+        place = {column: column - int(column > columns.species) for column in wanted}
     else:
-        wanted = [*range(columns.positions, columns.positions + 3), *range(columns.forces, columns.forces + 3)]
-        values = np.array([[float(word) for word in words[c :: columns.total]] for c in (*wanted, *columns.reals)]).T
-        places = 0, 3
-    positions, forces = (np.ascontiguousarray(values[:, place : place + 3]) for place in places)
-    return np.array([number_of[word] for word in species]), positions, forces
+        values = np.array([[float(word) for word in words[column :: columns.total]] for column in wanted]).T
+        place = {column: index for index, column in enumerate(wanted)}
+    starts = [(columns.positions, (3,)), (columns.forces, (3,)), *((start, f.shape) for f, start in columns.fields)]
+    cut = [_cut(values, place[start], shape) for start, shape in starts]
+    fields = {field.name: array for (field, _), array in zip(columns.fields, cut[2:], strict=True)}
+    return np.array([number_of[word] for word in species]), cut[0], cut[1], fields
+
+
+def _cut(values: np.ndarray, start: int, shape: tuple[int, ...]) -> np.ndarray:
+    return np.ascontiguousarray(values[:, start : start + math.prod(shape)]).reshape(-1, *shape)
 
 
 def _header(comment: str, keys: Keys) -> _Header | None:
@@ -189,7 +185,7 @@ def _header(comment: str, keys: Keys) -> _Header | None:
         info = {key: _value(key, quoted or bare) for key, quoted, bare in _PAIR.findall(comment)}
     except ValueError:
         return None  # ASE will say what is wrong
-    columns = _columns(str(info.pop("Properties", DEFAULT_PROPERTIES)), keys)
+    columns = _columns(str(info.pop("Properties", DEFAULT_PROPERTIES)), keys, tuple(optional_fields("atom")))
     box = _box(info.pop("pbc", None), info.pop("Lattice", None))
     energy = info.get(keys.energy)
     if columns is None or box is None or not isinstance(energy, _Number):
@@ -228,7 +224,7 @@ def _converted(key: str, text: str) -> Any:
 
 
 @lru_cache(maxsize=256)
-def _columns(properties: str, keys: Keys) -> _Columns | None:
+def _columns(properties: str, keys: Keys, optional: tuple[Field, ...]) -> _Columns | None:
     """Reads the value of `Properties`; None where ASE must make sense of it."""
     try:
         found, names, dtype, _ = parse_properties(properties)
@@ -253,9 +249,14 @@ def _columns(properties: str, keys: Keys) -> _Columns | None:
     complete = len(names) == len(kinds) == len({found[name][0] for name in names}) and start == len(dtype.names or ())
     if not complete or any(place.get(name, (0, "", 0))[1:] != what for name, what in expected.items()):
         return None
-    if REV_PROPERTY_NAME_MAP.get(keys.forces, keys.forces) != keys.forces or min(c for _, _, c in place.values()) < 1:
+    fields = [(f, place[alias]) for f in optional for alias in f.aliases[::-1] if alias in place]
+    fits = all(where[1:] == ("R", math.prod(f.shape)) for f, where in fields)
+    fits &= REV_PROPERTY_NAME_MAP.get(keys.forces, keys.forces) == keys.forces
+    if not fits or min(count for _, _, count in place.values()) < 1:
         return None
-    return _Columns(start, place["species"][0], place["pos"][0], place[keys.forces][0], tuple(reals), tuple(integers))
+    stated = tuple((f, where[0]) for f, where in fields)
+    species, positions, forces = (place[name][0] for name in ("species", "pos", keys.forces))
+    return _Columns(start, species, positions, forces, tuple(reals), tuple(integers), stated)
 
 
 def _box(pbc: Any, lattice: Any) -> tuple[bool, np.ndarray] | None:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, overload
 
 import numpy as np
 
+from lorem_openmm.data.fields import optional_fields, values_of_infos
 from lorem_openmm.data.structures import Structure, structure_at
 
 
@@ -16,7 +17,8 @@ class Frames(Sequence[Structure]):
 
     Attributes:
         arrays: sizes, energy, periodic, has_stress [n_structures], cell, stress [n_structures, 3, 3],
-            atomic_numbers [n_atoms], positions, forces [n_atoms, 3]; names and units as in a store.
+            atomic_numbers [n_atoms], positions, forces [n_atoms, 3]; names and units as in a store. Optional quantities
+            that are not among them are added: those by structure from ``info``, those by atom as not stated (NaN).
         info: the other entries of each comment line.
         file: where they were read from.
         first: number of the first one in that file.
@@ -26,6 +28,15 @@ class Frames(Sequence[Structure]):
     info: list[dict[str, Any]]
     file: str
     first: int
+
+    def __post_init__(self) -> None:
+        for field in optional_fields():
+            if field.name in self.arrays:
+                continue
+            if field.per == "structure":
+                self.arrays[field.name] = values_of_infos(field, self.info)
+            else:
+                self.arrays[field.name] = np.full((len(self.arrays["atomic_numbers"]), *field.shape), np.nan)
 
     def __len__(self) -> int:
         return len(self.info)
@@ -41,6 +52,10 @@ class Frames(Sequence[Structure]):
             raise IndexError(index)
         atoms = slice(*self.offsets[index : index + 2])
         return structure_at(self.arrays, index, atoms, self.info[index], self.file, self.first + index)
+
+    def place(self, index: int) -> str:
+        """Returns file and frame of a structure, as error messages name them."""
+        return f"{self.file}, frame {self.first + index} (counted from 0)"
 
     @cached_property
     def offsets(self) -> np.ndarray:
@@ -103,4 +118,8 @@ def join_frames(structures: Sequence[Structure]) -> Frames:
         "stress": np.stack([empty if s.stress is None else s.stress for s in structures]),
         "has_stress": np.array([s.stress is not None for s in structures]),
     }
+    for field in optional_fields("atom"):
+        unknown = [np.full((len(s.atomic_numbers), *field.shape), np.nan) for s in structures]
+        parts = [s.fields.get(field.name, nothing) for s, nothing in zip(structures, unknown, strict=True)]
+        arrays[field.name] = np.concatenate(parts)
     return Frames(arrays, [s.info for s in structures], structures[0].file, structures[0].frame)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lorem_openmm.data.fields import fields
 from lorem_openmm.data.store import Store
 from lorem_openmm.errors import DataError
 
@@ -16,11 +17,10 @@ class Loaded(NamedTuple):
     """Structures one after the other; the edges of each are sorted by pair of species, as runs of equal pairs.
 
     Attributes:
-        arrays: energy, cell, stress, periodic, has_stress, total_charge, sizes [n_structures, …], positions, forces,
-            atomic_numbers [n_atoms, …]; centers, neighbors, ranks [n_edges] and cell_shifts [n_edges, 3] in narrow
-            integers (cell_shifts [0, 3] where all are zero), atoms counted from 0 in each structure; degree
-            [n_structures], the largest number of edges of one atom; n_runs [n_structures], run_codes [n_runs]
-            (256·Z_i + Z_j) and run_lengths [n_runs].
+        arrays: the fields of graphs and labels, [n_structures, …], [n_atoms, …] or [n_edges, …]; centers, neighbors,
+            ranks [n_edges] and cell_shifts [n_edges, 3] in narrow integers (cell_shifts [0, 3] where all are zero),
+            atoms counted from 0 in each structure; sizes [n_structures]; degree [n_structures], the largest number of
+            edges of one atom; n_runs [n_structures], run_codes [n_runs] (256·Z_i + Z_j) and run_lengths [n_runs].
         store_index: [n_structures] which store each structure is from.
         structure_index: [n_structures] its place in that store.
     """
@@ -74,10 +74,8 @@ def _select(store: Store, chosen: np.ndarray, cutoff: float) -> dict[str, np.nda
     atom_offsets, edge_offsets = store["atom_offsets"], store["edge_offsets"]
     sizes, n_edges = (offsets[chosen + 1] - offsets[chosen] for offsets in (atom_offsets, edge_offsets))
     atoms, edges = ranges(atom_offsets[chosen], sizes), ranges(edge_offsets[chosen], n_edges)
-    part = {name: store[name][chosen] for name in ("energy", "cell", "periodic", "stress", "has_stress")}
-    part["total_charge"] = store.total_charges()[chosen]
-    part |= {name: store[name][atoms] for name in ("positions", "forces", "atomic_numbers")}
-    part |= {name: store[name][edges] for name in ("centers", "neighbors", "cell_shifts")}
+    rows = {"structure": chosen, "atom": atoms, "edge": edges}
+    part = {field.name: store.field(field.name)[rows[field.per]] for field in fields("graph", "label")}
     part |= {"sizes": sizes, "n_edges": n_edges}
     if cutoff < store.cutoff - 1e-9:
         _shorten(part, cutoff)

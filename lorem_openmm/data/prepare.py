@@ -18,16 +18,14 @@ from lorem_openmm.data.collect import FileStructures, Selection, collect
 from lorem_openmm.data.conversion import Conversion, is_gradient_key
 from lorem_openmm.data.energy_checks import energy_faults
 from lorem_openmm.data.examine import ReadingSettings
-from lorem_openmm.data.extxyz import Keys
+from lorem_openmm.data.fields import fields, optional_fields
 from lorem_openmm.data.info import info_columns
 from lorem_openmm.data.report import report
 from lorem_openmm.data.splits import TEST, TRAIN, UNUSED, VALIDATION, divide
 from lorem_openmm.data.store import by_symbol, not_writable, write_store
+from lorem_openmm.data.structures import Keys
 from lorem_openmm.errors import ConfigError, DataError
 from lorem_openmm.files import write_json
-
-ATOM_ARRAYS = ("positions", "forces", "atomic_numbers")
-EDGE_ARRAYS = ("centers", "neighbors", "cell_shifts")
 
 
 @dataclass
@@ -189,7 +187,7 @@ def _read(
     stress_key = dataset.stress_key or dataset.virial_key
     keys = Keys(dataset.energy_key, dataset.forces_key, stress_key)
     conversion = Conversion(dataset.units, is_gradient_key(dataset.forces_key), dataset.virial_key is not None)
-    reading = ReadingSettings(keys, cutoff, frozenset(str(key) for key in kept), conversion)
+    reading = ReadingSettings(keys, cutoff, frozenset(str(key) for key in kept), conversion, tuple(optional_fields()))
     structures, sums = collect([source.path for source in sources], reading, scratch, processes)
     for index, (source, sha256) in enumerate(zip(sources, sums, strict=True)):
         source.sha256, source.n_frames = sha256, int(np.sum(structures.source == index))
@@ -239,8 +237,10 @@ def _divide(
 
 
 def _arrays(structures: FileStructures, splits: np.ndarray) -> dict[str, np.ndarray]:
-    kept = ("positions", "forces", "cell", "periodic", "energy", "stress", "has_stress")
-    return {name: structures.arrays[name] for name in (*kept, "atomic_numbers", *EDGE_ARRAYS)} | {
+    """Returns what is stored; of optional quantities, those that some frame states."""
+    read = ((field, structures.arrays[field.name]) for field in fields() if field.name in structures.arrays)
+    stated = {f.name: f.stored(array) for f, array in read if not (f.is_optional and np.isnan(array).all())}
+    return stated | {
         "atom_offsets": structures.offsets,
         "edge_offsets": structures.edge_offsets,
         "split": splits,
@@ -252,11 +252,10 @@ def _arrays(structures: FileStructures, splits: np.ndarray) -> dict[str, np.ndar
 def _without(arrays: dict[str, np.ndarray], left_out: np.ndarray) -> dict[str, np.ndarray]:
     """Returns the arrays of a store without some of its structures."""
     sizes, n_edges = np.diff(arrays["atom_offsets"]), np.diff(arrays["edge_offsets"])
-    kept = dict.fromkeys(arrays, ~left_out)
-    kept |= dict.fromkeys(ATOM_ARRAYS, np.repeat(~left_out, sizes))
-    kept |= dict.fromkeys(EDGE_ARRAYS, np.repeat(~left_out, n_edges))
+    chosen = {"atom": np.repeat(~left_out, sizes), "edge": np.repeat(~left_out, n_edges)}
+    rows = {field.name: chosen[field.per] for field in fields() if field.per in chosen}
     offsets = {"atom_offsets": sizes, "edge_offsets": n_edges}
-    result = {name: array[kept[name]] for name, array in arrays.items() if name not in offsets}
+    result = {name: array[rows.get(name, ~left_out)] for name, array in arrays.items() if name not in offsets}
     return result | {name: np.concatenate([[0], np.cumsum(lengths[~left_out])]) for name, lengths in offsets.items()}
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from lorem_openmm.data.baseline import Baseline
+from lorem_openmm.data.fields import optional_fields
 from lorem_openmm.data.splits import SPLITS
 from lorem_openmm.data.store import Store
 
@@ -32,6 +33,11 @@ def report(store: Store, baseline: Baseline, residuals: np.ndarray, warnings: li
         "counts": {"all": len(store), **{split: int(mask.sum()) for split, mask in is_split.items()}},
         "periodic": int(store["periodic"].sum()),
         "with_stress": int(store["has_stress"].sum()),
+        "stated": {
+            field.name: int(field.is_stated(store[field.name]).sum())
+            for field in optional_fields()
+            if field.name in store.arrays
+        },
         "classes": {
             label: {split: int(np.sum(mask & (classes == label))) for split, mask in is_split.items()}
             for label in store.metadata["class_names"]

@@ -1,9 +1,12 @@
 """Random rotations and reflections of training structures."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
 from lorem_openmm.data.batching import Labels
+from lorem_openmm.data.fields import fields
 from lorem_openmm.graph import AtomGraph, with_geometry
 
 
@@ -35,7 +38,9 @@ def random_orthogonal(n_structures: int, seed: int, epoch: int) -> torch.Tensor:
 
 
 def turn(graph: AtomGraph, labels: Labels, rotations: torch.Tensor) -> tuple[AtomGraph, Labels]:
-    """R ← Q r, h ← h Qᵀ (rows are vectors), F ← Q F, σ ← Q σ Qᵀ, with Q by the structure's place in the set.
+    """R ← Q r, h ← h Qᵀ (rows are vectors), and labels as their fields say: F ← Q F, σ ← Q σ Qᵀ.
+
+    Q is that of the structure's place in the set.
 
     Args:
         graph: Structures; their neighbour lists stay as they are.
@@ -44,9 +49,16 @@ def turn(graph: AtomGraph, labels: Labels, rotations: torch.Tensor) -> tuple[Ato
     """
     of_system = rotations.index_select(0, labels.structures)
     of_atom = of_system.index_select(0, graph.system_index)
-    vectors = torch.stack([graph.positions, labels.forces], dim=2)
-    positions, forces = torch.bmm(of_atom, vectors).unbind(2)
-    transposed = of_system.mT
-    turned = with_geometry(graph, positions.contiguous(), torch.bmm(graph.cell, transposed))
-    stress = torch.bmm(torch.bmm(of_system, labels.stress), transposed)
-    return turned, labels._replace(forces=forces.contiguous(), stress=stress)
+    turned = with_geometry(graph, _turn(graph.positions, of_atom), torch.bmm(graph.cell, of_system.mT))
+    rows = {"structure": of_system, "atom": of_atom}
+    turning = [field for field in fields("label") if field.turns != "not" and field.name in labels.values]
+    new = {field.name: _turn(labels[field.name], rows[field.per], field.turns) for field in turning}
+    return turned, replace(labels, values={**labels.values, **new})
+
+
+def _turn(values: torch.Tensor, rotations: torch.Tensor, how: str = "vector") -> torch.Tensor:
+    """Returns Q v, or Q σ Qᵀ, or det(Q) Q v of axial vectors, of each of [n, 3] or [n, 3, 3]."""
+    if how == "tensor":
+        return torch.bmm(torch.bmm(rotations, values), rotations.mT)
+    turned = torch.bmm(rotations, values.unsqueeze(2)).squeeze(2)
+    return turned * torch.linalg.det(rotations).sign().unsqueeze(1) if how == "axial" else turned

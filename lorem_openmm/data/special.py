@@ -7,9 +7,9 @@ from ase.data import chemical_symbols
 
 from lorem_openmm.data.baseline import MAX_ATOM_SPREAD
 from lorem_openmm.data.collect import FileStructures
+from lorem_openmm.data.fields import get
 from lorem_openmm.errors import DataError
 
-CHARGE_KEYS = ("charge", "total_charge", "tot_charge", "Q")
 _LONELY_VOLUME = 500.0  # Å³ per atom: a box whose images no crystal has as neighbours
 
 
@@ -52,8 +52,7 @@ def atom_energies(structures: FileStructures, chosen: np.ndarray) -> dict[int, f
     Raises:
         DataError: If two atoms of one element have different energies.
     """
-    charges = total_charges(structures)
-    neutral = chosen if charges is None else chosen & ~(np.nan_to_num(charges[1]) != 0)
+    neutral = chosen & (np.nan_to_num(structures.arrays["total_charge"]) == 0)
     first: dict[int, int] = {}
     energies = structures.arrays["energy"]
     for index in np.flatnonzero(neutral).tolist():
@@ -69,18 +68,6 @@ def atom_energies(structures: FileStructures, chosen: np.ndarray) -> dict[int, f
     return {number: float(energies[index]) for number, index in first.items()}
 
 
-def total_charges(structures: FileStructures) -> tuple[str, np.ndarray] | None:
-    """Returns the info key of the total charge and its values, [n_structures] in e (NaN: none); None: no such key.
-
-    Args:
-        structures: All structures.
-    """
-    for key in CHARGE_KEYS:
-        if key in structures.info.keys and (values := structures.info.column(key).as_numbers()) is not None:
-            return key, values
-    return None
-
-
 def charge_warnings(structures: FileStructures, counts: np.ndarray) -> list[str]:
     """Warns where structures have different total charges, which the model is not told.
 
@@ -88,10 +75,8 @@ def charge_warnings(structures: FileStructures, counts: np.ndarray) -> list[str]
         structures: All structures.
         counts: [n_structures, n_elements] atoms of each element.
     """
-    found = total_charges(structures)
-    if found is None:
-        return []
-    key, charges = found
+    charges = structures.arrays["total_charge"]
+    key = next((alias for alias in get("total_charge").aliases if alias in structures.info.keys), "")
     values, number = np.unique(charges[np.isfinite(charges)], return_counts=True)
     if len(values) < 2:
         return []

@@ -3,29 +3,16 @@
 Structures lie one after the other; structure s has rows ``atom_offsets[s]:atom_offsets[s+1]`` of the atom arrays
 and ``edge_offsets[s]:edge_offsets[s+1]`` of the edge arrays, which count atoms from 0 in each structure.
 
-=================  ==========================  =============================================================
-array              shape                       meaning
-=================  ==========================  =============================================================
-positions          [n_atoms, 3] float64        Å
-atomic_numbers     [n_atoms] uint8
-forces             [n_atoms, 3] float64        eV/Å
-atom_offsets       [n_structures + 1] int64
-edge_offsets       [n_structures + 1] int64
-cell               [n_structures, 3, 3]        Å, rows are the vectors; zeros in vacuum
-periodic           [n_structures] bool         in all three directions, or in vacuum
-energy             [n_structures] float64      eV, total
-stress             [n_structures, 3, 3]        eV/Å³; zeros where ``has_stress`` is false
-has_stress         [n_structures] bool
-split              [n_structures] uint8        0 train, 1 validation, 2 test
-class_index        [n_structures] int32        into ``metadata["class_names"]``; −1: none
-separation         [n_structures] float64      NaN: none
-source             [n_structures] int32        into ``metadata["sources"]``
-frame              [n_structures] int64        frame in that file, from 0
-centers            [n_edges] integer           receiving atom i of a full list
-neighbors          [n_edges] integer           sending atom j
-cell_shifts        [n_edges, 3] integer        S; edge vector = r_j + S·h − r_i
-info.<key>         [n_structures]              float64 (NaN: none) or int32 into ``metadata["info_text"]``
-=================  ==========================  =============================================================
+The arrays are those that ``lorem_openmm.data.fields`` lists, with their types and units, each of [n_structures, …],
+[n_atoms, …] or [n_edges, …]; optional ones only if a frame states them. Besides these:
+
+============  ==========================  ===================================================================
+array         shape                       meaning
+============  ==========================  ===================================================================
+atom_offsets  [n_structures + 1] int64
+edge_offsets  [n_structures + 1] int64
+info.<key>    [n_structures]              float64 (NaN: none) or int32 into ``metadata["info_text"]``
+============  ==========================  ===================================================================
 """
 
 import json
@@ -39,16 +26,15 @@ from ase.data import chemical_symbols
 
 from lorem_openmm.data.baseline import MAX_ATOM_SPREAD, Baseline, count_elements, fit_baseline
 from lorem_openmm.data.checks import MAX_ENERGY_PER_ATOM
+from lorem_openmm.data.fields import fields, get
 from lorem_openmm.data.flatfile import content_hash, map_arrays, write_arrays
 from lorem_openmm.data.splits import SPLITS, TRAIN
-from lorem_openmm.data.structures import Structure
+from lorem_openmm.data.structures import Structure, structure_at
 from lorem_openmm.errors import DataError, did_you_mean
 from lorem_openmm.files import atomic_path
 
 FORMAT = "lorem-openmm data set"
 FORMAT_VERSION = 1
-TOTAL_CHARGE_KEYS = ("charge", "total_charge")  # info entries that name the total charge, the first one found
-UNITS = {"length": "Å", "energy": "eV", "forces": "eV/Å", "stress": "eV/Å^3"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,13 +111,25 @@ class Store:
         """Returns the class name of each structure, [n_structures] text, empty where there is none."""
         return np.array([*self.metadata["class_names"], ""], dtype=object)[self.arrays["class_index"]]
 
-    def total_charges(self) -> np.ndarray:
-        """Returns [n_structures] total charges in e, from the first info entry that gives them; NaN: not known."""
-        for key in TOTAL_CHARGE_KEYS:
-            values = self.arrays.get(f"info.{key}")
-            if values is not None and key not in self.metadata["info_text"]:
-                return np.asarray(values, dtype=np.float64)
-        return np.full(len(self), np.nan)
+    def field(self, name: str) -> np.ndarray:
+        """Returns a quantity of all structures or atoms; what no frame stated is the quantity's ``missing``.
+
+        In a store that was made before the quantity was on the list, it is looked for among the info entries.
+
+        Args:
+            name: Of a quantity of ``lorem_openmm.data.fields``.
+        """
+        if name in self.arrays:
+            return self.arrays[name]
+        field = get(name)
+        if field.per == "atom":
+            return field.nothing(len(self.arrays["positions"]))
+        values = np.full((len(self), *field.shape), np.nan)
+        for alias in () if field.shape else reversed(field.aliases):  # the first one has the last word
+            entries = self.arrays.get(f"info.{alias}")
+            if entries is not None and alias not in self.metadata["info_text"]:
+                values = np.where(np.isnan(entries), values, entries)
+        return field.nothing(len(self)) if np.isnan(values).all() else field.stored(values)
 
     def structure(self, index: int) -> Structure:
         """Returns one structure with its labels.
@@ -142,18 +140,8 @@ class Store:
         arrays, source = self.arrays, self.metadata["sources"][int(self.arrays["source"][index])]
         atoms = slice(*arrays["atom_offsets"][index : index + 2])
         keys = [name.removeprefix("info.") for name in arrays if name.startswith("info.")]
-        return Structure(
-            atomic_numbers=arrays["atomic_numbers"][atoms].astype(np.int64),
-            positions=np.array(arrays["positions"][atoms]),
-            cell=np.array(arrays["cell"][index]),
-            periodic=bool(arrays["periodic"][index]),
-            energy=float(arrays["energy"][index]),
-            forces=np.array(arrays["forces"][atoms]),
-            stress=np.array(arrays["stress"][index]) if arrays["has_stress"][index] else None,
-            info={key: self.info(key)[index] for key in keys},
-            file=str(source["file"]),
-            frame=int(arrays["frame"][index]),
-        )
+        info = {key: self.info(key)[index] for key in keys}
+        return structure_at(arrays, index, atoms, info, str(source["file"]), int(arrays["frame"][index]))
 
 
 def write_store(path: str | Path, arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> Store:
@@ -170,7 +158,7 @@ def write_store(path: str | Path, arrays: dict[str, np.ndarray], metadata: dict[
     full = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
-        "units": UNITS,
+        "units": {"length": "Å"} | {field.name: field.unit for field in fields() if field.unit},
         **metadata,
         "content_sha256": content_hash(arrays),
     }

@@ -4,12 +4,13 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import ase
 import numpy as np
 
 from lorem_openmm.data.extxyz_layout import is_number, number_advice
+from lorem_openmm.data.fields import optional_fields
 from lorem_openmm.errors import DataError, did_you_mean
 
 _LIKELY = {
@@ -17,6 +18,20 @@ _LIKELY = {
     "forces": re.compile(r"force|grad|^(f|frc)$", re.IGNORECASE),
 }
 _VOIGT = [[0, 5, 4], [5, 1, 3], [4, 3, 2]]  # xx yy zz yz xz xy → 3×3
+
+
+class Keys(NamedTuple):
+    """Names of the labels in a file.
+
+    Attributes:
+        energy: info key of the total energy.
+        forces: column of the forces.
+        stress: info key of the stress; None: not read.
+    """
+
+    energy: str = "energy"
+    forces: str = "forces"
+    stress: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +49,7 @@ class Structure:
         info: the other entries of the frame's comment line.
         file: where it was read from.
         frame: its number in that file, counted from 0.
+        fields: the optional quantities (``lorem_openmm.data.fields``) by name; NaN where the frame does not say.
     """
 
     atomic_numbers: np.ndarray
@@ -46,6 +62,7 @@ class Structure:
     info: dict[str, Any] = field(default_factory=dict)
     file: str = ""
     frame: int = 0
+    fields: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def place(self) -> str:
@@ -56,7 +73,7 @@ class Structure:
 def structure_at(
     arrays: Mapping[str, np.ndarray], index: int, atoms: slice, info: dict[str, Any], file: str, frame: int
 ) -> Structure:
-    """Returns one structure of many that are kept as flat arrays, its arrays views of them.
+    """Returns one structure of many that are kept as flat arrays; its own arrays are copies.
 
     Args:
         arrays: With the names and units of a store.
@@ -66,17 +83,19 @@ def structure_at(
         file: Where it was read from.
         frame: Its number in that file.
     """
+    own: dict[str, Any] = {"structure": index, "atom": atoms}
     return Structure(
         atomic_numbers=arrays["atomic_numbers"][atoms].astype(np.int64),
-        positions=arrays["positions"][atoms],
-        cell=arrays["cell"][index],
+        positions=np.array(arrays["positions"][atoms]),
+        cell=np.array(arrays["cell"][index]),
         periodic=bool(arrays["periodic"][index]),
         energy=float(arrays["energy"][index]),
-        forces=arrays["forces"][atoms],
-        stress=arrays["stress"][index] if arrays["has_stress"][index] else None,
+        forces=np.array(arrays["forces"][atoms]),
+        stress=np.array(arrays["stress"][index]) if arrays["has_stress"][index] else None,
         info=info,
         file=file,
         frame=frame,
+        fields={f.name: np.array(arrays[f.name][own[f.per]]) for f in optional_fields() if f.name in arrays},
     )
 
 
@@ -156,7 +175,18 @@ def from_atoms(
         info={key: value for key, value in {**unread, **atoms.info}.items() if key not in used},
         file=file,
         frame=frame,
+        fields=_atom_fields(per_atom, len(atoms), place),
     )
+
+
+def _atom_fields(per_atom: Mapping[str, Any], n_atoms: int, place: str) -> dict[str, np.ndarray]:
+    """Returns the optional quantities by atom that a frame has."""
+    found: dict[str, np.ndarray] = {}
+    for field_ in optional_fields("atom"):
+        alias = next((name for name in field_.aliases if per_atom.get(name) is not None), None)
+        if alias is not None:
+            found[field_.name] = _by_atom(per_atom[alias], (n_atoms, *field_.shape), f"the column '{alias}'", place)
+    return found
 
 
 def missing_label(place: str, what: str, key: str, known: set[str]) -> DataError:
@@ -226,13 +256,16 @@ def _energy(value: Any, key: str, place: str) -> float:
 
 
 def _forces(value: Any, n_atoms: int, key: str, place: str) -> np.ndarray:
-    forces = _number_array(value, f"the forces '{key}'", place)
-    if forces.shape != (n_atoms, 3):
+    return _by_atom(value, (n_atoms, 3), f"the forces '{key}'", place, "`forces_key` or ")
+
+
+def _by_atom(value: Any, shape: tuple[int, ...], what: str, place: str, setting: str = "") -> np.ndarray:
+    values = _number_array(value, what, place)
+    if values.shape != shape:
         raise DataError(
-            f"{place}: the forces '{key}' must have shape [{n_atoms}, 3], received {list(forces.shape)}. "
-            "Correct `forces_key` or the frame."
+            f"{place}: {what} must have shape {list(shape)}, received {list(values.shape)}. Correct {setting}the frame."
         )
-    return forces
+    return values
 
 
 def _stress(value: Any, key: str, place: str) -> np.ndarray | None:

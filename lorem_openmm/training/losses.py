@@ -90,7 +90,7 @@ def _net_charges(
     both = torch.stack([charges, COULOMB_EV_ANGSTROM * responses.to(charges.dtype)], dim=1)
     sums = both.new_zeros((len(graph.system_sizes), *both.shape[1:])).index_add(0, graph.system_index, both)
     is_directed = torch.arange(charges.shape[1], device=charges.device) >= NUM_SCALAR_CHANNELS
-    total_charge = labels.total_charge.view(-1, 1, 1)
+    total_charge = labels["total_charge"].view(-1, 1, 1)
     vanishes = (total_charge == 0) | (total_charge.isfinite() & is_directed)
     return torch.where(vanishes, sums, torch.zeros_like(sums)).flatten(1)
 

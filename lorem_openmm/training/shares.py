@@ -10,6 +10,7 @@ import heapq
 import signal
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -39,13 +40,25 @@ class SharedSet:
         """
         self.structures, self.rank, self.n_processes = structures, rank, n_processes
         self._sizes = structures.sizes.cpu().numpy()
-        self._has_stress = structures.has_stress.cpu().numpy()
+        self._has_stress = structures["has_stress"].cpu().numpy()
 
     def __len__(self) -> int:
         return len(self.structures)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.__dict__["structures"], name)
+    @property
+    def device(self) -> torch.device:
+        """Returns where the batches are."""
+        return self.structures.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Returns the type of positions, cells and forces."""
+        return self.structures.dtype
+
+    @property
+    def costs(self) -> np.ndarray:
+        """Returns [n_structures] numbers that order the structures by size."""
+        return self.structures.costs
 
     def batch(self, indices: Sequence[int] | np.ndarray | torch.Tensor) -> tuple[AtomGraph, Labels]:
         """Joins this process's share of a batch into one graph.
@@ -66,7 +79,7 @@ class SharedSet:
             n_processes=self.n_processes,
             is_idle=len(mine) == 0,
         )
-        return graph, labels._replace(whole=whole)
+        return graph, replace(labels, whole=whole)
 
 
 def shares(costs: np.ndarray, n_shares: int) -> list[np.ndarray]:

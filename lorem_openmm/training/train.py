@@ -18,7 +18,8 @@ from lorem_openmm import config
 from lorem_openmm.ambient import building
 from lorem_openmm.data.baseline import as_table
 from lorem_openmm.data.batching import StructureSet
-from lorem_openmm.data.store import TOTAL_CHARGE_KEYS, Store, read_store
+from lorem_openmm.data.fields import get
+from lorem_openmm.data.store import Store, read_store
 from lorem_openmm.errors import ConfigError
 from lorem_openmm.model import Lorem
 from lorem_openmm.outputs import claim, set_aside
@@ -252,11 +253,11 @@ def _make_trainer(
 
 
 def _check_charges(name: str, training: config.Training, structures: StructureSet) -> None:
-    if training.net_charge_weight > 0 and not bool(structures.total_charge.isfinite().any()):
+    if training.net_charge_weight > 0 and not bool(structures["total_charge"].isfinite().any()):
         raise ConfigError(
             f"training.{name}.net_charge_weight: is {training.net_charge_weight:g}, but no training structure says its "
-            f"total charge; add {' or '.join(TOTAL_CHARGE_KEYS)} (in e) to the comment lines of the data, or set the "
-            "weight to 0"
+            f"total charge; add {' or '.join(get('total_charge').aliases)} (in e) to the comment lines of the data, or "
+            "set the weight to 0"
         )
 
 

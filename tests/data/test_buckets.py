@@ -86,9 +86,11 @@ def test_what_does_not_fit_stays_on_the_host(mixed_stores, budget, monkeypatch):
     expected, expected_labels = StructureSet(mixed_stores, "train", 3.3, np.zeros(119), "cpu", torch.float64).batch(
         [3, 1]
     )
-    for ours, theirs in ((graph, expected), (labels, expected_labels)):
-        for name, value in theirs._asdict().items():
-            found = getattr(ours, name)
+    assert labels.structures.device.type == "meta"
+    pairs = ((graph._asdict(), expected._asdict()), (labels.values, expected_labels.values))
+    for ours, theirs in pairs:
+        for name, value in theirs.items():
+            found = ours[name]
             if isinstance(value, torch.Tensor):
                 assert (found.device.type, found.shape, found.dtype) == ("meta", value.shape, value.dtype), name
             else:
@@ -113,6 +115,9 @@ def test_indices_moved_in_one_piece_give_the_same_batch(mixed_stores, monkeypatc
         return torch.from_numpy(np.concatenate(arrays)).split([len(array) for array in arrays])
 
     monkeypatch.setattr(structures, "_to_place", joined)
-    for ours, theirs in zip(structures.batch([5, 0, 7]), expected, strict=True):
+    graph, labels = structures.batch([5, 0, 7])
+    assert torch.equal(labels.structures, expected[1].structures)
+    pairs = (graph, expected[0]), (labels.values.values(), expected[1].values.values())
+    for ours, theirs in pairs:
         for found, value in zip(ours, theirs, strict=True):
             torch.testing.assert_close(found, value, rtol=0, atol=0, equal_nan=True)

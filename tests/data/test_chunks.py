@@ -8,7 +8,7 @@ from made_frames import labelled_atoms, write_frames
 
 from lorem_openmm.data import chunks
 from lorem_openmm.data.chunks import read_chunk, split_file
-from lorem_openmm.data.extxyz import Keys
+from lorem_openmm.data.structures import Keys
 from lorem_openmm.errors import DataError
 from lorem_openmm.files import sha256_of_file
 

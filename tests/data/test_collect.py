@@ -14,11 +14,10 @@ from lorem_openmm import config
 from lorem_openmm.data import checks, collect, loading
 from lorem_openmm.data.chunks import split_file
 from lorem_openmm.data.examine import ReadingSettings
-from lorem_openmm.data.extxyz import Keys
 from lorem_openmm.data.neighbors import neighbor_list
 from lorem_openmm.data.prepare import prepare_dataset
 from lorem_openmm.data.store import read_store
-from lorem_openmm.data.structures import from_atoms
+from lorem_openmm.data.structures import Keys, from_atoms
 from lorem_openmm.errors import DataError
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from made_frames import labelled_atoms, write_frames
 
 from lorem_openmm.data import extxyz
-from lorem_openmm.data.extxyz import Keys, parse_frames
-from lorem_openmm.data.structures import Structure, from_atoms
+from lorem_openmm.data.extxyz import parse_frames
+from lorem_openmm.data.structures import Keys, Structure, from_atoms
 from lorem_openmm.errors import DataError
 
 COLUMNS = "Properties=species:S:1:pos:R:3:forces:R:3"

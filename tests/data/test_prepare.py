@@ -59,7 +59,7 @@ def test_baseline_sees_training_structures_only(tmp_path):
     report, store = prepare(tmp_path, train=str(train), test=str(test))
     baseline = as_table({z: report["baseline"]["energies"][s] for s, z in zip("HCO", (1, 6, 8), strict=True)})
     structures = StructureSet([store], "test", 4.0, baseline)
-    per_atom = structures.energy / structures.sizes
+    per_atom = structures["energy"] / structures.sizes
     assert np.all(np.abs(per_atom.numpy() - 9.0) < 2.5)
 
 

@@ -45,14 +45,14 @@ def turned():
     random = torch.Generator().manual_seed(0)
     has_stress = torch.tensor([atoms.pbc.all() for atoms in structures])
     stress = torch.randn(3, 3, 3, generator=random, dtype=torch.float64) * has_stress.view(3, 1, 1)
-    labels = Labels(
-        energy=torch.randn(3, generator=random, dtype=torch.float64),
-        forces=torch.randn(len(graph.positions), 3, generator=random, dtype=torch.float64),
-        stress=stress + stress.mT,
-        has_stress=has_stress,
-        total_charge=torch.zeros(3),
-        structures=places,
-    )
+    values = {
+        "energy": torch.randn(3, generator=random, dtype=torch.float64),
+        "forces": torch.randn(len(graph.positions), 3, generator=random, dtype=torch.float64),
+        "stress": stress + stress.mT,
+        "has_stress": has_stress,
+        "total_charge": torch.zeros(3),
+    }
+    labels = Labels(values, structures=places)
     return potential, (graph, labels), turn(graph, labels, random_orthogonal(5, 0, 0))
 
 
@@ -77,7 +77,8 @@ def test_loss_stays_and_inputs_move(turned) -> None:
 def test_labels_turn_as_predictions_do(turned) -> None:
     potential, (graph, labels), _ = turned
     prediction = potential(graph, compute_stress=True)
-    exact = labels._replace(forces=prediction.forces, stress=prediction.stress)
+    values = {**labels.values, "forces": prediction.forces, "stress": prediction.stress}
+    exact = Labels(values, labels.structures)
     moved, moved_labels = turn(graph, exact, random_orthogonal(5, 7, 1))
     again = potential(moved, compute_stress=True)
     torch.testing.assert_close(again.forces, moved_labels.forces, rtol=0, atol=1e-12)

@@ -25,15 +25,14 @@ def made_batch() -> tuple[AtomGraph, Prediction, Labels]:
     def normal(*shape: int) -> torch.Tensor:
         return torch.randn(*shape, generator=random, dtype=torch.float64)
 
-    labels = Labels(
-        energy=10 * normal(3),
-        forces=normal(*graph.positions.shape),
-        stress=normal(3, 3, 3),
-        has_stress=torch.tensor([False, True, False]),
-        total_charge=torch.tensor([0.0, math.nan, -1.0]),
-        structures=torch.arange(3),
-    )
-    return graph, prediction, labels
+    values = {
+        "energy": 10 * normal(3),
+        "forces": normal(*graph.positions.shape),
+        "stress": normal(3, 3, 3),
+        "has_stress": torch.tensor([False, True, False]),
+        "total_charge": torch.tensor([0.0, math.nan, -1.0]),
+    }
+    return graph, prediction, Labels(values, structures=torch.arange(3))
 
 
 def test_loss_is_the_formula() -> None:
