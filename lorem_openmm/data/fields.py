@@ -91,6 +91,28 @@ class Field:
         return np.broadcast_to(np.array(np.nan if self.missing is None else self.missing, self.dtype), (n, *self.shape))
 
 
+def _spin_faults(values: np.ndarray, arrays: Mapping[str, np.ndarray]) -> list[tuple[int, str]]:
+    """Checks that 2S + 1 is a whole number from 1, odd for an even number of electrons Σ_i Z_i − Q and even for an odd.
+
+    The number of electrons is known where the charge is; effective core potentials leave out pairs.
+    """
+    stated = np.isfinite(values)
+    wrong = stated & ((np.nan_to_num(values) < 1) | (np.nan_to_num(values) % 1 != 0))
+    owner = np.repeat(np.arange(len(values)), arrays["sizes"])
+    electrons = np.bincount(owner, arrays["atomic_numbers"], len(values)) - arrays["total_charge"]
+    mismatched = stated & ~wrong & (electrons % 1 == 0) & ((electrons + values) % 2 == 0)
+    faults = []
+    for k in np.flatnonzero(wrong).tolist():
+        text = (
+            f"the spin multiplicity 2S + 1 must be a whole number from 1, received {values[k]:g}. Correct it: if it is"
+        )
+        faults.append((k, f"{text} 2S, add 1; if it means something else, give it another name."))
+    for k in np.flatnonzero(mismatched).tolist():
+        text = f"{electrons[k]:g} electrons (charge {arrays['total_charge'][k]:+g}) cannot have the spin multiplicity"
+        faults.append((k, f"{text} {values[k]:g}: an even number of them has an odd one. Correct either."))
+    return faults
+
+
 _FIELDS = {
     field.name: field
     for field in (
@@ -103,6 +125,14 @@ _FIELDS = {
         Field("stress", "structure", (3, 3), unit="eV/Å^3", turns="tensor"),  # zeros where has_stress is false
         Field("has_stress", "structure", dtype="bool"),
         Field("total_charge", "structure", unit="e", aliases=("charge", "total_charge", "tot_charge", "Q")),
+        Field(
+            "spin_multiplicity",  # 2S + 1
+            "structure",
+            dtype="int16",
+            aliases=("spin_multiplicity", "multiplicity", "spin"),
+            missing=0,
+            check=_spin_faults,
+        ),
         Field("split", "structure", dtype="uint8", role="record"),  # 0 train, 1 validation, 2 test
         Field("class_index", "structure", dtype="int32", role="record"),  # of metadata["class_names"]; −1: none
         Field("separation", "structure", role="record"),  # NaN: none
