@@ -171,7 +171,7 @@ def study(options: argparse.Namespace) -> None:
     """``lorem-openmm study``."""
     from lorem_openmm.paper.sections import ConfigWithStudies
     from lorem_openmm.paper.studies import run_study
-    from lorem_openmm.training.error_tables import as_markdown
+    from lorem_openmm.tables import as_markdown
 
     settings, layout = _read(options)
     _entry(settings, "studies", options.name)

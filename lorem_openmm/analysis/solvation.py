@@ -6,8 +6,8 @@ import numpy as np
 
 from lorem_openmm.analysis.liquid import radial_distributions
 from lorem_openmm.analysis.liquid_figures import draw_radial_distributions
-from lorem_openmm.analysis.tables import write_csv
 from lorem_openmm.analysis.trajectory import WATER, SimulationData
+from lorem_openmm.tables import write_csv
 
 BIN_WIDTH = 0.1  # Å: single molecules have fewer pairs than a liquid
 

@@ -26,8 +26,8 @@ from lorem_openmm.paper.published_comparison import by_class, class_table, error
 from lorem_openmm.paper.published_errors import SYMMETRY_ERROR
 from lorem_openmm.paper.symmetry import rotation_grid, symmetry_errors
 from lorem_openmm.potential import check_species
+from lorem_openmm.tables import as_csv, as_markdown
 from lorem_openmm.training.checkpoints import load_best
-from lorem_openmm.training.error_tables import as_csv, as_markdown
 from lorem_openmm.training.evaluate import finite
 from lorem_openmm.training.predictions import predict
 from lorem_openmm.training.train import choose_device

@@ -9,8 +9,9 @@ from lorem_openmm.data.store import Store, read_store
 from lorem_openmm.errors import ConfigError
 from lorem_openmm.files import write_json, write_text
 from lorem_openmm.layout import Layout
+from lorem_openmm.tables import as_csv, as_markdown
 from lorem_openmm.training import plots
-from lorem_openmm.training.error_tables import BEYOND, KEYS, as_csv, as_markdown, error_rows
+from lorem_openmm.training.error_tables import BEYOND, KEYS, error_rows
 from lorem_openmm.training.evaluate import finite
 from lorem_openmm.training.predictions import Predictions, find_fragments, read_predictions
 

@@ -1,9 +1,7 @@
 """Errors as tables: by split, by class, by separation, and beyond the cutoff."""
 
-import csv
-import io
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -174,34 +172,3 @@ def main_rows(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     for row in rows:
         if row["group"] == "all" or (row["split"] == "test" and "separation" not in row["group"]):
             yield {key: row[key] for key in KEYS if key != "separation"} | {key: row.get(key, "") for key in columns}
-
-
-def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Returns records as comma-separated values, with the columns of all of them.
-
-    Args:
-        rows: The records.
-    """
-    text = io.StringIO()
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    writer = csv.DictWriter(text, fieldnames=columns, lineterminator="\n", restval="")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()})
-    return text.getvalue()
-
-
-def as_markdown(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Returns records as a Markdown table.
-
-    Args:
-        rows: The records, with equal keys.
-    """
-    records = list(rows)
-    if not records:
-        return ""
-    lines = ["| " + " | ".join(records[0]) + " |", "|" + "---|" * len(records[0])]
-    for row in records:
-        cells = (f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values())
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"

@@ -13,10 +13,11 @@ from lorem_openmm.data.store import Store, read_store
 from lorem_openmm.files import read_json, write_json, write_text
 from lorem_openmm.layout import Layout
 from lorem_openmm.potential import Potential
+from lorem_openmm.tables import as_csv, as_markdown
 from lorem_openmm.training import plots
 from lorem_openmm.training.checkpoints import load_best
 from lorem_openmm.training.devices import choose_device
-from lorem_openmm.training.error_tables import as_csv, as_markdown, error_rows, main_rows, nested
+from lorem_openmm.training.error_tables import error_rows, main_rows, nested
 from lorem_openmm.training.metrics import UNITS
 from lorem_openmm.training.predictions import find_fragments, predict, save_predictions
 

@@ -6,9 +6,10 @@ from typing import Any
 from lorem_openmm import config
 from lorem_openmm.files import write_json, write_text
 from lorem_openmm.layout import Layout
+from lorem_openmm.tables import as_csv
 from lorem_openmm.training.evaluate import finite
 from lorem_openmm.verdict.accuracy import error_lines
-from lorem_openmm.verdict.lines import Line, as_csv, summarize
+from lorem_openmm.verdict.lines import Line, summarize
 from lorem_openmm.verdict.page import report_fragment, whole_page
 from lorem_openmm.verdict.reactions import path_lines, run_paths
 from lorem_openmm.verdict.simulations import simulation_lines, umbrella_lines
@@ -48,7 +49,7 @@ def judge(settings: config.Config, layout: Layout) -> dict[str, Any]:
         figures += drawn
     lines += [*simulation_lines(settings, layout), *umbrella_lines(settings, layout)]
     verdict = finite(summarize(lines, describe_runs(settings, layout)))
-    write_text(folder / TABLE, as_csv(lines))
+    write_text(folder / TABLE, as_csv([line._asdict() for line in lines]))
     write_json(folder / DATA, verdict)
     write_text(folder / OPENING, report_fragment(verdict, lines, layout.root))
     write_text(folder / PAGE, whole_page(verdict, lines, figures))

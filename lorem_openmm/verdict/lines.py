@@ -1,10 +1,8 @@
 """One line of the verdict: a question, what was measured, what is needed, and the answer."""
 
-import csv
-import io
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -109,13 +107,3 @@ def summarize(lines: Sequence[Line], trained: Sequence[dict[str, Any]]) -> dict[
         "trained": list(trained),
         "lines": [line._asdict() for line in lines],
     }
-
-
-def as_csv(lines: Iterable[Line]) -> str:
-    """Returns the lines as comma-separated values."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(Line._fields)
-    for line in lines:
-        writer.writerow("" if value is None else value for value in line)
-    return text.getvalue()

@@ -1,0 +1,54 @@
+"""Tables as files and as text: comma-separated values and Markdown."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lorem_openmm.files import atomic_path
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def write_csv(path: Path, table: "pd.DataFrame") -> None:
+    """Writes a table, whole or not at all.
+
+    Args:
+        path: The file.
+        table: Its columns; the index is left out.
+    """
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.9g")
+
+
+def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Returns records as comma-separated values, with the columns of all of them.
+
+    Args:
+        rows: The records.
+    """
+    text = io.StringIO()
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    writer = csv.DictWriter(text, fieldnames=columns, lineterminator="\n", restval="")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()})
+    return text.getvalue()
+
+
+def as_markdown(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Returns records as a Markdown table.
+
+    Args:
+        rows: The records, with equal keys.
+    """
+    records = list(rows)
+    if not records:
+        return ""
+    lines = ["| " + " | ".join(records[0]) + " |", "|" + "---|" * len(records[0])]
+    for row in records:
+        cells = (f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values())
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
