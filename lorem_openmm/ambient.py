@@ -63,7 +63,7 @@ def script(module: torch.nn.Module) -> Any:
     """Returns a module in TorchScript, without PyTorch's remark that TorchScript is no longer developed.
 
     Args:
-        module: to compile.
+        module: Module to compile.
     """
     with _SCRIPTING, warnings.catch_warnings():
         for category in (DeprecationWarning, FutureWarning):

@@ -21,7 +21,7 @@ def expand_home(path: str) -> str:
     """Returns a path with a leading ``~`` or ``~user`` replaced by that home folder; other texts as they are.
 
     Args:
-        path: As the user wrote it.
+        path: Path as the user wrote it.
 
     Raises:
         ConfigError: If there is no such user.

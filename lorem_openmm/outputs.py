@@ -49,7 +49,7 @@ def set_aside(folder: Path, reason: str) -> Path:
     """Renames a folder whose content no longer fits and leaves an empty one, to start anew without losing anything.
 
     Args:
-        folder: To be moved to ``FOLDER.old-1``, or the next number that is free. Links are followed.
+        folder: Folder to be moved to ``FOLDER.old-1``, or the next number that is free. Links are followed.
         reason: Why, for the message.
 
     Returns:

@@ -35,7 +35,7 @@ def analyze(
     :func:`lorem_openmm.analysis.liquid.analyze_liquid` writes.
 
     Args:
-        simulation_folder: As :func:`lorem_openmm.simulate.simulation.simulate` writes it.
+        simulation_folder: Folder of the simulation, as :func:`lorem_openmm.simulate.simulation.simulate` writes it.
         output: Folder of tables and figures.
         contact_distance: Å, below which two heavy atoms are in contact.
         stride: Use every ``stride``-th frame.

@@ -25,7 +25,7 @@ class Diffusion(NamedTuple):
         fitted: First and last time in ps of the fit.
         times: [n] ps.
         displacements: [n] mean squared displacement in Å².
-        intercept: Of the fitted line at t = 0, in Å².
+        intercept: Intercept of the fitted line at t = 0, in Å².
     """
 
     coefficient: float

@@ -51,7 +51,7 @@ def free_energy(
         folders: [num_windows], of the windows' simulations.
         model: Model file, for the static profile.
         output: Folder of tables and figures.
-        device: As in :func:`lorem_openmm.simulate.simulation.simulate`.
+        device: Device, as in :func:`lorem_openmm.simulate.simulation.simulate`.
 
     Raises:
         DataError: If a window is missing, not finished, was run with other settings, or holds no sample.

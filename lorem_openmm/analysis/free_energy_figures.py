@@ -38,7 +38,8 @@ def draw_profile(stem: Path, table: pd.DataFrame, umbrella: config.Umbrella, sum
         stem: Path without suffix.
         table: ``coordinate`` Å, ``free_energy``, ``error`` and, unless in solvent, ``static_energy`` in eV.
         umbrella: Settings.
-        summary: With ``free_energy``, its named points and differences, and ``left_out`` windows, which are shaded.
+        summary: Summary with ``free_energy``, its named points and differences, and ``left_out`` windows, which are
+            shaded.
     """
     columns = {name: table[name].to_numpy() for name in table}
     coordinate, values, errors = columns["coordinate"], columns["free_energy"], columns["error"]

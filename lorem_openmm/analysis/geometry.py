@@ -20,7 +20,7 @@ def sn2_coordinates(trajectory: mdtraj.Trajectory, atoms: Sn2Atoms) -> dict[str,
 
     Args:
         trajectory: [n_frames].
-        atoms: From `find_sn2`.
+        atoms: Result of :func:`find_sn2`.
 
     Returns:
         ``reaction_coordinate``, ``attacker_distance`` r(C–X), ``leaving_distance`` r(C–Y) in Å, and ``attack_angle``
@@ -44,7 +44,7 @@ def crossings(coordinate: np.ndarray, threshold: float = 0.5) -> int:
 
     Args:
         coordinate: [n_frames].
-        threshold: In the coordinate's unit.
+        threshold: Threshold in the coordinate's unit.
     """
     sides = np.sign(coordinate[np.abs(coordinate) > threshold])
     return int(np.count_nonzero(np.diff(sides)))

@@ -30,7 +30,7 @@ def judge(
         state: [n_frames] energies.
         molecules: Indices of the atoms of each molecule.
         num_solute: Number of molecules, the first ones, whose bonds are watched.
-        summary: Of the run, as far as there is one: its settings and degrees of freedom.
+        summary: Summary of the run, as far as there is one: its settings and degrees of freedom.
     """
     settings = summary.get("settings", {})
     symbols = ["" if atom.element is None else atom.element.symbol for atom in start.topology.atoms]

@@ -30,7 +30,7 @@ class Average(NamedTuple):
     """The mean of a series that may begin out of equilibrium.
 
     Attributes:
-        mean: Of the values used.
+        mean: Mean of the values used.
         error: Its standard error; nan if there are too few values.
         start: Index of the first value used.
         n_independent: Number of independent values.
@@ -76,7 +76,7 @@ def analyze_liquid(data: SimulationData, output: Path) -> dict[str, Any]:
     the origin, which is no diffusion and grows with the way an atom has gone.
 
     Args:
-        data: Of a periodic simulation.
+        data: Data of a periodic simulation.
         output: Folder.
     """
     density = densities(data)

@@ -18,7 +18,7 @@ def draw_radial_distributions(stem: Path, table: pd.DataFrame) -> None:
 
     Args:
         stem: Path without suffix.
-        table: From :func:`lorem_openmm.analysis.liquid.radial_distributions`.
+        table: Result of :func:`lorem_openmm.analysis.liquid.radial_distributions`.
     """
     with new_figure(stem) as (_, axes):
         panel = axes[0, 0]
@@ -39,8 +39,8 @@ def draw_density(stem: Path, table: pd.DataFrame, mean: "Average") -> None:
 
     Args:
         stem: Path without suffix.
-        table: With ``time`` in ps and ``density`` in g/cm³.
-        mean: Of the densities.
+        table: Table with ``time`` in ps and ``density`` in g/cm³.
+        mean: Mean of the densities.
     """
     time, density = table["time"].to_numpy(), table["density"].to_numpy()
     with new_figure(stem, width=6.0, height=2.8) as (_, axes):
@@ -62,7 +62,7 @@ def draw_diffusion(stem: Path, result: "Diffusion") -> None:
 
     Args:
         stem: Path without suffix.
-        result: Of :func:`lorem_openmm.analysis.diffusion.diffusion`.
+        result: Result of :func:`lorem_openmm.analysis.diffusion.diffusion`.
     """
     shown = result.times <= 1.5 * result.fitted[1]  # beyond, few starting times are left
     first, last = result.fitted

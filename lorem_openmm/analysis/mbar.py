@@ -15,9 +15,9 @@ class Samples(NamedTuple):
     """Samples of a coordinate under harmonic biases.
 
     Attributes:
-        coordinates: Of each window [n_k] Å, uncorrelated.
-        centers: Of the biases, [n_windows] Å.
-        stiffness: Of the biases, eV/Å².
+        coordinates: Coordinates of each window [n_k] Å, uncorrelated.
+        centers: Centers of the biases, [n_windows] Å.
+        stiffness: Stiffness of the biases, eV/Å².
         temperature: K.
     """
 
@@ -64,7 +64,7 @@ def independent(coordinate: np.ndarray, g: float) -> np.ndarray:
 
     Args:
         coordinate: [n_frames].
-        g: From `inefficiency`; need not be whole.
+        g: Statistical inefficiency, from :func:`inefficiency`; need not be whole.
     """
     return coordinate[_pymbar().timeseries.subsample_correlated_data(coordinate, g=g)]
 
@@ -77,7 +77,7 @@ def mbar_profile(samples: Samples, edges: np.ndarray, radial: bool = False) -> F
     ones.
 
     Args:
-        samples: Of all windows.
+        samples: Samples of all windows.
         edges: [n_bins + 1] of the bins, increasing, in Å.
         radial: Take the growth of spherical shells out.
 

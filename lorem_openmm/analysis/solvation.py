@@ -16,7 +16,7 @@ def analyze_solvation(data: SimulationData, output: Path) -> None:
     """Writes ``solvation.csv`` and ``solvation.png/svg``: g(r) of water's oxygen around the molecules' heavy atoms.
 
     Args:
-        data: Of a simulation of molecules in water.
+        data: Data of a simulation of molecules in water.
         output: Folder.
     """
     if data.trajectory.unitcell_vectors is None:

@@ -34,8 +34,8 @@ def draw_energies(
 
     Args:
         stem: Path without suffix.
-        state: From :func:`lorem_openmm.simulate.energy.read_state`.
-        temperature: Of the thermostat in K, drawn as a line; None: none.
+        state: Result of :func:`lorem_openmm.simulate.energy.read_state`.
+        temperature: Temperature of the thermostat in K, drawn as a line; None: no line.
         conservation: At constant energy, of the part before the run fell apart, else None.
         verdict: On the run.
     """
@@ -71,7 +71,7 @@ def draw_reaction(stem: Path, geometry: pd.DataFrame, attacker: str, leaving: st
 
     Args:
         stem: Path without suffix.
-        geometry: With ``time``, ``sound`` and the columns of
+        geometry: Geometry with ``time``, ``sound`` and the columns of
             :func:`lorem_openmm.analysis.geometry.sn2_coordinates`.
         attacker: Name of X, for example ``Cl``.
         leaving: Name of Y; where the names are equal, the attacker's gets a prime.
@@ -96,8 +96,8 @@ def draw_molecules(stem: Path, geometry: pd.DataFrame, contact_distance: float, 
 
     Args:
         stem: Path without suffix.
-        geometry: With ``time``, ``sound``, ``center_distance``, ``closest_distance``, ``contacts`` and, where both
-            molecules have an axis, ``axis_angle``.
+        geometry: Geometry with ``time``, ``sound``, ``center_distance``, ``closest_distance``, ``contacts`` and,
+            where both molecules have an axis, ``axis_angle``.
         contact_distance: Å, below which a pair of atoms counts.
         verdict: On the run.
     """

@@ -65,8 +65,8 @@ def load_simulation(folder: str | Path, stride: int = 1) -> SimulationData:
     """Reads the folder of a simulation, finished or not.
 
     Args:
-        folder: With ``topology.pdb``, ``trajectory.dcd`` and ``state.csv``; of a run that has not finished, its folder
-            ``unfinished``.
+        folder: Folder with ``topology.pdb``, ``trajectory.dcd`` and ``state.csv``; of a run that has not finished,
+            its folder ``unfinished``.
         stride: Read every ``stride``-th frame.
 
     Raises:

@@ -21,8 +21,8 @@ class Window(NamedTuple):
     """One window after its equilibration.
 
     Attributes:
-        number: Of the window, from 0.
-        center: Of the bias, Å.
+        number: Number of the window, from 0.
+        center: Center of the bias, Å.
         coordinate: [n_frames] Å.
         inefficiency: Frames in a row that count as one independent sample.
         lowest: [n_atoms, 3] Å, the frame of lowest energy without the bias.
@@ -117,7 +117,7 @@ def coordinate_of(data: SimulationData, coordinate: config.Coordinate) -> np.nda
 
     Args:
         data: A simulation.
-        coordinate: Which one.
+        coordinate: Name of the coordinate.
 
     Raises:
         DataError: If the structure does not have it.

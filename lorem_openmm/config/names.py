@@ -39,7 +39,7 @@ def check_path(path: str) -> str:
     """Returns a path with ``~`` replaced by the home folder.
 
     Args:
-        path: As the user wrote it.
+        path: Path as the user wrote it.
 
     Raises:
         ValueError: If it is empty, or has characters that the workflow cannot handle.

@@ -40,7 +40,7 @@ class Part(NamedTuple):
     Attributes:
         group: its name; empty in .npz.
         first: number of the first frame in the group.
-        n_frames: how many.
+        n_frames: Number of frames.
     """
 
     group: str
@@ -89,7 +89,7 @@ def read_parts(path: Path, kind: str, name: str, parts: Sequence[Part], labels: 
         path: The file.
         kind: npz or hdf5.
         name: Its name in errors.
-        parts: Which frames.
+        parts: Frames to read, by group.
         labels: Names of the labels.
         first: Number of the first frame in the file.
 
@@ -113,7 +113,7 @@ def file_units(path: Path, kind: str, name: str, labels: Keys, given: Units | No
         kind: npz or hdf5.
         name: Its name in errors.
         labels: Names of the labels.
-        given: Of the configuration.
+        given: Units of the configuration.
 
     Raises:
         DataError: If a unit is named nowhere, is not known, or the file contradicts the configuration.

@@ -43,7 +43,7 @@ def read_atoms(path: Path, kind: str, name: str, first: int, n_frames: int) -> l
         kind: Its format.
         name: Its name in errors.
         first: Number of the first one.
-        n_frames: How many.
+        n_frames: Number of frames.
 
     Raises:
         DataError: If ASE cannot read them.

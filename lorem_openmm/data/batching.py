@@ -20,8 +20,8 @@ class WholeBatch(NamedTuple):
     """What a batch holds in all, where a process has a share of it.
 
     Attributes:
-        n_structures: in the whole batch, as all that follows.
-        n_atoms: of all structures.
+        n_structures: Number of structures in the whole batch; all that follows is of the whole batch, too.
+        n_atoms: Number of atoms of all structures.
         n_with_stress: structures with a stress label.
         n_processes: that share the batch.
         is_idle: whether nothing is left for this process; the structure it has then counts nothing.

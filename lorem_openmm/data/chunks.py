@@ -35,9 +35,9 @@ class Chunk(NamedTuple):
         n_bytes: length; 0: all the file, whose lines end in an unusual way.
         first: number of the first frame.
         n_frames: number of frames.
-        name: of the file in errors, where ``path`` is its unpacked content.
+        name: Name of the file in errors, where ``path`` is its unpacked content.
         kind: its format; of all but extended XYZ, the bytes mean nothing.
-        parts: of .npz and HDF5, the frames by group.
+        parts: Parts of .npz and HDF5, the frames by group.
     """
 
     path: Path
@@ -101,7 +101,7 @@ def read_chunk(chunk: Chunk, keys: Keys, conversion: Conversion = _AS_IT_IS) -> 
     """Reads the frames of a chunk.
 
     Args:
-        chunk: Which.
+        chunk: The chunk.
         keys: Names of the labels.
         conversion: What the numbers mean.
 
@@ -130,7 +130,7 @@ def _read_text(chunk: Chunk, keys: Keys) -> Frames:
     """Reads the frames of a chunk of extended XYZ.
 
     Args:
-        chunk: Which.
+        chunk: The chunk.
         keys: Names of the labels.
 
     Raises:

@@ -95,7 +95,7 @@ class Selection(Sequence[Structure]):
     """Some of the collected structures."""
 
     def __init__(self, collected: FileStructures, indices: np.ndarray) -> None:
-        """Notes which.
+        """Keeps which structures they are.
 
         Args:
             collected: All.

@@ -18,7 +18,7 @@ class Conversion(NamedTuple):
     """What the numbers of a file mean.
 
     Attributes:
-        units: of the numbers; None: eV, Å, or what the file says.
+        units: Units of the numbers; None: eV, Å, or what the file says.
         is_gradient: whether the forces are gradients, minus the forces.
         is_virial: whether the stress is a virial, minus the stress times the volume.
     """
@@ -43,7 +43,7 @@ def convert(frames: Frames, conversion: Conversion) -> Frames:
     Nothing is pulled or pressed in vacuum, whose volume is infinite: a stress there is left over from another setup.
 
     Args:
-        frames: As they are in the file.
+        frames: Frames as they are in the file.
         conversion: What the numbers mean.
     """
     arrays = dict(frames.arrays)

@@ -43,8 +43,8 @@ class ExaminedChunk(NamedTuple):
         arrays: parts of the store's arrays, ``sizes``, ``n_edges`` and ``bond_ratio`` [n_structures], ``hash``
             [n_structures, 4] (see ``checks.frame_hash``).
         info: the info entries.
-        faults: of the structures; where there are any, neighbours were not listed.
-        edge_faults: of the distances.
+        faults: Faults of the structures; where there are any, neighbours were not listed.
+        edge_faults: Faults of the distances.
         error: why the chunk could not be read.
     """
 
@@ -60,7 +60,7 @@ def examine(chunk: Chunk, reading: ReadingSettings) -> ExaminedChunk:
     """Reads and examines a chunk; the same for the same chunk, wherever it is done.
 
     Args:
-        chunk: Which frames.
+        chunk: The chunk.
         reading: How to read it.
     """
     register(*reading.fields)

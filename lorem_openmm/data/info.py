@@ -57,7 +57,7 @@ class InfoTable:
         """Adds the entries of the next structures.
 
         Args:
-            parts: Of :func:`encode`.
+            parts: Result of :func:`encode`.
             n_structures: Number of structures.
         """
         for key, part in parts.items():

@@ -24,7 +24,7 @@ class Spool:
         """Adds rows.
 
         Args:
-            name: Which array.
+            name: Name of the array.
             values: [n_rows, …]; a wider integer type than before widens the array.
         """
         if name not in self._streams:

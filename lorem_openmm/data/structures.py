@@ -76,7 +76,7 @@ def structure_at(
     """Returns one structure of many that are kept as flat arrays; its own arrays are copies.
 
     Args:
-        arrays: With the names and units of a store.
+        arrays: Arrays with the names and units of a store.
         index: Its place.
         atoms: Its rows of the arrays by atom.
         info: Its other entries.

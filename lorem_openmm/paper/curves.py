@@ -76,7 +76,7 @@ def with_predictions(curves: list[Curve], energies: Mapping[str, np.ndarray]) ->
     """Returns the curves with what runs say of them.
 
     Args:
-        curves: From :func:`find_curves`.
+        curves: Result of :func:`find_curves`.
         energies: [n_structures] eV of the whole data set by run.
     """
     return [
@@ -120,7 +120,7 @@ def curve_rows(curves: list[Curve], zero: str = "minimum") -> list[dict[str, Any
     The depth is the energy of the farthest structure above the minimum.
 
     Args:
-        curves: With predictions.
+        curves: Curves with predictions.
         zero: minimum or farthest: what is subtracted from a curve before its RMSE is taken.
     """
     rows = []
@@ -145,7 +145,7 @@ def reaction_rows(curves: list[Curve], reactants: str) -> list[dict[str, Any]]:
     """Returns, for each reaction and run: barrier and reaction energy from the reactants, and the error of the curve.
 
     Args:
-        curves: With predictions.
+        curves: Curves with predictions.
         reactants: highest or lowest: the end of the coordinate where the reactants are.
     """
     first, last = (-1, 0) if reactants == "highest" else (0, -1)

@@ -21,7 +21,7 @@ def dihedral_rows(curves: list[Curve], resolved_below: float) -> Rows:
     """Returns, for each curve and run: range, error of the shape, and whether that counts as resolved.
 
     Args:
-        curves: With predictions.
+        curves: Curves with predictions.
         resolved_below: Largest relative RMS error of the shape that counts as resolved.
     """
     rows = []
@@ -79,7 +79,7 @@ def best_of_each(rows: Rows) -> Rows:
     """Returns, of the runs that share cutoff and kind of model (other seeds, say), the one with the smallest error.
 
     Args:
-        rows: From :func:`receptive_rows`.
+        rows: Result of :func:`receptive_rows`.
     """
     best: dict[tuple[float, str], dict[str, Any]] = {}
     for row in rows:
@@ -93,7 +93,7 @@ def receptive_grid(rows: Rows) -> Rows:
     """Returns the table as the paper prints it: one line per cutoff, one column per kind of model.
 
     Args:
-        rows: From :func:`best_of_each`.
+        rows: Result of :func:`best_of_each`.
     """
     models = list(
         dict.fromkeys(row["model"] for row in sorted(rows, key=lambda r: (r["long range"] == "none", r["layers"])))
@@ -109,8 +109,8 @@ def charge_degree_rows(errors: Rows, profiles: Rows) -> Rows:
     """Joins the errors of runs with their dihedral profiles.
 
     Args:
-        errors: From :func:`lorem_openmm.paper.published_comparison.error_table`.
-        profiles: From :func:`dihedral_rows`; the first curve counts.
+        errors: Result of :func:`lorem_openmm.paper.published_comparison.error_table`.
+        profiles: Result of :func:`dihedral_rows`; the first curve counts.
     """
     measured: dict[str, dict[str, Any]] = {}
     for row in profiles:

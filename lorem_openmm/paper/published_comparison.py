@@ -88,7 +88,7 @@ def by_class(rows: list[dict[str, Any]], runs: list[str]) -> tuple[list[str], di
     """Returns the classes and, by run, the force MAE of each; NaN where there is none.
 
     Args:
-        rows: From :func:`class_table`.
+        rows: Result of :func:`class_table`.
         runs: Names of the runs.
     """
     names = list(dict.fromkeys(row["class"] for row in rows))

@@ -41,7 +41,7 @@ def run_study(settings: sections.ConfigWithStudies, name: str, layout: Layout, d
 
     Args:
         settings: The whole configuration.
-        name: Which entry of ``studies``.
+        name: Name of an entry of ``studies``.
         layout: Where runs, data sets and evaluations are, and where to write.
         device: cpu, cuda, or auto.
 

@@ -18,7 +18,7 @@ def curves_figure(stem: Path, curves: Sequence[Curve], x_label: str, zero: str, 
 
     Args:
         stem: Path without suffix.
-        curves: With predictions.
+        curves: Curves with predictions.
         x_label: Name and unit of the coordinate.
         zero: What each line is measured from: minimum, farthest or nearest.
         mark_minima: Whether to mark the minimum of each line with a diamond.
@@ -43,9 +43,9 @@ def draw_curve(
 
     Args:
         panel: The axes.
-        curve: With predictions.
-        zero: As in :func:`curves_figure`.
-        mark_minima: As in :func:`curves_figure`.
+        curve: Curve with predictions.
+        zero: What the line is measured from, as in :func:`curves_figure`.
+        mark_minima: Whether to mark the minima, as in :func:`curves_figure`.
         labels: Names of runs in the legend; those not given are drawn under their own.
     """
     lines = {"reference": curve.reference, **curve.predicted}
@@ -63,7 +63,7 @@ def line_style(number: int) -> dict[str, Any]:
     """Returns colour and dashes of the n-th line of a panel, different for as many lines as a reader can follow.
 
     Args:
-        number: From 0.
+        number: Number of the line, from 0.
     """
     return {"color": COLORS[number % len(COLORS)], "linestyle": LINES[number // len(COLORS) % len(LINES)]}
 

@@ -19,7 +19,7 @@ def rotation_grid(degree: int) -> np.ndarray:
     R = R_z(α) · R_y(β) · R_z(γ), where (β, α) are the directions of the Lebedev rule and γ takes degree + 1 even steps.
 
     Args:
-        degree: Of the Lebedev rule; one that does not exist is rounded up.
+        degree: Degree of the Lebedev rule; one that does not exist is rounded up.
 
     References:
         V. I. Lebedev, D. N. Laikov, Doklady Mathematics 59, 477 (1999).

@@ -47,8 +47,8 @@ def interaction(first: Multipoles, second: Multipoles, vector: np.ndarray) -> fl
     """Returns the electrostatic energy in eV of two molecules (see the module).
 
     Args:
-        first: Of molecule A.
-        second: Of molecule B.
+        first: Multipoles of molecule A.
+        second: Multipoles of molecule B.
         vector: [3] Å, from the centre of A to that of B.
     """
     r = float(np.linalg.norm(vector))

@@ -40,9 +40,9 @@ def water_boxes(num_waters: int, density: float, temperature: float, seed: int) 
 
     Args:
         num_waters: Number of molecules.
-        density: In g/cm³.
-        temperature: In K.
-        seed: Of the lattice's orientations, the velocities and the thermostat.
+        density: Density in g/cm³.
+        temperature: Temperature in K.
+        seed: Seed of the lattice's orientations, the velocities and the thermostat.
 
     Yields:
         Frames half a picosecond apart: atoms O, H, H of each molecule in turn, molecules whole.

@@ -34,7 +34,7 @@ def coordinate_force(start: Start, coordinate: config.Coordinate) -> openmm.Forc
 
     Args:
         start: Topology and molecules.
-        coordinate: Which one.
+        coordinate: Name of the coordinate.
 
     Raises:
         ConfigError: If the structure does not have it.
@@ -101,7 +101,7 @@ def pull(context: openmm.Context, force: openmm.CustomCVForce) -> None:
     """Moves the coordinate to the centre of the bias, in steps of at most 0.1 Å that relax everything else.
 
     Args:
-        context: With positions; gets new ones.
+        context: Context with positions; gets new ones.
         force: The bias.
 
     Raises:
@@ -132,7 +132,7 @@ def relax_at(
     coordinate are a point of the static profile.
 
     Args:
-        context: With positions; gets new ones.
+        context: Context with positions; gets new ones.
         force: The bias.
         center: Å.
         stiffness: eV/Å².

@@ -36,7 +36,7 @@ def check_wall(start: Start, solvent: config.Solvent, restraint: float, reach: f
     """Checks that a wall keeps two molecules within half of the box, beyond which nearest images are ambiguous.
 
     Args:
-        start: From :func:`solvate`.
+        start: Result of :func:`solvate`.
         solvent: The same as there.
         restraint: Stiffness of the wall; 0: none.
         reach: Å, distance of the centres at which the wall starts.

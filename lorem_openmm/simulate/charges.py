@@ -18,8 +18,8 @@ class TotalCharge(NamedTuple):
     """A total charge and where it is from.
 
     Attributes:
-        value: In e; None if the source states none.
-        source: In words.
+        value: Value in e; None if the source states none.
+        source: Source of the charge, in words.
     """
 
     value: int | None
@@ -31,7 +31,7 @@ def charge_of_info(info: Mapping[str, Any], path: Path) -> TotalCharge:
 
     Args:
         info: ASE's.
-        path: For messages.
+        path: Path, for messages.
 
     Raises:
         DataError: If it is not a whole number, or both are given and differ.
@@ -51,7 +51,7 @@ def charge_of_atoms(topology: app.Topology, path: Path, name: str, is_pdb: bool)
     source say how many do.
 
     Args:
-        topology: As OpenMM read it from the file.
+        topology: Topology as OpenMM read it from the file.
         path: The file.
         name: Its name in errors.
         is_pdb: Whether it is a PDB file, and not a PDBx one.

@@ -36,7 +36,7 @@ class Device(NamedTuple):
     Attributes:
         torch: The model's device.
         platform: OpenMM's platform.
-        properties: Of the platform.
+        properties: Properties of the platform.
     """
 
     torch: str
@@ -164,7 +164,7 @@ def reseed_barostat(system: openmm.System, seed: int, step: int) -> None:
 
     Args:
         system: Before a Context is made of it.
-        seed: Of the simulation.
+        seed: Seed of the simulation.
         step: At which the simulation goes on.
     """
     for force in system.getForces():
@@ -204,7 +204,7 @@ def minimize(system: openmm.System, start: Start, device: Device) -> np.ndarray:
     with a bias in the system they are pulled to where it holds its coordinate.
 
     Args:
-        system: As it will be simulated.
+        system: System as it will be simulated.
         start: Positions and molecules.
         device: Where to run.
 

@@ -38,7 +38,7 @@ def force_field_system(start: Start, solvent: config.Solvent) -> openmm.System:
     """Returns the system of the force field alone: PME, rigid water, no other constraints.
 
     Args:
-        start: From :func:`solvate`.
+        start: Result of :func:`solvate`.
         solvent: The same as there.
     """
     cutoff = solvent.cutoff / ANGSTROM_PER_NANOMETER
@@ -95,8 +95,8 @@ def check_known(field: app.ForceField, topology: app.Topology, start: Start, sol
 
     Args:
         field: Force field.
-        topology: With bonds.
-        start: Whose molecules they are.
+        topology: Topology with bonds.
+        start: Molecules of the topology.
         solvent: Names of the files.
 
     Raises:

@@ -81,7 +81,7 @@ def make_whole(atoms: Atoms) -> np.ndarray:
     box) has no whole form and is left as it is.
 
     Args:
-        atoms: In a box; without one, nothing is broken.
+        atoms: Atoms in a box; without one, nothing is broken.
     """
     if not atoms.pbc.all():
         return atoms.positions.copy()

@@ -35,7 +35,7 @@ class NveResult(NamedTuple):
 
     Attributes:
         verdict: Whether the run held together, its equilibration included.
-        drift: Of the total energy, kT/ns/dof.
+        drift: Drift of the total energy, kT/ns/dof.
         drift_error: Standard error of the drift, kT/ns/dof.
         fluctuation: Root mean square deviation from the drift in eV, for the whole system.
         temperature: Mean of the run in K, by which the drift is measured.

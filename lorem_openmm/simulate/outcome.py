@@ -22,7 +22,7 @@ def answer(summary: dict[str, Any], simulation: config.Simulation, records: Reco
     """Returns the summary of a run that has ended, or raises what its verdict says.
 
     Args:
-        summary: Of the run.
+        summary: Summary of the run.
         simulation: Settings.
         records: Its files.
 

@@ -67,7 +67,7 @@ class Records:
         """Makes a finished run unfinished again, to make it longer; `restore` takes its files back.
 
         Args:
-            summary: Of the finished run.
+            summary: Summary of the finished run.
         """
         write_json(self.progress_file, {**summary["restart"], "settings": summary["settings"]})
         self.summary_file.unlink(missing_ok=True)

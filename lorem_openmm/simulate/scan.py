@@ -47,11 +47,11 @@ def static_profile(
     stays in a minimum that is no longer the lowest.
 
     Args:
-        simulation: With a bias, whose coordinate is the abscissa.
+        simulation: Simulation with a bias, whose coordinate is the abscissa.
         model: Model file.
         coordinates: [n] Å, in order.
         starts: Positions [n_atoms, 3] in Å.
-        device: As in :func:`lorem_openmm.simulate.simulation.simulate`.
+        device: Device, as in :func:`lorem_openmm.simulate.simulation.simulate`.
 
     Raises:
         ConfigError: If the structure lacks the coordinate, or cannot reach a value of it.

@@ -35,8 +35,8 @@ def molecules_from_smiles(smiles: str, seed: int = 0) -> Molecules:
     version of RDKit.
 
     Args:
-        smiles: For example ``CC(=O)[O-].C[NH3+]``.
-        seed: Of the conformers.
+        smiles: SMILES, for example ``CC(=O)[O-].C[NH3+]``.
+        seed: Seed of the conformers.
 
     Raises:
         ConfigError: If RDKit cannot read it, it has atoms of no element, or no conformer is found.

@@ -53,7 +53,7 @@ class Conditions(NamedTuple):
     Attributes:
         temperature: K.
         pressure_bar: bar.
-        seed: Of velocities, thermostat and barostat, from 1.
+        seed: Seed of velocities, thermostat and barostat, from 1.
     """
 
     temperature: float
@@ -105,10 +105,10 @@ def mixed_system(start: Start, solvent: config.Solvent, model: Path, **options: 
     """Returns the system in which LOREM acts in the molecules and the force field everywhere else.
 
     Args:
-        start: From :func:`solvate`.
+        start: Result of :func:`solvate`.
         solvent: The same as there.
         model: Model file.
-        **options: Of ``MLPotential("lorem")``.
+        **options: Options of ``MLPotential("lorem")``.
 
     Raises:
         ModelFileError: If the model file is missing or damaged.
@@ -136,7 +136,7 @@ def equilibrate(
     just filled is too thin by about 7 %: here it shrinks to the density at the pressure.
 
     Args:
-        start: From :func:`solvate`.
+        start: Result of :func:`solvate`.
         solvent: The same as there.
         positions: [n_atoms, 3] Å, minimised.
         conditions: Temperature, pressure and seed.
@@ -184,7 +184,7 @@ def relax_water(start: Start, solvent: config.Solvent, *platform: Any) -> Start:
     Where water was put too close, the first steps of a minimisation would throw the model's atoms far apart.
 
     Args:
-        start: From :func:`solvate`.
+        start: Result of :func:`solvate`.
         solvent: The same as there.
         *platform: OpenMM's platform and its properties.
     """
@@ -206,7 +206,7 @@ def describe(start: Start, solvent: config.Solvent) -> dict[str, Any]:
     """Returns what a summary says about the solvent.
 
     Args:
-        start: From :func:`solvate`.
+        start: Result of :func:`solvate`.
         solvent: The same as there.
     """
     names = [residue.name for residue in start.topology.residues()][start.num_solute :]

@@ -17,7 +17,8 @@ class Start(NamedTuple):
         topology: OpenMM topology, with box vectors if periodic.
         positions: [n_atoms, 3] Å.
         molecules: indices of the atoms of each molecule.
-        total_charge: in e, as far as the source states it; None: not stated. LOREM takes no charge as input.
+        total_charge: Total charge in e, as far as the source states it; None: not stated. LOREM takes no charge as
+            input.
         charge_source: where the charge is from, in words.
         num_solute: number of molecules, the first ones, that LOREM acts in; None: all, there is no solvent.
     """

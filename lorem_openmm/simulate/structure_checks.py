@@ -20,8 +20,8 @@ def check_structure(atoms: Atoms, name: str, dummy_box: bool) -> None:
     """Checks elements, positions and box, and takes away a box that stands for none.
 
     Args:
-        atoms: As read.
-        name: Of the file.
+        atoms: Atoms as read.
+        name: Name of the file.
         dummy_box: Whether a box of 1 x 1 x 1 Å stands for none in such files.
 
     Raises:

@@ -53,7 +53,7 @@ class FileStructure(NamedTuple):
 
     Attributes:
         atoms: Elements, positions in Å, and the cell where there is one.
-        charge: As far as the file states it.
+        charge: Charge as far as the file states it.
         topology: The residues and bonds of the file; None: it has none.
     """
 

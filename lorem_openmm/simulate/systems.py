@@ -126,7 +126,7 @@ def file_of(start: str) -> tuple[Path, str | None]:
     """Returns the path and the index of ``file@index``; an existing file of that whole name has none.
 
     Args:
-        start: As the user wrote it; ``~`` is the home folder.
+        start: Start as the user wrote it; ``~`` is the home folder.
     """
     whole = Path(expand_home(start))
     before, _, index = str(whole).rpartition("@")
@@ -188,10 +188,10 @@ def _from_atoms(
     OpenMM's residues are of consecutive atoms. A molecule whose atoms are not gets several, and its bonds to join them.
 
     Args:
-        atoms: In a box that OpenMM takes, or in none.
-        charge: Of all.
+        atoms: Atoms in a box that OpenMM takes, or in none.
+        charge: Total charge of the atoms in e.
         groups: [n_atoms] number of each atom's molecule; None: by distance.
-        isotopes: With the elements of the atoms, where deuterium may be among them.
+        isotopes: Isotopes with the elements of the atoms, where deuterium may be among them.
     """
     elements = [app.Element.getByAtomicNumber(int(number)) for number in atoms.numbers]
     if isotopes is not None:

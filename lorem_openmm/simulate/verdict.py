@@ -39,8 +39,8 @@ def sound_rows(steps: np.ndarray, verdict: Verdict) -> np.ndarray:
     """Returns which frames [n_frames] lie before the run fell apart; all of them if it did not.
 
     Args:
-        steps: [n_frames] of the frames.
-        verdict: Of the run.
+        steps: [n_frames] steps of the frames.
+        verdict: Verdict of the run.
     """
     if verdict.stable or verdict.step is None:
         return np.ones(len(steps), dtype=bool)

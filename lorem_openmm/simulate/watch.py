@@ -25,7 +25,7 @@ class Frame(NamedTuple):
         time_ps: Time in ps.
         positions: [n_atoms, 3] Å.
         box: [3, 3] Å; None: vacuum.
-        energies: In eV; None: not known.
+        energies: Energies in eV; None: not known.
     """
 
     step: int

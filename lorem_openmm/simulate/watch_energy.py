@@ -54,7 +54,7 @@ class EnergyWatch:
     """Follows the energies of a run.
 
     Args:
-        ensemble: Of the run.
+        ensemble: Ensemble of the run.
         n_atoms: Number of atoms.
         reacts: Whether reactions are wanted.
     """

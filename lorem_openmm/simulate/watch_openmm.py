@@ -26,7 +26,7 @@ def watch_start(start: Start, system: openmm.System, dynamics: config.Dynamics) 
 
     Args:
         start: Before it is minimised.
-        system: Of the same atoms.
+        system: System of the same atoms.
         dynamics: Settings.
 
     Raises:
@@ -42,7 +42,7 @@ def frame_of(state: openmm.State, step: int, periodic: bool) -> Frame:
     """Returns what the watch looks at.
 
     Args:
-        state: With positions and energies.
+        state: State with positions and energies.
         step: Number of its step.
         periodic: Whether there is a box.
     """
@@ -65,7 +65,7 @@ def subject_of(
     """Returns what is watched of a topology.
 
     Args:
-        topology: With the bonds it declares.
+        topology: Topology with the bonds it declares.
         positions: [n_atoms, 3] Å at the start.
         molecules: Indices of the atoms of each molecule.
         atoms: Those whose bonds are watched; None: all.
@@ -83,10 +83,10 @@ def judge_error(dynamics: app.Simulation, watch: Watch, begun: int, error: Excep
     """Calls a run unstable if its positions say so, whatever the error is called; else raises the error.
 
     Args:
-        dynamics: In which the error was raised.
-        watch: Of the run.
+        dynamics: Dynamics in which the error was raised.
+        watch: Watch of the run.
         begun: Step at which all was well.
-        error: Of the model's force, of OpenMM, or of a reporter.
+        error: Error of the model's force, of OpenMM, or of a reporter.
     """
     if not watch.verdict.stable:  # found by a reporter
         return

@@ -69,7 +69,7 @@ class Finding(NamedTuple):
         kind: What.
         atoms: Indices, the same for as long as it lasts.
         certain: Whether one frame is enough to call the run unstable.
-        text: In plain English.
+        text: Text in plain English.
     """
 
     kind: str

@@ -39,7 +39,7 @@ class WeightAverage(Callback):
         """Takes back what the checkpoint kept.
 
         Args:
-            state_dict: From :meth:`state_dict`.
+            state_dict: Result of :meth:`state_dict`.
         """
         self.average, self.n_updates = state_dict["average"], state_dict["n_updates"]
 

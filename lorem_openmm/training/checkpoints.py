@@ -82,10 +82,10 @@ class CheckpointWriter(Callback):
         """Notes where to write.
 
         Args:
-            folder: Of the checkpoints.
-            history: Whose rows hold the score.
+            folder: Folder of the checkpoints.
+            history: History whose rows hold the score.
             constants: What to keep with the weights: hyperparameters, baseline, identity.
-            average: Whose weights to select in place of the model's.
+            average: Average whose weights are selected in place of the model's.
         """
         self.folder, self.history, self.constants, self.average = folder, history, constants, average
         self.best: dict[str, Any] = {}
@@ -103,7 +103,7 @@ class CheckpointWriter(Callback):
         """Takes back what the checkpoint kept.
 
         Args:
-            state_dict: From :meth:`state_dict`.
+            state_dict: Result of :meth:`state_dict`.
         """
         self.best = state_dict["best"]
 
@@ -181,7 +181,7 @@ def find_resumable(folder: Path) -> tuple[Path, dict[str, Any]] | None:
     Temporary files of a killed process are removed.
 
     Args:
-        folder: Of the checkpoints.
+        folder: Folder of the checkpoints.
 
     Raises:
         ModelFileError: If there are checkpoints but none can be read.

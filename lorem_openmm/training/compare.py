@@ -86,7 +86,7 @@ def gains(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Returns, beyond the cutoff in the test set, how many times lower the errors are: by data set, run and class.
 
     Args:
-        rows: From :func:`compare`.
+        rows: Result of :func:`compare`.
     """
     result: dict[str, Any] = {}
     for row in rows:
@@ -101,7 +101,7 @@ def main_comparison(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Returns the test errors of all runs, as a whole and beyond the cutoff by class.
 
     Args:
-        rows: From :func:`compare`.
+        rows: Result of :func:`compare`.
     """
     columns = (*ERRORS, "forces_gain", "fragment_force_gain")
     chosen = [row for row in rows if row["split"] == "test" and "separation" not in row["group"]]

@@ -227,7 +227,7 @@ def end_with_launcher(processes: Processes) -> None:
     They would wait for it otherwise, up to half an hour, and hold the memory of their GPUs.
 
     Args:
-        processes: Of the training.
+        processes: Processes of the training.
     """
     if processes.launcher != "own" or processes.number == 1:
         return

@@ -90,7 +90,7 @@ def error_rows(store: Store, predictions: Predictions, fragments: np.ndarray) ->
 
     Args:
         store: The data set.
-        predictions: Of the potential on it.
+        predictions: Predictions of the potential on it.
         fragments: [n_atoms] groups of atoms from :func:`lorem_openmm.training.predictions.find_fragments`.
     """
     difference = differences(store, predictions)
@@ -131,7 +131,7 @@ def differences(store: Store, predictions: Predictions) -> Residuals:
 
     Args:
         store: The data set.
-        predictions: Of the potential on it.
+        predictions: Predictions of the potential on it.
     """
     n_atoms = np.diff(store["atom_offsets"])
     stress = np.flatnonzero(store["has_stress"])
@@ -152,7 +152,7 @@ def nested(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Returns ``{data set: {split: errors of all its structures}}``.
 
     Args:
-        rows: From :func:`error_rows`.
+        rows: Result of :func:`error_rows`.
     """
     result: dict[str, Any] = {}
     for row in rows:
@@ -166,7 +166,7 @@ def main_rows(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     """Yields the rows worth reading first: whole splits, test errors by class, and those beyond the cutoff.
 
     Args:
-        rows: From :func:`error_rows`.
+        rows: Result of :func:`error_rows`.
     """
     columns = ("energy_rmse", "energy_mae", "forces_rmse", "forces_mae", "fragment_force_rmse")
     for row in rows:

@@ -27,7 +27,7 @@ def evaluate_run(settings: config.Config, run_name: str, layout: Layout, device:
 
     Args:
         settings: The whole configuration.
-        run_name: Which entry of ``runs``.
+        run_name: Name of an entry of ``runs``.
         layout: Where the run is, and where to write.
         device: cpu, cuda, or auto.
     """
@@ -91,7 +91,7 @@ def training_record(settings: config.Config, run_name: str, layout: Layout) -> d
 
     Args:
         settings: The whole configuration.
-        run_name: Which entry of ``runs``.
+        run_name: Name of an entry of ``runs``.
         layout: Where the run and its evaluation are.
     """
     run = settings.runs[run_name]

@@ -51,7 +51,7 @@ class ErrorSums:
         Values are in the unit of the errors; NaN where there is nothing to average, or no spread for R².
 
         Args:
-            group: Which group.
+            group: Index of the group.
         """
         n, absolute, square, first, second = self.sums[group].tolist()
         if n == 0:
@@ -98,7 +98,7 @@ class Metrics:
         """Returns ``{energy,forces,stress}_{rmse,mae,r2}`` in meV/atom, meV/Å, meV/Å³; stress only where labelled.
 
         Args:
-            group: Which group.
+            group: Index of the group.
         """
         result = {}
         for name, errors in self.errors.items():

@@ -80,8 +80,8 @@ class TrainingModule(LightningModule):
 
     Attributes:
         potential: what is trained.
-        training_metrics: of the epoch that runs, each batch before its update.
-        validation_metrics: of the latest validation.
+        training_metrics: Training metrics of the epoch that runs, each batch before its update.
+        validation_metrics: Validation metrics of the latest validation.
         validated: whether the epoch that runs was validated.
     """
 

@@ -55,7 +55,7 @@ def parity(stem: Path, store: Store, predictions: Predictions, run: str) -> None
     Args:
         stem: Path without suffix.
         store: The data set.
-        predictions: Of the run on it.
+        predictions: Predictions of the run on it.
         run: Name of the run.
     """
     n_atoms = np.diff(store["atom_offsets"])

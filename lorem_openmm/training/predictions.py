@@ -183,7 +183,7 @@ def is_separated(store: Store, fragments: np.ndarray) -> np.ndarray:
 
     Args:
         store: The data set.
-        fragments: From :func:`find_fragments`.
+        fragments: Result of :func:`find_fragments`.
     """
     structure = np.repeat(np.arange(len(store)), np.diff(store["atom_offsets"]))
     owner = np.zeros(fragments.max(initial=-1) + 1, dtype=np.int64)
@@ -208,7 +208,7 @@ def predicted_zero(predictions: Predictions, store: Store, curve: np.ndarray) ->
     cannot be told apart, the reference's zero is taken.
 
     Args:
-        predictions: Of the potential.
+        predictions: Predictions of the potential.
         store: The data set.
         curve: Structures in order of their separation.
     """

@@ -46,7 +46,7 @@ def make_scheduler(
     """Returns the scheduler, to be stepped after each update; the optimiser must start from ``learning_rate``.
 
     Args:
-        optimizer: whose learning rate to set.
+        optimizer: Optimiser whose learning rate is set.
         steps_per_epoch: batches per epoch.
         training: kind of decay.
     """

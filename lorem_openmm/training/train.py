@@ -97,7 +97,7 @@ def train(
 
     Args:
         settings: The whole configuration.
-        run_name: Which entry of ``runs``.
+        run_name: Name of an entry of ``runs``.
         stores: The prepared data sets of the run, in its order.
         output: Folder of the run.
         device: cpu, cuda, cuda:1, …, or auto.
@@ -191,7 +191,7 @@ def initial_potential(
     Args:
         model: Hyper-parameters.
         baseline: eV by atomic number.
-        seed: Of the weights.
+        seed: Seed of the weights.
         initial: Where to take the weights from instead.
     """
     torch.default_generator.manual_seed(seed)  # of the CPU alone, which is put back

@@ -27,7 +27,7 @@ def error_lines(settings: config.Config, run_name: str, layout: Layout) -> list[
 
     Args:
         settings: The whole configuration.
-        run_name: Which entry of ``runs``.
+        run_name: Name of an entry of ``runs``.
         layout: Where its evaluation is.
 
     Raises:

@@ -27,7 +27,7 @@ class Line(NamedTuple):
         limit: What is needed, in words with its unit.
         measured: The number that was compared.
         bound: The number it was compared with.
-        unit: Of both.
+        unit: Unit of both.
         reason: Why it failed or was not checked, or what else is worth knowing.
         figure: Path of the figure behind it, relative to the output folder.
         counts: Whether it counts; a model that is there for comparison is judged and does not count.

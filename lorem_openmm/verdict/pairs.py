@@ -65,8 +65,8 @@ def all_pairs(names: Sequence[str], num_orientations: int) -> Iterator[Pair]:
     """Yields every pair of fragments, a fragment with itself included, in random orientations: always the same ones.
 
     Args:
-        names: Of the fragments.
-        num_orientations: Of each pair.
+        names: Names of the fragments.
+        num_orientations: Number of orientations of each pair.
 
     Raises:
         ConfigError: If a name is unknown.

@@ -54,7 +54,7 @@ def run_paths(settings: config.Config, run_name: str, layout: Layout) -> list[Pa
 
     Args:
         settings: The whole configuration.
-        run_name: Which entry of ``runs``.
+        run_name: Name of an entry of ``runs``.
         layout: Where data and evaluation are.
     """
     run, errors = settings.runs[run_name], []
@@ -92,7 +92,7 @@ def path_lines(errors: Sequence[PathErrors], run_name: str, figure: str, counts:
     """Yields the lines on reaction paths of a run: the worst of them.
 
     Args:
-        errors: Of all paths.
+        errors: Errors of all paths.
         run_name: The run.
         figure: Path of their figure.
         counts: Whether the lines count.

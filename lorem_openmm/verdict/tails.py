@@ -34,7 +34,7 @@ class Rule(NamedTuple):
         nearest: Å, from where it is judged.
         farthest: Å, up to where.
         bound: Largest value.
-        unit: Of it.
+        unit: Unit of the quantity.
     """
 
     quantity: str
@@ -143,7 +143,7 @@ def run_tails(settings: config.Config, run_name: str, layout: Layout) -> Tails |
 
     Args:
         settings: The whole configuration.
-        run_name: Which entry of ``runs``.
+        run_name: Name of an entry of ``runs``.
         layout: Where its model file is.
 
     Raises:
@@ -170,7 +170,7 @@ def tail_lines(tails: Tails, run_name: str, figure: str | None, counts: bool) ->
     """Returns a line per class of pairs: the worst of them.
 
     Args:
-        tails: Of the run.
+        tails: Tails of the run.
         run_name: Its name.
         figure: Path of their figure.
         counts: Whether the lines count.

@@ -15,7 +15,7 @@ def for_comparison(settings: config.Config, run_name: str) -> bool:
 
     Args:
         settings: The whole configuration.
-        run_name: Which entry of ``runs``.
+        run_name: Name of an entry of ``runs``.
     """
     run = settings.runs[run_name]
     if settings.models[run.model].long_range:

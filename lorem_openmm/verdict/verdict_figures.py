@@ -22,7 +22,7 @@ def draw_paths(stem: Path, paths: Sequence[PathErrors], run_name: str) -> None:
 
     Args:
         stem: Path without suffix.
-        paths: Of the run.
+        paths: Paths of the run.
         run_name: Its name.
     """
     columns = min(3, len(paths))
@@ -52,7 +52,7 @@ def draw_tails(stem: Path, tails: Tails, run_name: str) -> None:
 
     Args:
         stem: Path without suffix.
-        tails: Of the run.
+        tails: Tails of the run.
         run_name: Its name.
     """
     groups = tails.groups()
