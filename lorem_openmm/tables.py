@@ -1,26 +1,9 @@
-"""Tables as files and as text: comma-separated values and Markdown."""
+"""Records as text: comma-separated values and Markdown."""
 
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from lorem_openmm.files import atomic_path
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-
-def write_csv(path: Path, table: "pd.DataFrame") -> None:
-    """Writes a table, whole or not at all.
-
-    Args:
-        path: The file.
-        table: Its columns; the index is left out.
-    """
-    with atomic_path(path) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.9g")
+from typing import Any
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
