@@ -48,6 +48,60 @@ class AtomGraph(NamedTuple):
     max_size: int
 
 
+def lay_out(
+    positions: torch.Tensor,
+    atomic_numbers: torch.Tensor,
+    system_index: torch.Tensor,
+    system_ranks: torch.Tensor,
+    system_sizes: List[int],
+    cell: torch.Tensor,
+    periodic: List[bool],
+    centers: torch.Tensor,
+    neighbors: torch.Tensor,
+    cell_shifts: torch.Tensor,
+    edge_ranks: torch.Tensor,
+    num_slots: int,
+    pair_types: torch.Tensor,
+    pair_type_counts: List[int],
+) -> AtomGraph:
+    """Gives each edge and each atom its slot: the one place where a graph is made; give the arguments by name.
+
+    Args:
+        positions: [n_atoms, 3] Å.
+        atomic_numbers: [n_atoms] integers.
+        system_index: [n_atoms] the structure of each atom, ascending.
+        system_ranks: [n_atoms] place of each atom in its structure.
+        system_sizes: number of atoms of each structure, in order.
+        cell: [n_systems, 3, 3] Å.
+        periodic: one flag per structure.
+        centers: [n_edges] receiving atoms, the edges sorted by pair of species.
+        neighbors: [n_edges] sending atoms.
+        cell_shifts: [n_edges, 3].
+        edge_ranks: [n_edges] place of each edge among those of its center.
+        num_slots: largest number of edges of one atom.
+        pair_types: [n_pair_types, 2] atomic numbers of each run of edges.
+        pair_type_counts: its number of edges.
+    """
+    max_size = max(system_sizes) if len(system_sizes) > 0 else 0
+    return AtomGraph(
+        positions=positions,
+        atomic_numbers=atomic_numbers,
+        system_index=system_index,
+        system_sizes=system_sizes,
+        cell=cell,
+        periodic=periodic,
+        centers=centers,
+        neighbors=neighbors,
+        cell_shifts=cell_shifts.to(positions.dtype),
+        pair_types=pair_types,
+        pair_type_counts=pair_type_counts,
+        edge_slots=torch.add(edge_ranks, centers, alpha=num_slots),
+        num_slots=num_slots,
+        system_slots=torch.add(system_ranks, system_index, alpha=max_size),
+        max_size=max_size,
+    )
+
+
 def build_graph(
     positions: torch.Tensor,
     atomic_numbers: torch.Tensor,
@@ -75,9 +129,7 @@ def build_graph(
     sizes = torch.tensor(system_sizes, dtype=torch.long, device=device)
     system_index = torch.repeat_interleave(torch.arange(len(system_sizes), device=device), sizes)
 
-    max_size = max(system_sizes)
-    system_slots = system_index * max_size + torch.arange(n_atoms, device=device)
-    system_slots = system_slots - (torch.cumsum(sizes, 0) - sizes)[system_index]
+    first_atom = torch.cumsum(sizes, 0) - sizes
 
     pair_code = atomic_numbers[centers] * 256 + atomic_numbers[neighbors]
     order = torch.argsort(pair_code, stable=True)
@@ -94,22 +146,21 @@ def build_graph(
     if centers.shape[0] > 0:
         num_slots = int(degree.max())
     count_list: List[int] = counts.tolist()
-    return AtomGraph(
-        positions,
-        atomic_numbers,
-        system_index,
-        system_sizes,
-        cell,
-        periodic,
-        centers,
-        neighbors,
-        cell_shifts.to(positions.dtype),
-        pair_types,
-        count_list,
-        centers * num_slots + rank,
-        num_slots,
-        system_slots,
-        max_size,
+    return lay_out(
+        positions=positions,
+        atomic_numbers=atomic_numbers,
+        system_index=system_index,
+        system_ranks=torch.arange(n_atoms, device=device) - first_atom[system_index],
+        system_sizes=system_sizes,
+        cell=cell,
+        periodic=periodic,
+        centers=centers,
+        neighbors=neighbors,
+        cell_shifts=cell_shifts,
+        edge_ranks=rank,
+        num_slots=num_slots,
+        pair_types=pair_types,
+        pair_type_counts=count_list,
     )
 
 
@@ -126,19 +177,19 @@ def map_tensors(graph: AtomGraph, change: Callable[[torch.Tensor], torch.Tensor]
 def with_geometry(graph: AtomGraph, positions: torch.Tensor, cell: torch.Tensor) -> AtomGraph:
     """Returns the graph with other positions [n_atoms, 3] and cell [n_systems, 3, 3], its lists unchanged."""
     return AtomGraph(
-        positions,
-        graph.atomic_numbers,
-        graph.system_index,
-        graph.system_sizes,
-        cell,
-        graph.periodic,
-        graph.centers,
-        graph.neighbors,
-        graph.cell_shifts,
-        graph.pair_types,
-        graph.pair_type_counts,
-        graph.edge_slots,
-        graph.num_slots,
-        graph.system_slots,
-        graph.max_size,
+        positions=positions,
+        atomic_numbers=graph.atomic_numbers,
+        system_index=graph.system_index,
+        system_sizes=graph.system_sizes,
+        cell=cell,
+        periodic=graph.periodic,
+        centers=graph.centers,
+        neighbors=graph.neighbors,
+        cell_shifts=graph.cell_shifts,
+        pair_types=graph.pair_types,
+        pair_type_counts=graph.pair_type_counts,
+        edge_slots=graph.edge_slots,
+        num_slots=graph.num_slots,
+        system_slots=graph.system_slots,
+        max_size=graph.max_size,
     )

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from ase.data import atomic_numbers as numbers_by_symbol
@@ -32,6 +32,23 @@ _SPELLINGS = {
     "kj/mol": "kJ/mol", "kj mol-1": "kJ/mol", "ang": "angstrom", "å": "angstrom", "angstrom": "angstrom",
     "angstroms": "angstrom", "a": "angstrom", "bohr": "bohr", "bohrs": "bohr", "a0": "bohr", "a_0": "bohr", "nm": "nm",
 }  # fmt: skip
+
+
+@runtime_checkable
+class _Array(Protocol):
+    """What both kinds of file hold: arrays of NumPy, data sets of h5py (whose groups have no shape)."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    def __getitem__(self, index: Any, /) -> Any: ...
+
+
+@runtime_checkable
+class _Annotated(Protocol):
+    """A data set of h5py, which may name its unit."""
+
+    attrs: Mapping[str, Any]
 
 
 class Part(NamedTuple):
@@ -153,7 +170,7 @@ def _stated(arrays: Any, key: str, whole: str, name: str) -> str | None:
     text = None
     if whole in arrays:
         text = _text(np.asarray(arrays[whole]).reshape(-1)[0])
-    elif key in arrays and hasattr(arrays[key], "attrs"):
+    elif key in arrays and isinstance(arrays[key], _Annotated):
         text = next((_text(arrays[key].attrs[word]) for word in ("units", "unit") if word in arrays[key].attrs), None)
     if text is None:
         return None
@@ -201,7 +218,7 @@ def _groups(file: Any, kind: str) -> Iterator[tuple[str, Any]]:
             yield group or "/", arrays
             continue
         inner = [(f"{group}/{key}", arrays[key]) for key in sorted(arrays, reverse=True)]
-        waiting += [(key, item) for key, item in inner if hasattr(item, "keys")]
+        waiting += [(key, item) for key, item in inner if isinstance(item, Mapping)]
 
 
 def _has(arrays: Mapping[str, Any], names: tuple[str, ...]) -> bool:
@@ -296,8 +313,10 @@ def _entries(arrays: Any, part: Part, total: int, labels: Keys) -> tuple[dict[st
     info: dict[str, Any] = {"group": part.group.strip("/")} if part.group.strip("/") else {}
     for key in sorted(set(arrays) - {labels.energy, labels.forces, *POSITIONS, *NUMBERS}):
         item = arrays[key]
-        if getattr(item, "shape", None) in ((total,), (total, 1)) and item.dtype.kind in "fiu" and total > 1:
+        if not isinstance(item, _Array):
+            continue
+        if item.shape in ((total,), (total, 1)) and item.dtype.kind in "fiu" and total > 1:
             columns[key] = np.asarray(item[part.first : part.first + part.n_frames]).reshape(-1).astype(np.float64)
-        elif getattr(item, "shape", None) in ((), (1,)) and item.dtype.kind in "SUO":
+        elif item.shape in ((), (1,)) and item.dtype.kind in "SUO":
             info[key] = _text(np.asarray(item).reshape(-1)[0])
     return columns, info

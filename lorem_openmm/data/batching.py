@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from lorem_openmm.data.baseline import composition_energies
 from lorem_openmm.data.fields import fields
 from lorem_openmm.data.loading import load, ranges
 from lorem_openmm.data.store import Store
-from lorem_openmm.graph import AtomGraph, map_tensors
+from lorem_openmm.graph import AtomGraph, lay_out, map_tensors
 
 WINDOW = 32  # batches that are sorted together: enough for alike sizes, too few for always the same company
 
@@ -70,6 +70,31 @@ class Labels:
     def has_stress(self) -> torch.Tensor:
         """Returns [n_systems] booleans."""
         return self.values["has_stress"]
+
+
+class BatchSource(Protocol):
+    """A set of structures that gives batches: all of each, or the share of one process."""
+
+    @property
+    def device(self) -> torch.device:
+        """Returns where the batches are."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Returns the type of positions, cells and forces."""
+
+    @property
+    def costs(self) -> np.ndarray:
+        """Returns [n_structures] numbers that order the structures by atoms, then by edges."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, indices: Sequence[int] | np.ndarray | torch.Tensor) -> tuple[AtomGraph, Labels]:
+        """Joins structures into one graph.
+
+        Args:
+            indices: [n_systems] places in the set.
+        """
 
 
 class StructureSet:
@@ -143,17 +168,16 @@ class StructureSet:
         """
         chosen = np.asarray(indices, dtype=np.int64)
         sizes = self._sizes[chosen]
-        starts, max_size = _exclusive_sum(sizes), int(sizes.max(initial=0))
-        num_slots = int(self._degrees[chosen].max(initial=0))
+        starts = _exclusive_sum(sizes)
         system_index = np.arange(len(chosen)).repeat(sizes)
         ranks = np.arange(len(system_index)) - starts[system_index]
 
         runs, order, types, counts = self._merged_runs(chosen)
         lengths = self._run_lengths[runs]
-        index, system, slots, atoms, edges, shift, pair_types = self._to_place(
+        index, system, ranks_in_system, atoms, edges, shift, pair_types = self._to_place(
             chosen,
             system_index,
-            system_index * max_size + ranks,
+            ranks,
             self._atom_starts[chosen][system_index] + ranks,
             ranges(self._run_edges[runs], lengths),
             starts.repeat(self._n_runs[chosen])[order].repeat(lengths),
@@ -161,22 +185,21 @@ class StructureSet:
         )
         rows, own = self._rows, {"structure": index, "atom": atoms}
         centers = rows["centers"].index_select(0, edges) + shift
-        graph = AtomGraph(
+        graph = lay_out(
             positions=rows["positions"].index_select(0, atoms),
             atomic_numbers=rows["atomic_numbers"].index_select(0, atoms).long(),
             system_index=system,
+            system_ranks=ranks_in_system,
             system_sizes=sizes.tolist(),
             cell=rows["cell"].index_select(0, index),
             periodic=self.periodic[chosen].tolist(),
             centers=centers,
             neighbors=rows["neighbors"].index_select(0, edges) + shift,
             cell_shifts=self._cell_shifts(edges),
+            edge_ranks=rows["ranks"].index_select(0, edges),
+            num_slots=int(self._degrees[chosen].max(initial=0)),
             pair_types=pair_types.view(-1, 2),
             pair_type_counts=counts,
-            edge_slots=torch.add(rows["ranks"].index_select(0, edges), centers, alpha=num_slots),
-            num_slots=num_slots,
-            system_slots=slots,
-            max_size=max_size,
         )
         values = {name: rows[name].index_select(0, own[per]) for name, per in self._labels}
         if self.place == self.device:
@@ -241,7 +264,7 @@ class StructureSet:
         shifts = self._rows["cell_shifts"]
         if len(shifts) == 0:  # nothing is periodic
             return torch.zeros((len(edges), 3), dtype=self.dtype, device=self.place)
-        return shifts.index_select(0, edges).to(self.dtype)
+        return shifts.index_select(0, edges)
 
 
 def epoch_batches(

@@ -91,7 +91,7 @@ def unpack(path: Path, folder: Path) -> Path:
             with opener(path) as stream:
                 _copy(stream, output)
         except (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error, OSError) as error:
-            if getattr(error, "errno", None):
+            if isinstance(error, OSError) and error.errno:
                 raise
             raise DataError(
                 f"{path}: cannot be unpacked ({error}): it was cut off or damaged. Copy or compress it again."

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple, Protocol, overload, runtime_checkable
 
 import numpy as np
 
@@ -87,14 +87,22 @@ class Composition(NamedTuple):
     energy: np.ndarray
 
 
+@runtime_checkable
+class KnowsComposition(Protocol):
+    """Structures that are kept in arrays, so that nobody needs to go through them one by one."""
+
+    def composition(self) -> Composition:
+        """Returns elements and energies."""
+
+
 def composition(structures: Sequence[Structure]) -> Composition:
     """Returns elements and energies as arrays.
 
     Args:
-        structures: The structures; a sequence with a ``composition`` of its own is not gone through.
+        structures: The structures; those in arrays are not gone through.
     """
-    if (own := getattr(structures, "composition", None)) is not None:
-        return own()
+    if isinstance(structures, KnowsComposition):
+        return structures.composition()
     sizes = [len(s.atomic_numbers) for s in structures]
     numbers = np.concatenate([np.zeros(0, np.int64), *(s.atomic_numbers for s in structures)])
     return Composition(numbers, np.concatenate([[0], np.cumsum(sizes)]), np.array([s.energy for s in structures]))

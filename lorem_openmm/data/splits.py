@@ -1,7 +1,7 @@
 """Division of structures into training, validation and test set."""
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -11,6 +11,13 @@ from lorem_openmm.errors import DataError, did_you_mean
 
 SPLITS = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST, UNUSED = range(4)
+
+
+@runtime_checkable
+class _InColumns(Protocol):
+    """Structures whose info entries are kept in columns."""
+
+    def info_values(self, key: str) -> Iterator[Any]: ...
 
 
 def divide(
@@ -153,11 +160,10 @@ def _above(structures: Sequence[Structure], thresholds: Mapping[str, float]) -> 
 
 def _info_values(structures: Sequence[Structure], key: str, setting: str) -> Iterator[Any]:
     """Yields an info entry of every structure, from a column where the structures are kept in columns."""
-    columns = getattr(structures, "info_values", None)
-    if columns is None:
+    if not isinstance(structures, _InColumns):
         yield from (_info(structure, key, setting) for structure in structures)
         return
-    for index, value in enumerate(columns(key)):
+    for index, value in enumerate(structures.info_values(key)):
         yield _info(structures[index], key, setting) if value is None else value
 
 

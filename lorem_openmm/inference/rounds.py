@@ -4,7 +4,7 @@ from typing import List, NamedTuple, Optional, Tuple
 
 import torch
 
-from lorem_openmm.graph import AtomGraph
+from lorem_openmm.graph import AtomGraph, lay_out
 from lorem_openmm.inference.neighbors import Block
 from lorem_openmm.inference.short_range import Edges
 from lorem_openmm.model import Lorem
@@ -102,12 +102,12 @@ def edges_as_graph(x: torch.Tensor, block: Block) -> AtomGraph:
     """Returns the slots of a block as the edges of a graph: what the rounds read of it, geometry left out."""
     num_slots = block.neighbors.shape[0] // block.size
     rows = torch.arange(block.size, device=x.device)
-    slots = torch.arange(block.neighbors.shape[0], device=x.device)
     nothing = x.new_zeros((0, 3))
-    return AtomGraph(
+    return lay_out(
         positions=nothing,
         atomic_numbers=rows,
         system_index=torch.zeros_like(rows),
+        system_ranks=rows,
         system_sizes=[block.size],
         cell=x.new_zeros((1, 3, 3)),
         periodic=[False],
@@ -116,8 +116,6 @@ def edges_as_graph(x: torch.Tensor, block: Block) -> AtomGraph:
         cell_shifts=nothing,
         pair_types=rows.view(-1, 1)[:0],
         pair_type_counts=[],
-        edge_slots=slots,
+        edge_ranks=torch.arange(num_slots, device=x.device).repeat(block.size),
         num_slots=num_slots,
-        system_slots=rows,
-        max_size=block.size,
     )

@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch import LightningModule
 
 from lorem_openmm.config import Training
-from lorem_openmm.data.batching import Labels, StructureSet, epoch_batches, ordered_batches
+from lorem_openmm.data.batching import BatchSource, Labels, epoch_batches, ordered_batches
 from lorem_openmm.data.rotations import random_orthogonal, turn
 from lorem_openmm.graph import AtomGraph
 from lorem_openmm.memory import keep_freed_memory
@@ -17,7 +17,7 @@ from lorem_openmm.training.losses import residuals
 from lorem_openmm.training.metrics import Metrics
 from lorem_openmm.training.optimizers import make_optimizer
 from lorem_openmm.training.schedules import make_scheduler
-from lorem_openmm.training.shares import SharedSet, share_of_loss
+from lorem_openmm.training.shares import share_of_loss
 
 Batch = tuple[AtomGraph, Labels]
 
@@ -29,7 +29,7 @@ class TrainingBatches:
     processes would only add the cost of moving it.
     """
 
-    def __init__(self, structures: StructureSet | SharedSet, training: Training, epoch: Callable[[], int]) -> None:
+    def __init__(self, structures: BatchSource, training: Training, epoch: Callable[[], int]) -> None:
         """Notes what to iterate over.
 
         Args:
@@ -57,7 +57,7 @@ class TrainingBatches:
 class OrderedBatches:
     """All structures of a set, in their order."""
 
-    def __init__(self, structures: StructureSet | SharedSet, batch_size: int) -> None:
+    def __init__(self, structures: BatchSource, batch_size: int) -> None:
         """Notes what to iterate over.
 
         Args:

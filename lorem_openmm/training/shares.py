@@ -119,7 +119,8 @@ def share_of_loss(difference: Residuals, training: Training, whole: WholeBatch |
         "stress_weight": difference.stress.shape[0] / max(whole.n_with_stress, 1),
         "net_charge_weight": difference.net_charge.shape[0] / whole.n_structures,
     }
-    scaled = {name: part * getattr(training, name) for name, part in parts.items()}
+    weights = training.model_dump()
+    scaled = {name: part * weights[name] for name, part in parts.items()}
     return loss(difference, training.model_copy(update=scaled))
 
 

@@ -17,7 +17,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lorem_openmm import config
 from lorem_openmm.ambient import building
 from lorem_openmm.data.baseline import as_table
-from lorem_openmm.data.batching import StructureSet
+from lorem_openmm.data.batching import BatchSource, StructureSet
 from lorem_openmm.data.fields import get
 from lorem_openmm.data.store import Store, read_store
 from lorem_openmm.errors import ConfigError
@@ -178,7 +178,7 @@ def _train(
     return Result(output, checkpoints.best["epoch"], checkpoints.best["metrics"], processes.rank)
 
 
-def _shared(structures: StructureSet, processes: Processes) -> StructureSet | SharedSet:
+def _shared(structures: StructureSet, processes: Processes) -> BatchSource:
     return structures if processes.number == 1 else SharedSet(structures, processes.rank, processes.number)
 
 
