@@ -15,7 +15,7 @@ def _python(variable: str, environment: str) -> Path:
 
 
 # Script of the folder ``contestants`` → the Python that runs it. Environments do not mix: mace-torch pins an e3nn that
-# this package cannot use, and JAX and PyTorch need not agree on anything.
+# the tests cannot use, and JAX and PyTorch need not agree on anything.
 PYTHONS = {
     "ours": Path(sys.executable),
     "lorem_jax": _python("LOREM_JAX_PYTHON", ".venv-parity"),

@@ -24,7 +24,6 @@ PACKAGES = (
     "openmm",
     "openmmml",
     "openmmtorch",
-    "e3nn",
     "vesin",
     "tblite",
     "mdtraj",

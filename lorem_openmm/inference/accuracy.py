@@ -3,8 +3,6 @@
 import math
 from typing import NamedTuple, Optional
 
-from scipy.optimize import brentq
-
 from lorem_openmm.errors import ConfigError
 from lorem_openmm.sums.batched import BatchedPairSum
 
@@ -48,6 +46,8 @@ def ewald_settings(coulomb: BatchedPairSum, tolerance: Optional[float]) -> Ewald
             f"ewaldErrorTolerance: must be from {SMALLEST:g} to {LARGEST:g}, or None for the model's own settings; "
             f"received {tolerance!r}"
         )
+    from scipy.optimize import brentq  # noqa: PLC0415  # a quarter of a second, which most starts can do without
+
     smearing = coulomb.cutoff / brentq(lambda x: _force_at_cutoff(x) - 3.0 * tolerance, 1.0, 10.0)
     wavelength = math.pi * smearing / math.sqrt(-2.0 * math.log(tolerance))
     return EwaldSettings(smearing, wavelength, max(0.5 * tolerance, 1e-6))

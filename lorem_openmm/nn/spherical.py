@@ -1,15 +1,15 @@
-"""Real spherical harmonics as one matrix product over monomials, from e3nn's definition.
+"""Real spherical harmonics as one matrix product over monomials, and how they couple.
 
 On the unit sphere the monomials x^a y^b z^c with a + b + c = L span all harmonics of degree L, L−2, …, those with
 a + b + c = L − 1 all of degree L−1, L−3, …: together (L+1)² monomials for (L+1)² harmonics. The matrix between the
-two is solved for once from e3nn's values, and a dozen operations replace the ~150 of a recursion by component.
+two is solved for once, and a dozen operations replace the ~150 of a recursion by component.
 """
 
 import math
 from fractions import Fraction
 
+import numpy as np
 import torch
-from e3nn import o3
 
 from lorem_openmm.nn.constants import ConstantsModule
 
@@ -32,25 +32,35 @@ def component_order(max_degree: int) -> list[int]:
     ]
 
 
-def e3x_order(degree: int) -> list[int]:
-    """e3nn's component index for each of e3x's (m = +l, −l, …, 0) of one degree.
-
-    e3x_Y_l(x, y, z) = e3nn_Y_l(y, z, x)[e3x_order(l)], both with the Racah normalisation (``norm`` in e3nn).
-    """
-    order = []
-    for m in range(degree, 0, -1):
-        order += [degree + m, degree - m]
-    return [*order, degree]
-
-
 def spherical_harmonics(max_degree: int, vectors: torch.Tensor) -> torch.Tensor:
-    """Y [n, (max_degree+1)²] of unit vectors [n, 3] by e3nn, in e3x's order and normalisation |Y_l|² = 1."""
-    turned = vectors[:, [1, 2, 0]]
-    parts = [
-        o3.spherical_harmonics(degree, turned, normalize=False, normalization="norm")[:, e3x_order(degree)]
-        for degree in range(max_degree + 1)
-    ]
-    return torch.cat(parts, dim=1)
+    """Y [n, (max_degree+1)²] of unit vectors [n, 3], in e3x's order and normalisation |Y_l|² = 1.
+
+    Y_l,±m = √((2 − δ_m0)·(l−m)!/(l+m)!) · dᵐP_l(z)/dzᵐ · {Re, Im}(x + iy)ᵐ with the Legendre polynomials P_l.
+    """
+    x, y, z = vectors.unbind(1)
+    cosine, sine = [torch.ones_like(x)], [torch.zeros_like(x)]  # times the m-th power of the sine of the polar angle
+    for _ in range(max_degree):
+        c, s = cosine[-1], sine[-1]
+        cosine.append(c * x - s * y)
+        sine.append(c * y + s * x)
+    parts = []
+    for degree in range(max_degree + 1):
+        for m in range(degree, 0, -1):
+            scale = math.sqrt(2.0 * math.factorial(degree - m) / math.factorial(degree + m))
+            along = scale * _legendre_derivative(degree, m, z)
+            parts += [along * cosine[m], along * sine[m]]
+        parts.append(_legendre_derivative(degree, 0, z))
+    return torch.stack(parts, dim=1)
+
+
+def _legendre_derivative(degree: int, order: int, z: torch.Tensor) -> torch.Tensor:
+    """dᵐP_l(z)/dzᵐ = Σ_k (−1)ᵏ 2⁻ˡ (l over k) (2l−2k over l) (l−2k)!/(l−2k−m)! z^(l−2k−m), for [n] values."""
+    total = torch.zeros_like(z)
+    for k in range((degree - order) // 2 + 1):
+        power = degree - 2 * k
+        factor = (-1) ** k * math.comb(degree, k) * math.comb(2 * degree - 2 * k, degree) * math.perm(power, order)
+        total = total * z * z + factor / 2**degree
+    return total * z if (degree - order) % 2 else total
 
 
 def reflection_classes(max_degree: int) -> torch.Tensor:
@@ -63,10 +73,29 @@ def reflection_classes(max_degree: int) -> torch.Tensor:
 
 
 def clebsch_gordan(degree_1: int, degree_2: int, degree_3: int) -> torch.Tensor:
-    """C [2·l1+1, 2·l2+1, 2·l3+1] in float64 = √(2·l3+1) · e3nn's Wigner 3j, in e3x's order."""
-    wigner = o3.wigner_3j(degree_1, degree_2, degree_3, dtype=torch.float64)
-    ordered = wigner[e3x_order(degree_1)][:, e3x_order(degree_2)][:, :, e3x_order(degree_3)]
-    return (2 * degree_3 + 1) ** 0.5 * ordered
+    """C [2·l1+1, 2·l2+1, 2·l3+1] in float64, in e3x's order, for an even sum of the degrees.
+
+    C = √(2·l3 + 1)·G/‖G‖, G = ∫ Y_l1 ⊗ Y_l2 ⊗ Y_l3 dΩ: three degrees have one invariant, which is this integral unless
+    it vanishes. The quadrature (Gauss-Legendre along z, equal angles around it) is exact. The sign is that of e3x and
+    of e3nn's Wigner 3j.
+
+    Raises:
+        ValueError: If the sum of the degrees is odd: there the integral vanishes.
+    """
+    total = degree_1 + degree_2 + degree_3
+    if total % 2:
+        raise ValueError(f"degrees: their sum must be even, received {degree_1}, {degree_2}, {degree_3}")
+    heights, weights = np.polynomial.legendre.leggauss(total // 2 + 1)
+    angles = 2.0 * math.pi / (total + 1) * np.arange(total + 1)
+    z, phi = (grid.ravel() for grid in np.meshgrid(heights, angles, indexing="ij"))
+    radius = np.sqrt(1.0 - z**2)
+    directions = torch.from_numpy(np.stack([radius * np.cos(phi), radius * np.sin(phi), z], axis=1))
+    harmonics = spherical_harmonics(max(degree_1, degree_2, degree_3), directions)
+    first, second, third = (harmonics[:, degree**2 : (degree + 1) ** 2] for degree in (degree_1, degree_2, degree_3))
+    weighted = torch.from_numpy(np.repeat(weights, total + 1))[:, None] * first
+    integrals = torch.einsum("na,nb,nc->abc", weighted, second, third)
+    integrals[integrals.abs() < 1e-12 * integrals.abs().max()] = 0.0  # rounding
+    return (2 * degree_3 + 1) ** 0.5 / integrals.norm() * integrals
 
 
 def _snap_to_roots(values: torch.Tensor) -> torch.Tensor:
