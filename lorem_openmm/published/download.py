@@ -1,4 +1,7 @@
-"""Downloads that survive cut connections: resumed where they stopped, checked, and only then given their name."""
+"""Downloads that survive cut connections: resumed where they stopped, checked, and only then given their name.
+
+Libraries of downloads such as pooch begin a cut file anew, in each try and each run.
+"""
 
 import http.client
 import json

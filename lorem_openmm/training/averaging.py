@@ -36,32 +36,17 @@ class WeightAverage(Callback):
         return {"average": self.average, "n_updates": self.n_updates}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes back what the checkpoint kept.
-
-        Args:
-            state_dict: Result of :meth:`state_dict`.
-        """
+        """Takes back what the checkpoint kept."""
         self.average, self.n_updates = state_dict["average"], state_dict["n_updates"]
 
     def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Puts a restored average where the weights are.
-
-        Args:
-            trainer: Lightning's.
-            pl_module: What is trained.
-        """
+        """Puts a restored average where the weights are."""
         parameters = dict(pl_module.potential.model.named_parameters())
         self.average = {name: value.to(parameters[name]) for name, value in self.average.items()}
 
     @torch.no_grad()
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *arguments: Any) -> None:
-        """Takes in the weights after a step.
-
-        Args:
-            trainer: Lightning's.
-            pl_module: What is trained.
-            arguments: Not used.
-        """
+        """Takes in the weights after a step."""
         parameters = dict(pl_module.potential.model.named_parameters())
         self.n_updates += 1
         if not self.average:
@@ -72,12 +57,7 @@ class WeightAverage(Callback):
 
     @torch.no_grad()
     def on_validation_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Puts the average into the model.
-
-        Args:
-            trainer: Lightning's.
-            pl_module: What is trained.
-        """
+        """Puts the average into the model."""
         model = pl_module.potential.model
         self._trained = [model.get_parameter(name).clone() for name in self.average]
         for name, value in self.average.items():
@@ -85,12 +65,7 @@ class WeightAverage(Callback):
 
     @torch.no_grad()
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Puts the trained weights back.
-
-        Args:
-            trainer: Lightning's.
-            pl_module: What is trained.
-        """
+        """Puts the trained weights back."""
         for name, value in zip(self.average, self._trained, strict=True):
             pl_module.potential.model.get_parameter(name).copy_(value)
         self._trained = []

@@ -100,30 +100,16 @@ class CheckpointWriter(Callback):
         return {"best": self.best}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes back what the checkpoint kept.
-
-        Args:
-            state_dict: Result of :meth:`state_dict`.
-        """
+        """Takes back what the checkpoint kept."""
         self.best = state_dict["best"]
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
-        """Adds by which settings and data the checkpoint was made.
-
-        Args:
-            trainer: Lightning's.
-            pl_module: What is trained.
-            checkpoint: Lightning's dictionary.
-        """
+        """Adds by which settings and data the checkpoint was made."""
         checkpoint["identity"] = self.constants["identity"]
         checkpoint["epochs_done"] = self.history.row["epoch"]
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Selects and writes.
-
-        Args:
-            trainer: Lightning's.
-            pl_module: What is trained.
 
         Raises:
             TrainingError: If the loss is no longer a number.

@@ -88,12 +88,7 @@ class SlurmStep(SLURMEnvironment):
         return int(os.environ["SLURM_STEP_NUM_TASKS"])
 
     def validate_settings(self, num_devices: int, num_nodes: int) -> None:
-        """Does nothing: :func:`find_processes` has compared with the step, Lightning would with the job.
-
-        Args:
-            num_devices: Not used.
-            num_nodes: Not used.
-        """
+        """Does nothing: :func:`find_processes` has compared with the step, Lightning would with the job."""
 
 
 def find_processes(devices: int | None = None, nodes: int | None = None) -> Processes:

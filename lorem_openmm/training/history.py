@@ -70,12 +70,7 @@ class History(Callback):
                 log.write(f"# {text}\n")
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Draws the bar.
-
-        Args:
-            trainer: Lightning's.
-            pl_module: What is trained.
-        """
+        """Draws the bar."""
         self._bar = tqdm(
             total=self.epochs,
             initial=self.done,
@@ -86,21 +81,11 @@ class History(Callback):
         )
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Starts the clock.
-
-        Args:
-            trainer: Lightning's.
-            pl_module: What is trained.
-        """
+        """Starts the clock."""
         self._started = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Writes the epoch.
-
-        Args:
-            trainer: Lightning's.
-            pl_module: What is trained.
-        """
+        """Writes the epoch."""
         self.row = self._collect(trainer, pl_module)
         if not self.writes:
             return
@@ -116,13 +101,7 @@ class History(Callback):
             self._bar.update()
 
     def teardown(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
-        """Closes the bar.
-
-        Args:
-            trainer: Lightning's.
-            pl_module: What was trained.
-            stage: Not used.
-        """
+        """Closes the bar."""
         if self._bar is not None:
             self._bar.close()
 

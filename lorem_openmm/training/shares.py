@@ -141,11 +141,6 @@ class SumsOverProcesses(Callback):
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         """Compares with process 0.
 
-        Args:
-            trainer: Lightning's.
-            pl_module: What is trained.
-            stage: Not used.
-
         Raises:
             TrainingError: If this process found other settings, data or checkpoints.
         """
@@ -170,12 +165,7 @@ class SumsOverProcesses(Callback):
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Adds up loss, training errors and validation errors.
-
-        Args:
-            trainer: Lightning's.
-            pl_module: What is trained.
-        """
+        """Adds up loss, training errors and validation errors."""
         sums = [pl_module.loss_sum]
         for metrics in (pl_module.training_metrics, pl_module.validation_metrics)[: 1 + pl_module.validated]:
             sums += [errors.sums for errors in metrics.errors.values()]

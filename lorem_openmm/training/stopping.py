@@ -25,21 +25,11 @@ class EarlyStop(Callback):
         self.patience, self.checkpoints, self.history = patience, checkpoints, history
 
     def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Trains no further if the checkpoint is that of an ended training.
-
-        Args:
-            trainer: Lightning's.
-            pl_module: What is trained.
-        """
+        """Trains no further if the checkpoint is that of an ended training."""
         trainer.should_stop = trainer.strategy.reduce_boolean_decision(self._is_due(self.history.done), all=False)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Ends the training if it is time.
-
-        Args:
-            trainer: Lightning's.
-            pl_module: What is trained.
-        """
+        """Ends the training if it is time."""
         row = self.history.row
         is_due = row["score"] != "" and self._is_due(row["epoch"])
         if trainer.strategy.reduce_boolean_decision(is_due, all=False):  # one decision for all processes
