@@ -1,7 +1,8 @@
-"""Model files: ``.safetensors`` (weights and metadata) and ``.pt`` (TorchScript with the same metadata inside).
+"""Model files: ``.safetensors`` (weights and metadata) and ``.pt`` (the same, and what dynamics runs in TorchScript).
 
 Both carry one JSON document, the metadata, and a SHA-256 over it and the weights, so that a file that was truncated or
-altered is refused. Nothing is ever unpickled from a model file except by TorchScript's own restricted reader.
+altered is refused. Nothing is ever unpickled from a model file; ``.pt`` files of earlier versions, which hold their
+weights in TorchScript alone, are read by its own restricted reader.
 """
 
 import hashlib
@@ -9,24 +10,29 @@ import json
 import os
 import platform
 import zipfile
+import zlib
 from importlib.metadata import version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load as tensors_from_bytes
+from safetensors.torch import save as tensors_to_bytes
 from safetensors.torch import save_file
 
 from lorem_openmm.ambient import building, script
 from lorem_openmm.config import Model, parse
 from lorem_openmm.errors import ConfigError, ModelFileError
 from lorem_openmm.files import atomic_path, expand_home
+from lorem_openmm.inference.standalone import StandaloneModel
 from lorem_openmm.model import Lorem
 from lorem_openmm.potential import Potential
 
 FORMAT_VERSION = 1
 UNITS = {"energy": "eV", "length": "Å", "forces": "eV/Å", "stress": "eV/Å^3", "charge": "e"}
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
+WEIGHTS = "weights.safetensors"  # within a .pt file
 PRETRAINED = Path(__file__).parent / "pretrained" / "lorem-xtb.safetensors"
 
 
@@ -37,13 +43,13 @@ def describe(potential: Potential, extra: dict[str, Any] | None = None) -> dict[
         potential: the model with its baseline.
         extra: further entries: ``training``, ``metrics``, ``electrostatics`` (``trained_on``: vacuum, periodic, both).
     """
-    hyperparameters = dict(potential.model.hyperparameters)
-    coulomb = None if potential.model.long_range is None else potential.model.long_range.coulomb
+    hyperparameters = potential.model.hyperparameters.model_dump(mode="json")
+    pair_sum = None if potential.model.long_range is None else potential.model.pair_sum
     electrostatics = {
-        "long_range": coulomb is not None,
-        "smearing": None if coulomb is None else coulomb.smearing,
-        "wavelength": None if coulomb is None else coulomb.wavelength,
-        "real_space_cutoff": None if coulomb is None else coulomb.cutoff,
+        "long_range": pair_sum is not None,
+        "smearing": None if pair_sum is None else pair_sum.smearing,
+        "wavelength": None if pair_sum is None else pair_sum.wavelength,
+        "real_space_cutoff": None if pair_sum is None else pair_sum.cutoff,
         "convention": "V_i = 1/2 sum_j q_j / r_ij; periodic: Ewald with neutralising background; vacuum: direct sum",
     }
     extra = dict(extra or {})
@@ -67,7 +73,7 @@ def save(potential: Potential, path: str | Path, extra: dict[str, Any] | None = 
     """Writes ``path`` (.safetensors or .pt), whole or not at all.
 
     Args:
-        potential: the model; its weights are written in float32.
+        potential: the model; its weights are written in float32, and a .pt file runs in its dtype.
         path: the suffix chooses the format.
         extra: further metadata, see :func:`describe`.
 
@@ -83,10 +89,10 @@ def save(potential: Potential, path: str | Path, extra: dict[str, Any] | None = 
         with atomic_path(path) as temporary:
             save_file(weights, temporary, metadata=documents)
     elif path.suffix == ".pt":
-        # In float64, so that constants keep their digits whatever the reader converts to.
-        double = _build(json.loads(body), weights, path).double()
+        dtype = potential.model.species_embedding.weight.dtype
+        module = script(StandaloneModel(_build(json.loads(body), weights, path).to(dtype)))
         with atomic_path(path) as temporary:
-            script(double).save(str(temporary), _extra_files=dict(documents))
+            module.save(str(temporary), _extra_files={**documents, WEIGHTS: tensors_to_bytes(weights)})
             _seal(temporary)
     else:
         raise ModelFileError(f"path: must end in .safetensors or .pt, received {path}")
@@ -179,11 +185,16 @@ def _read_torchscript(path: Path) -> tuple[dict[str, str], dict[str, torch.Tenso
     try:
         with zipfile.ZipFile(path) as archive:
             seal = archive.comment
-        if seal and seal != _seal_of(path.read_bytes()[: -len(seal) - 2]):
-            raise ModelFileError(f"{path}: altered, the file does not match its checksum; copy or export it again")
+            if seal and seal != _seal_of(path.read_bytes()[: -len(seal) - 2]):
+                raise ModelFileError(f"{path}: altered, the file does not match its checksum; copy or export it again")
+            extra = {PurePosixPath(name).name: name for name in archive.namelist() if "/extra/" in name}
+            if WEIGHTS in extra:
+                texts = {key: archive.read(extra[key]).decode() for key in ("lorem_openmm", "sha256") if key in extra}
+                return texts, tensors_from_bytes(archive.read(extra[WEIGHTS]))
+        # Versions up to 0.1 kept the weights in the scripted form alone.
         documents: dict[str, Any] = {"lorem_openmm": "", "sha256": ""}
         module = torch.jit.load(str(path), map_location="cpu", _extra_files=documents)
-    except (zipfile.BadZipFile, RuntimeError, EOFError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, SafetensorError, RuntimeError, EOFError, NotImplementedError) as error:
         raise ModelFileError(
             f"{path}: truncated or altered, not a readable TorchScript file ({error!s:.200})"
         ) from None

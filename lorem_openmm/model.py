@@ -5,33 +5,30 @@ References:
     (``lorem.models.mlip.Lorem``), whose numbers this model reproduces.
 """
 
-from typing import List, NamedTuple, Optional
+from typing import NamedTuple
 
 import torch
 
 from lorem_openmm.config import Model
 from lorem_openmm.graph import AtomGraph
+from lorem_openmm.kernels.coulomb import Coulomb
+from lorem_openmm.nn.blocks import make_block
 from lorem_openmm.nn.equivariant import DegreeNorm
-from lorem_openmm.nn.long_range import LongRange, LongRangeWeights
-from lorem_openmm.nn.message_passing import MessagePassingRound, RoundWeights
+from lorem_openmm.nn.message_passing import MessagePassingRound
 from lorem_openmm.nn.radial import RadialBasis
 from lorem_openmm.nn.scalar import MLP, Update, linear
-from lorem_openmm.nn.short_range import ShortRange, ShortRangeWeights
+from lorem_openmm.nn.short_range import ShortRange
 from lorem_openmm.nn.spherical import AngularBasis
+from lorem_openmm.sums.batched import BatchedPairSum
 
 MAX_ATOMIC_NUMBER = 99  # the species embedding has 100 rows, as in lorem-jax
 
 
-class FoldedWeights(NamedTuple):
-    """What depends on weights and species alone: computed per training step, or once for dynamics."""
-
-    short_range: ShortRangeWeights
-    rounds: List[RoundWeights]
-    long_range: Optional[LongRangeWeights]
-
-
 class AtomicOutput(NamedTuple):
-    """Per-atom results: energies of the short-range and long-range readouts in eV, latent charges and potentials."""
+    """Per-atom results: energies of the short-range and long-range readouts in eV, charges and potentials.
+
+    The charges are in the order in which they are reported, the potentials in that of the features.
+    """
 
     short_range_energies: torch.Tensor
     long_range_energies: torch.Tensor
@@ -49,7 +46,7 @@ class Lorem(torch.nn.Module):
     def __init__(self, hyperparameters: Model):
         super().__init__()
         h = hyperparameters
-        self.hyperparameters = h.model_dump()
+        self.hyperparameters = h
         d, s, L = h.num_features, h.num_spherical_features, h.max_degree
         self.num_features = d
         self.radial = RadialBasis(h.cutoff, h.num_radial, h.radial_basis, h.cutoff_function)
@@ -66,31 +63,18 @@ class Lorem(torch.nn.Module):
             MessagePassingRound(d, h.num_radial, s, L, h.equivariant_message_passing, h.norm_smoothing)
             for _ in range(h.num_message_passing)
         )
-        smearing = h.smearing or h.cutoff / 4
-        wavelength = h.wavelength or h.cutoff / 8
-        self.long_range = (
-            LongRange(d, s, L, h.max_charge_degree, h.cutoff, smearing, wavelength, h.norm_smoothing)
-            if h.long_range
-            else None
-        )
+        self.long_range = make_block(h)
+        self.pair_sum = BatchedPairSum(Coulomb(h.smearing_in_force), h.cutoff, h.wavelength_in_force)
 
-    def fold(self, pair_types: torch.Tensor) -> FoldedWeights:
-        """Returns the folded weights for pairs of atomic numbers [n_pair_types, 2]."""
-        pairs = self.species_embedding(pair_types).flatten(1)
-        rounds: List[RoundWeights] = []
-        for block in self.rounds:
-            rounds.append(block.fold())
-        long_range: Optional[LongRangeWeights] = None
-        if self.long_range is not None:
-            long_range = self.long_range.fold()
-        return FoldedWeights(self.short_range.fold(pairs), rounds, long_range)
+    def pair_features(self, pair_types: torch.Tensor) -> torch.Tensor:
+        """Returns the embeddings of both species side by side [n, 2·num_species] of pairs of atomic numbers [n, 2]."""
+        return self.species_embedding(pair_types).flatten(1)
 
-    def forward(self, graph: AtomGraph, weights: FoldedWeights) -> AtomicOutput:
+    def forward(self, graph: AtomGraph) -> AtomicOutput:
         """Returns atomic energies and charges.
 
         Args:
             graph: structures and their neighbour lists.
-            weights: from :meth:`fold`, for ``graph.pair_types``.
         """
         vectors = edge_vectors(graph)
         distances = lengths(vectors)
@@ -101,20 +85,22 @@ class Lorem(torch.nn.Module):
         x = species.new_zeros((species.shape[0], self.num_features))
         if self.scalar_start is not None:
             x = self.scalar_start(species)
-        message, spherical = self.short_range(radial, angular, graph, weights.short_range)
+        message, spherical = self.short_range(radial, angular, graph, self.pair_features(graph.pair_types))
         x = self.scalar_update(x, message)
         x = self.norm_update(x, self.norm(spherical))
         energies = self.readout(x).squeeze(1)
 
-        for i, block in enumerate(self.rounds):
-            x, spherical, more = block(x, spherical, radial, angular, graph, weights.rounds[i])
+        for layer in self.rounds:
+            x, spherical, more = layer(x, spherical, radial, angular, graph, layer.fold())
             energies = energies + more
 
         long_range_energies = torch.zeros_like(energies)
         charges = potentials = energies.new_zeros((energies.shape[0], 0))
-        folded = weights.long_range
-        if self.long_range is not None and folded is not None:
-            long_range_energies, charges, potentials = self.long_range(x, spherical, graph, distances, folded)
+        if self.long_range is not None:
+            charges = self.long_range.charges(x, spherical, graph.atomic_numbers)
+            potentials = self.pair_sum(charges, graph, distances)
+            long_range_energies = self.long_range.receive(x, spherical, potentials, graph.atomic_numbers)
+            charges = charges.index_select(1, self.long_range.channel_order)
         return AtomicOutput(energies, long_range_energies, charges, potentials)
 
 

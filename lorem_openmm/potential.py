@@ -1,7 +1,7 @@
 """Energies, forces and stress from the model's atomic energies and the per-element baseline."""
 
 import math
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, NamedTuple
 
 import torch
 from ase.data import chemical_symbols
@@ -9,8 +9,7 @@ from ase.data import chemical_symbols
 from lorem_openmm.ambient import computing
 from lorem_openmm.errors import DataError, UnknownElementError
 from lorem_openmm.graph import AtomGraph, map_tensors, with_geometry
-from lorem_openmm.model import MAX_ATOMIC_NUMBER, AtomicOutput, FoldedWeights, Lorem
-from lorem_openmm.nn.short_range import ShortRangeWeights
+from lorem_openmm.model import MAX_ATOMIC_NUMBER, AtomicOutput, Lorem
 
 # The baseline is kept as integers of 2⁻⁴⁰ eV, because .to(float32) would round energies of thousands of eV.
 BASELINE_UNIT = 2.0**-40
@@ -44,30 +43,19 @@ class Potential(torch.nn.Module):
         baseline: E0 in eV of each known element by atomic number; other elements are errors.
     """
 
-    known_pairs: torch.Tensor
     baseline_units: torch.Tensor
-    _folded: Optional[FoldedWeights]
 
-    def __init__(self, model: Lorem, baseline: Dict[int, float]):
+    def __init__(self, model: Lorem, baseline: dict[int, float]):
         super().__init__()
         self.model = model
-        self.cutoff = float(model.hyperparameters["cutoff"])
-        self.species: List[int] = sorted(baseline)
+        self.cutoff = model.hyperparameters.cutoff
+        self.species = sorted(baseline)
         self.baseline = dict(sorted(baseline.items()))
         units = torch.zeros(MAX_ATOMIC_NUMBER + 1, dtype=torch.int64)
         for number, energy in baseline.items():
             units[number] = round(energy / BASELINE_UNIT)
-        self.baseline_unit = BASELINE_UNIT
         self.register_buffer("baseline_units", units, persistent=False)
-        pairs = torch.cartesian_prod(torch.tensor(self.species), torch.tensor(self.species)).view(-1, 2)
-        self.register_buffer("known_pairs", pairs, persistent=False)
-        self._folded = None
-        self._folded_state = -1
         self.metadata = dict[str, Any]()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leaves out what was computed from the weights, which copies do anew from theirs."""
-        return self.__dict__ | {"_folded": None, "_folded_state": -1}
 
     def forward(self, graph: AtomGraph, compute_stress: bool = False, create_graph: bool = False) -> Prediction:
         """Evaluates structures with the present weights, as training does.
@@ -77,14 +65,10 @@ class Potential(torch.nn.Module):
             compute_stress: whether to compute the stress.
             create_graph: whether the results will be differentiated again (training).
         """
-        if torch.jit.is_scripting():  # TorchScript has no enable_grad: its callers must not be under no_grad
-            weights = self.model.fold(graph.pair_types)
-            return self._differentiate(graph, weights, compute_stress, create_graph)[0]
         with computing(), torch.enable_grad():
-            weights = self.model.fold(graph.pair_types)
-            return self._differentiate(own_tensors(graph), weights, compute_stress, create_graph)[0]
+            return self._differentiate(own_tensors(graph), compute_stress, create_graph)[0]
 
-    def with_responses(self, graph: AtomGraph, compute_stress: bool = False) -> Tuple[Prediction, torch.Tensor]:
+    def with_responses(self, graph: AtomGraph, compute_stress: bool = False) -> tuple[Prediction, torch.Tensor]:
         """Evaluates structures so that the results can be differentiated again, and what atoms feel of potentials.
 
         Args:
@@ -96,15 +80,10 @@ class Potential(torch.nn.Module):
             scalar ones first; no channels without long range.
         """
         with computing(), torch.enable_grad():
-            weights = self.model.fold(graph.pair_types)
-            return self._differentiate(own_tensors(graph), weights, compute_stress, True)
+            return self._differentiate(own_tensors(graph), compute_stress, True)
 
-    @torch.jit.export
     def evaluate(self, graph: AtomGraph, compute_stress: bool = False) -> Prediction:
-        """Evaluates structures with weights folded once: for dynamics, where they do not change.
-
-        Fixed weights that were changed are noticed and folded again, except in TorchScript, where they cannot change.
-        Weights that can be trained are folded at every call, because fused optimisers change them unnoticed.
+        """Evaluates structures that come from outside: input and results are checked, nothing is kept for training.
 
         Args:
             graph: structures and neighbour lists.
@@ -114,52 +93,23 @@ class Potential(torch.nn.Module):
             DataError: If there are no atoms, or positions, a cell or results are not finite.
             UnknownElementError: If the model does not know an element.
         """
-        if torch.jit.is_scripting():
-            return self._differentiate(graph, self._fold_for(graph), compute_stress, False)[0]
-        with computing(), torch.enable_grad():
-            check_inputs(graph, self.species)
-            own = own_tensors(graph)
-            found = self._differentiate(own, self._fold_for(own), compute_stress, False)[0]
-            check_results(graph, found.energy, found.forces)
-            return found
-
-    def _fold_for(self, graph: AtomGraph) -> FoldedWeights:
-        folded = self._fold_once()
-        known = self.known_pairs[:, 0] * 256 + self.known_pairs[:, 1]
-        rows = torch.searchsorted(known, graph.pair_types[:, 0] * 256 + graph.pair_types[:, 1])
-        table = folded.short_range.radial_table.index_select(0, rows)
-        short_range = folded.short_range
-        return FoldedWeights(ShortRangeWeights(table, short_range.product), folded.rounds, folded.long_range)
-
-    def _fold_once(self) -> FoldedWeights:
-        if not torch.jit.is_scripting():
-            parameters = list(self.model.parameters())
-            state = sum(parameter._version for parameter in parameters)
-            if state != self._folded_state or any(parameter.requires_grad for parameter in parameters):
-                self._folded, self._folded_state = None, state
-        folded = self._folded
-        weight = self.model.species_embedding.weight
-        if folded is not None:
-            table = folded.short_range.radial_table
-            if table.dtype == weight.dtype and table.device == weight.device:
-                return folded
-        with torch.no_grad():
-            fresh = self.model.fold(self.known_pairs)
-        self._folded = fresh
-        return fresh
+        check_inputs(graph, self.species)
+        found = self(graph, compute_stress)
+        check_results(graph, found.energy, found.forces)
+        return found
 
     def _differentiate(
-        self, graph: AtomGraph, weights: FoldedWeights, compute_stress: bool, create_graph: bool
-    ) -> Tuple[Prediction, torch.Tensor]:
+        self, graph: AtomGraph, compute_stress: bool, create_graph: bool
+    ) -> tuple[Prediction, torch.Tensor]:
         positions = graph.positions.detach().requires_grad_(True)
         strain = torch.zeros_like(graph.cell)
         if compute_stress:
             strain = strain.requires_grad_(True)
-            bent = positions + torch.bmm(positions.unsqueeze(1), strain[graph.system_index]).squeeze(1)
-            strained = with_geometry(graph, bent, graph.cell + torch.bmm(graph.cell, strain))
+            moved = positions + torch.bmm(positions.unsqueeze(1), strain[graph.system_index]).squeeze(1)
+            strained = with_geometry(graph, moved, graph.cell + torch.bmm(graph.cell, strain))
         else:
             strained = with_geometry(graph, positions, graph.cell)
-        output = self.model(strained, weights)
+        output = self.model(strained)
         atomic_energies = output.short_range_energies + output.long_range_energies
         inputs = [positions]
         if compute_stress:
@@ -169,21 +119,16 @@ class Potential(torch.nn.Module):
         if in_training:
             inputs.append(output.potentials)
         gradients = torch.autograd.grad(
-            [atomic_energies.sum()], inputs, retain_graph=create_graph, create_graph=create_graph
+            atomic_energies.sum(), inputs, retain_graph=create_graph, create_graph=create_graph
         )
-        forces = gradients[0]
-        assert forces is not None  # for TorchScript  # noqa: S101
         stress = torch.zeros_like(graph.cell)
         if compute_stress:
             virial = gradients[1]
-            assert virial is not None  # for TorchScript  # noqa: S101
             volume = torch.abs(torch.linalg.det(graph.cell)).view(-1, 1, 1)
             stress = torch.where(volume > 0, virial / torch.where(volume > 0, volume, torch.ones_like(volume)), stress)
         if in_training:
-            response = gradients[-1]
-            assert response is not None  # for TorchScript  # noqa: S101
-            responses = response
-        return self._collect(graph, output, atomic_energies, -forces, stress, create_graph), responses
+            responses = gradients[-1]
+        return self._collect(graph, output, atomic_energies, -gradients[0], stress, create_graph), responses
 
     def _collect(
         self,
@@ -195,7 +140,7 @@ class Potential(torch.nn.Module):
         create_graph: bool,
     ) -> Prediction:
         zeros = torch.zeros(len(graph.system_sizes), dtype=torch.float64, device=graph.positions.device)
-        baseline = self.baseline_unit * self.baseline_units.index_select(0, graph.atomic_numbers).double()
+        baseline = BASELINE_UNIT * self.baseline_units.index_select(0, graph.atomic_numbers).double()
         energy = zeros.index_add(0, graph.system_index, atomic_energies.double() + baseline)
         long_range = zeros.index_add(0, graph.system_index, output.long_range_energies.double())
         charges = output.charges
@@ -210,7 +155,7 @@ def own_tensors(graph: AtomGraph) -> AtomGraph:
     return map_tensors(graph, lambda part: part.clone() if part.is_inference() else part)
 
 
-def check_inputs(graph: AtomGraph, species: List[int]) -> None:
+def check_inputs(graph: AtomGraph, species: list[int]) -> None:
     """Refuses structures no energy can be computed of.
 
     Args:
@@ -264,7 +209,7 @@ def check_finite(name: str, values: torch.Tensor, graph: AtomGraph, remedy: str 
         )
 
 
-def check_species(potential_species: List[int], atomic_numbers: List[int]) -> None:
+def check_species(potential_species: list[int], atomic_numbers: list[int]) -> None:
     """Refuses elements the model was not trained on.
 
     Args:

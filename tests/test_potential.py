@@ -244,40 +244,6 @@ def test_gradients_of_a_force_loss_are_its_slopes():
         assert slope == pytest.approx((gradient * direction).sum().item(), rel=2e-4, abs=2e-7), name
 
 
-def test_training_and_dynamics_paths_agree():
-    potential = small_potential()
-    graph = graph_of(rattled_molecule(), rattled_box())
-    torch.testing.assert_close(potential(graph).forces, potential.evaluate(graph).forces, rtol=0, atol=1e-13)
-
-
-def test_dynamics_path_sees_weights_that_a_fused_optimiser_changed():
-    potential, graph = small_potential(), graph_of(rattled_molecule())
-    before = potential.evaluate(graph).energy
-    optimizer = torch.optim.Adam(potential.requires_grad_(True).parameters(), lr=0.1, fused=True)
-    potential(graph).atomic_energies.sum()
-    sum(parameter.square().sum() for parameter in potential.parameters()).backward()
-    optimizer.step()
-    after = potential.evaluate(graph).energy
-    assert not torch.allclose(after, before, atol=1e-3)
-    torch.testing.assert_close(after, potential(graph).energy.detach())
-
-
-def test_scripted_equals_eager_on_sizes_it_has_not_seen():
-    potential = small_potential(num_message_passing=1)
-    scripted = torch.jit.script(potential)
-    for structures in [
-        (rattled_molecule(),),
-        (rattled_box(),),
-        (Atoms("H", [[0, 0, 0]]),),
-        (rattled_molecule("CH4"),),
-    ] * 2:
-        graph = graph_of(*structures)
-        eager, compiled = potential.evaluate(graph, True), scripted.evaluate(graph, True)
-        torch.testing.assert_close(compiled.energy, eager.energy, rtol=0, atol=1e-10)
-        torch.testing.assert_close(compiled.forces, eager.forces, rtol=0, atol=1e-12)
-        torch.testing.assert_close(compiled.stress, eager.stress, rtol=0, atol=1e-12)
-
-
 def test_unknown_elements_are_named():
     with pytest.raises(UnknownElementError, match="does not know N, Na; it was trained on H, C, O, Cl"):
         check_species(small_potential().species, [1, 7, 11, 6])

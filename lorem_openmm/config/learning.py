@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from lorem_openmm.config.long_range import EquivariantCharges, LongRange, LongRangeChoice
 from lorem_openmm.config.names import FilePath
 from lorem_openmm.config.section import Count, Fraction, Index, Positive, Section
 
@@ -27,7 +28,11 @@ class Model(Section):
     radial_basis: Literal["basic_bernstein", "basic_gaussian", "basic_fourier", "basic_chebyshev"] = Field(
         "basic_bernstein", description="radial basis, e3x's name"
     )
-    long_range: bool = Field(True, description="send equivariant charges through an Ewald or direct sum")
+    long_range: LongRangeChoice = Field(
+        True,
+        description="what goes through an Ewald or direct sum: true, the published equivariant charges; false, nothing; "
+        "or the keys of another block with its `kind`",
+    )
     num_message_passing: Index = Field(0, description="rounds of short-range message passing")
     equivariant_message_passing: bool = Field(True, description="update the spherical features in each round")
     initialize_node_features: bool = Field(
@@ -45,9 +50,26 @@ class Model(Section):
         "forces jump where a degree-0 feature changes sign; 0.1 conserves energy in dynamics",
     )
 
+    @property
+    def smearing_in_force(self) -> float:
+        """Width in Å of the Gaussians of the Ewald sum."""
+        return self.smearing or self.cutoff / 4
+
+    @property
+    def wavelength_in_force(self) -> float:
+        """Shortest wavelength in Å of the Ewald sum."""
+        return self.wavelength or self.cutoff / 8
+
+    @property
+    def long_range_block(self) -> LongRange | None:
+        """The section of the long-range block; None: a model of short range."""
+        if isinstance(self.long_range, LongRange):
+            return self.long_range
+        return EquivariantCharges() if self.long_range else None
+
     @model_validator(mode="after")
     def _charges_fit_features(self) -> "Model":
-        if self.long_range and self.max_charge_degree > self.max_degree:
+        if self.long_range is True and self.max_charge_degree > self.max_degree:
             raise ValueError(
                 f"max_charge_degree must not exceed max_degree, received {self.max_charge_degree} > {self.max_degree}"
             )

@@ -21,6 +21,7 @@ import torch
 from platformdirs import user_cache_path
 
 from lorem_openmm.ambient import building, script
+from lorem_openmm.inference.blocks.bridge import AutogradBridge
 from lorem_openmm.inference.dynamics import Dynamics
 from lorem_openmm.inference.finite import soundness
 from lorem_openmm.inference.verlet import ALL_PAIRS_LIMIT, Neighborhood
@@ -122,6 +123,8 @@ def _check_static(dynamics: Dynamics) -> None:
         raise ValueError(f"only molecules of up to {ALL_PAIRS_LIMIT} atoms in vacuum keep their list of pairs")
     if dynamics.model.features.rounds is not None:
         raise ValueError("message passing is differentiated by autograd, which cannot be exported")
+    if dynamics.model.long_range is not None and isinstance(dynamics.model.long_range.block, AutogradBridge):
+        raise ValueError("this long-range block is differentiated by autograd, which cannot be exported")
     if not dynamics.model.features.edges.radial.bernstein:
         raise ValueError("bases other than Bernstein's are differentiated by autograd, which cannot be exported")
 

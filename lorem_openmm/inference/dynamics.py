@@ -18,10 +18,11 @@ from lorem_openmm.potential import Potential, Prediction, check_species
 
 # Rows of a block: large enough for its matrix products, small enough for its edges to stay in the cache.
 BLOCK_SIZE = 256
+MANY_ATOMS = 10_000
 
 
 class Dynamics(torch.nn.Module):
-    """E = Σ_i (E_i + E0(Z_i)), F = −∂E/∂r and σ = (1/Ω) ∂E/∂ε of one structure whose atoms and weights do not change.
+    """E = Σ_i (E_i + E0(Z_i)), F = −∂E/∂r and σ = (1/Ω) ∂E/∂ε of one structure; weights do not change.
 
     The same numbers as :meth:`lorem_openmm.potential.Potential.evaluate`, within rounding, many times sooner.
 
@@ -32,12 +33,15 @@ class Dynamics(torch.nn.Module):
         skin: Å, of the neighbour lists.
         block_size: largest number of rows of a block.
         tolerance: relative error of the periodic sum's forces; None: the model's own smearing and wavelength.
+        any_atoms: whether :meth:`set_atoms` may give it other atoms later, of any element and number.
 
     Raises:
         ConfigError: If the tolerance is out of reach.
         UnknownElementError: If the model does not know an element.
     """
 
+    species: torch.Tensor
+    species_energies: torch.Tensor
     order: torch.Tensor
     rank: torch.Tensor
     channel_order: torch.Tensor
@@ -51,27 +55,53 @@ class Dynamics(torch.nn.Module):
         skin: float = DEFAULT_SKIN,
         block_size: int = BLOCK_SIZE,
         tolerance: Optional[float] = None,
+        any_atoms: bool = False,
     ):
         super().__init__()
         keep_freed_memory()
         weight = potential.model.species_embedding.weight
         check_species(potential.species, atomic_numbers)
-        numbers = torch.tensor(atomic_numbers)
-        species, counts = torch.unique(numbers, return_counts=True)
-        if len(potential.model.rounds) > 0:
-            block_size = len(atomic_numbers)  # messages cross the borders of blocks
-        self.model = InferenceModel(potential.model, species.tolist(), periodic, len(atomic_numbers), tolerance)
-        self.lists = VerletList(counts.tolist(), potential.cutoff, periodic, skin, block_size, weight.dtype)
-        self.lists.to(weight.device)
+        species = potential.species if any_atoms else sorted(set(atomic_numbers))
+        # Small molecules are computed in a way of their own, which larger ones could not follow.
+        n_atoms = MANY_ATOMS if any_atoms else len(atomic_numbers)
+        self.model = InferenceModel(potential.model, species, periodic, n_atoms, tolerance)
+        self.block_size = 0 if len(potential.model.rounds) > 0 else block_size
+        self.lists = VerletList(potential.cutoff, periodic, skin, weight.dtype)
         self.periodic = periodic
-        self.baseline = sum(potential.baseline[number] for number in atomic_numbers)
-        order = torch.argsort(numbers, stable=True).to(weight.device)
-        self.register_buffer("order", order, persistent=False)
-        self.register_buffer("rank", torch.argsort(order), persistent=False)
+        energies = torch.tensor([potential.baseline[number] for number in species], dtype=torch.float64)
+        self.register_buffer("species", torch.tensor(species), persistent=False)
+        self.register_buffer("species_energies", energies, persistent=False)
+        self.register_buffer("order", torch.zeros(0, dtype=torch.long), persistent=False)
+        self.register_buffer("rank", torch.zeros(0, dtype=torch.long), persistent=False)
+        self.baseline = 0.0
+        self.to(weight.device)
+        self.set_atoms(torch.tensor(atomic_numbers))
         channels = torch.zeros(0, dtype=torch.long)
         if potential.model.long_range is not None:
             channels = potential.model.long_range.channel_order
         self.register_buffer("channel_order", channels.to(weight.device), persistent=False)
+
+    @torch.jit.export
+    def set_atoms(self, atomic_numbers: torch.Tensor) -> None:
+        """Prepares for other atoms.
+
+        Args:
+            atomic_numbers: [n_atoms] integers, in the order of the caller.
+
+        Raises:
+            RuntimeError: If the model does not know an element.
+        """
+        numbers = atomic_numbers.to(self.species)
+        of_species = torch.searchsorted(self.species, numbers).clamp_(max=self.species.shape[0] - 1)
+        unknown = numbers[self.species[of_species] != numbers]
+        if unknown.shape[0] > 0:
+            raise RuntimeError(f"atomic_numbers: the model does not know the element of number {int(unknown[0])}")
+        counts: List[int] = torch.bincount(of_species, minlength=self.species.shape[0]).tolist()
+        # Messages cross the borders of blocks.
+        self.lists.set_rows(counts, self.block_size if self.block_size > 0 else int(numbers.shape[0]))
+        self.order = torch.argsort(of_species, stable=True)
+        self.rank = torch.argsort(self.order)
+        self.baseline = float(self.species_energies.index_select(0, of_species).sum())
 
     def forward(self, positions: torch.Tensor, cell: torch.Tensor, compute_stress: bool = False) -> Prediction:
         """Computes energy and forces.

@@ -4,7 +4,7 @@ from typing import List, NamedTuple, Optional, Type
 
 import torch
 
-from lorem_openmm.inference.layers import Norms, Perceptron, ResidualUpdate, UpdateSaved
+from lorem_openmm.inference.layers import Norms, Perceptron, ResidualUpdate
 from lorem_openmm.inference.neighbors import Block
 from lorem_openmm.inference.rounds import Rounds, RoundsState
 from lorem_openmm.inference.short_range import EdgeFunctions, Edges
@@ -36,7 +36,7 @@ class Features(NamedTuple):
     factors: torch.Tensor
     first: torch.Tensor
     slopes: torch.Tensor
-    updates: List[UpdateSaved]
+    updates: List[List[torch.Tensor]]
     hidden: List[torch.Tensor]
     rounds: Optional[RoundsState]
 
@@ -56,10 +56,10 @@ class BlockFeatures(torch.nn.Module):
     ):
         super().__init__()
         h = model.hyperparameters
-        L = int(h["max_degree"])
+        L = h.max_degree
         self.edges = EdgeFunctions(model).to(model.species_embedding.weight)
         self.density = density(model, species)
-        self.channels = int(h["num_spherical_features"])
+        self.channels = h.num_spherical_features
         self.product = product(model.short_range.spherical_product, (L, L, L))
         self.update_1 = ResidualUpdate(model.scalar_update)
         self.norms = Norms(model.norm)

@@ -4,7 +4,7 @@ Each ``pullback`` takes the derivative of the energy with respect to the layer's
 its input; ``saved`` holds what ``forward`` computed on the way.
 """
 
-from typing import List, NamedTuple, Tuple
+from typing import List, Tuple
 
 import torch
 
@@ -41,6 +41,7 @@ class Perceptron(torch.nn.Module):
         super().__init__()
         self.layers = torch.nn.ModuleList([Affine(layer) for layer in mlp.layers])
         self.from_last = torch.nn.ModuleList(list(self.layers)[::-1])
+        self.num_hidden = len(self.layers) - 1
 
     def forward(self, x: torch.Tensor) -> Tuple[torch.Tensor, List[torch.Tensor]]:
         """Returns y [n_atoms, n_out] for x [n_atoms, n_in], and the values before each silu."""
@@ -91,15 +92,6 @@ class Normalization(torch.nn.Module):
         )[0]
 
 
-class UpdateSaved(NamedTuple):
-    """Hidden layers of both perceptrons and what both norms save."""
-
-    message_hidden: List[torch.Tensor]
-    norm_1: List[torch.Tensor]
-    refine_hidden: List[torch.Tensor]
-    norm_2: List[torch.Tensor]
-
-
 class ResidualUpdate(torch.nn.Module):
     """x ← norm(x + MLP(y)); x ← norm(x + MLP(x)).
 
@@ -114,20 +106,23 @@ class ResidualUpdate(torch.nn.Module):
         self.refine = Perceptron(update.refine)
         self.norm_2 = Normalization(update.norm_2)
 
-    def forward(self, x: torch.Tensor, message: torch.Tensor) -> Tuple[torch.Tensor, UpdateSaved]:
-        """Returns the new x [n_atoms, d] for x [n_atoms, d] and y [n_atoms, n_in]."""
+    def forward(self, x: torch.Tensor, message: torch.Tensor) -> Tuple[torch.Tensor, List[torch.Tensor]]:
+        """Returns the new x [n_atoms, d] for x [n_atoms, d] and y [n_atoms, n_in], and what the way back needs."""
         change, message_hidden = self.message(message)
         x, norm_1 = self.norm_1(x + change)
         change, refine_hidden = self.refine(x)
         x, norm_2 = self.norm_2(x + change)
-        return x, UpdateSaved(message_hidden, norm_1, refine_hidden, norm_2)
+        return x, message_hidden + norm_1 + refine_hidden + norm_2
 
-    def pullback(self, saved: UpdateSaved, gradient: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
+    def pullback(self, saved: List[torch.Tensor], gradient: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
         """Returns dE/dx [n_atoms, d] and dE/dy [n_atoms, n_in]."""
-        gradient = self.norm_2.pullback(saved.norm_2, gradient)
-        gradient = gradient + self.refine.pullback(saved.refine_hidden, gradient)
-        gradient = self.norm_1.pullback(saved.norm_1, gradient)
-        return gradient, self.message.pullback(saved.message_hidden, gradient)
+        n, m = self.message.num_hidden, self.refine.num_hidden
+        message_hidden, norm_1 = saved[:n], saved[n : n + 3]
+        refine_hidden, norm_2 = saved[n + 3 : n + 3 + m], saved[n + 3 + m :]
+        gradient = self.norm_2.pullback(norm_2, gradient)
+        gradient = gradient + self.refine.pullback(refine_hidden, gradient)
+        gradient = self.norm_1.pullback(norm_1, gradient)
+        return gradient, self.message.pullback(message_hidden, gradient)
 
 
 class Norms(torch.nn.Module):

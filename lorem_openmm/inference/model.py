@@ -4,21 +4,21 @@ Features and charges come block by block of rows. Then all charges meet in the e
 block by block again.
 """
 
-from typing import List, NamedTuple, Optional, Type
+from typing import List, NamedTuple, Optional
 
 import torch
 
 from lorem_openmm.inference.accuracy import ewald_settings
 from lorem_openmm.inference.edge_maps import EdgeMaps
+from lorem_openmm.inference.blocks import block_for_dynamics
 from lorem_openmm.inference.features import BlockFeatures, Features
-from lorem_openmm.inference.long_range import Charges, ChargeState, PotentialMessages
 from lorem_openmm.inference.neighbors import Block, NeighborTable
 from lorem_openmm.inference.products import Product
 from lorem_openmm.inference.reflections import ReflectionProduct
 from lorem_openmm.inference.short_range import DensityFunctions
 from lorem_openmm.inference.verlet import ALL_PAIRS_LIMIT
 from lorem_openmm.model import Lorem
-from lorem_openmm.nn.long_range import LongRange
+from lorem_openmm.sums.batched import BatchedPairSum
 from lorem_openmm.sums.operator import NearRows, PairOperator
 
 # Up to so many atoms the tensor products are bound by their weights.
@@ -69,29 +69,20 @@ class LongRangeMessages(torch.nn.Module):
     """E = Σ_i E_i(x_i, x_i^lm, V_i), V = K q(x, x^lm), and dE/dq = K dE/dV, as K is symmetric.
 
     Args:
-        module: of the network.
-        max_degree: L.
-        max_charge_degree: Lc.
+        block: q and E, see :class:`lorem_openmm.inference.blocks.bridge.AutogradBridge`.
+        pair_sum: K of the network.
         periodic: in all three directions, or in vacuum.
-        product: class of the tensor product.
         tolerance: of the periodic sum, see :func:`lorem_openmm.inference.accuracy.ewald_settings`.
     """
 
     def __init__(
-        self,
-        module: LongRange,
-        max_degree: int,
-        max_charge_degree: int,
-        periodic: bool,
-        product: Type[torch.nn.Module],
-        tolerance: Optional[float],
+        self, block: torch.nn.Module, pair_sum: BatchedPairSum, periodic: bool, tolerance: Optional[float]
     ):
         super().__init__()
-        smearing, wavelength, mesh_accuracy = ewald_settings(module.coulomb, tolerance)
-        self.charges = Charges(module, max_degree, max_charge_degree)
-        self.messages = PotentialMessages(module, max_degree, max_charge_degree, product)
-        kernel, largest = module.coulomb.kernel.with_smearing(smearing), module.coulomb.max_ewald_atoms
-        self.operator = PairOperator(kernel, module.coulomb.cutoff, wavelength, periodic, largest, mesh_accuracy)
+        smearing, wavelength, mesh_accuracy = ewald_settings(pair_sum, tolerance)
+        self.block = block
+        kernel, largest = pair_sum.kernel.with_smearing(smearing), pair_sum.max_ewald_atoms
+        self.operator = PairOperator(kernel, pair_sum.cutoff, wavelength, periodic, largest, mesh_accuracy)
 
     def forward(
         self,
@@ -111,9 +102,9 @@ class LongRangeMessages(torch.nn.Module):
             compute_virial: whether to compute the virial.
         """
         parts: List[torch.Tensor] = []
-        charge_states: List[ChargeState] = []
-        for state in states:
-            part, charge_state = self.charges(state.x, state.spherical)
+        charge_states: List[List[torch.Tensor]] = []
+        for state, block in zip(states, blocks):  # noqa: B905 (not in TorchScript)
+            part, charge_state = self.block.charges(state.x, state.spherical, block)
             parts.append(part)
             charge_states.append(charge_state)
         charges = torch.cat(parts)
@@ -127,8 +118,8 @@ class LongRangeMessages(torch.nn.Module):
         of_spherical: List[torch.Tensor] = []
         for state, block in zip(states, blocks):  # noqa: B905 (not in TorchScript)
             felt = potentials.narrow(0, block.first, block.size)
-            energy, messages = self.messages(state.x, state.spherical, felt)
-            adjoint, x, spherical = self.messages.pullback(messages, state.spherical)
+            energy, received = self.block.receive(state.x, state.spherical, felt, block)
+            adjoint, x, spherical = self.block.receive_pullback(received, state.spherical)
             energies.append(energy)
             adjoints.append(adjoint)
             of_x.append(x)
@@ -138,7 +129,7 @@ class LongRangeMessages(torch.nn.Module):
         gradients = self.operator.pullback(saved, charges, adjoint)
         for i, block in enumerate(blocks):
             own = gradients.charges.narrow(0, block.first, block.size)
-            x, spherical = self.charges.pullback(charge_states[i], own)
+            x, spherical = self.block.charges_pullback(charge_states[i], own)
             of_x[i] = of_x[i] + x
             of_spherical[i] = of_spherical[i] + spherical
         virial = torch.zeros_like(cell)
@@ -168,13 +159,10 @@ class InferenceModel(torch.nn.Module):
         product = ReflectionProduct if n_atoms <= FEW_ATOMS else Product
         density = EdgeMaps if not periodic and n_atoms <= ALL_PAIRS_LIMIT else DensityFunctions
         self.features = BlockFeatures(model, species, density, product)
-        self.long_range = (
-            LongRangeMessages(
-                model.long_range, int(h["max_degree"]), int(h["max_charge_degree"]), periodic, product, tolerance
-            )
-            if model.long_range
-            else None
-        )
+        self.long_range: Optional[LongRangeMessages] = None
+        if model.long_range is not None:
+            block = block_for_dynamics(model.long_range, h.max_degree, product, species)
+            self.long_range = LongRangeMessages(block, model.pair_sum, periodic, tolerance)
 
     def forward(
         self,

@@ -40,7 +40,7 @@ class EdgeFunctions(torch.nn.Module):
     def __init__(self, model: Lorem):
         super().__init__()
         self.radial = RadialFunctions(model.radial)
-        self.angular = AngularFunctions(int(model.hyperparameters["max_degree"]))
+        self.angular = AngularFunctions(model.hyperparameters.max_degree)
 
     def forward(self, positions: torch.Tensor, offsets: torch.Tensor, block: Block) -> Edges:
         """Returns the edges of a block.
@@ -91,7 +91,7 @@ class SpeciesTable(NamedTuple):
         numbers = torch.tensor(species, device=model.species_embedding.weight.device)
         with torch.no_grad():
             pairs = torch.cartesian_prod(numbers, numbers).view(-1, 2)
-            table = model.short_range.fold(model.species_embedding(pairs).flatten(1)).radial_table
+            table = model.short_range.radial_table(model.pair_features(pairs))
             starts = table.new_zeros((len(species), model.num_features))
             if model.scalar_start is not None:
                 starts = model.scalar_start(model.species_embedding(numbers))
@@ -154,7 +154,7 @@ class DensityFunctions(torch.nn.Module):
                 for start, weights in zip(table.starts, table.weights, strict=True)
             ]
         )
-        self.num_radial = int(model.hyperparameters["num_radial"])
+        self.num_radial = model.hyperparameters.num_radial
 
     def forward(
         self, edges: Edges, block: Block

@@ -44,11 +44,9 @@ class VerletList(torch.nn.Module):
     displacement, which makes the list anew. In vacuum the centre is taken off instead.
 
     Args:
-        species_counts: atoms of each species, in the order of the rows.
         cutoff: Å, of the model.
         periodic: in all three directions, or in vacuum.
         skin: Å; ignored where all pairs are listed (small structures in vacuum).
-        block_size: largest number of rows of a block.
         dtype: of the tables; lists are made and checked in float64.
 
     Attributes:
@@ -59,24 +57,17 @@ class VerletList(torch.nn.Module):
     _table: Optional[NeighborTable]
     _offsets: List[torch.Tensor]
 
-    def __init__(
-        self,
-        species_counts: List[int],
-        cutoff: float,
-        periodic: bool,
-        skin: float,
-        block_size: int,
-        dtype: torch.dtype,
-    ):
+    def __init__(self, cutoff: float, periodic: bool, skin: float, dtype: torch.dtype):
         super().__init__()
         self.register_buffer("identity", torch.eye(3, dtype=torch.float64), persistent=False)
-        self.species_counts = species_counts
+        self.species_counts: List[int] = []
+        self.block_size = 0
+        self.all_pairs = False
+        self.all_pairs_limit = ALL_PAIRS_LIMIT
         self.cutoff = float(cutoff)
         self.periodic = bool(periodic)
         self.skin = float(skin)
-        self.block_size = int(block_size)
         self.dtype = dtype
-        self.all_pairs = not periodic and sum(species_counts) <= ALL_PAIRS_LIMIT
         # One thread: the search is a small part of a step, and its order must not depend on the machine.
         self.search = vesin_torch.NeighborList(cutoff=self.cutoff + self.skin, full_list=False, n_threads=1)
         self.rebuilds = 0
@@ -87,6 +78,19 @@ class VerletList(torch.nn.Module):
         self._boxes = torch.zeros(0, 3, dtype=torch.float64)
         self._reference = torch.zeros(0, 3, dtype=torch.float64)
         self._inverse_cell = torch.zeros(3, 3, dtype=torch.float64)
+
+    @torch.jit.export
+    def set_rows(self, species_counts: List[int], block_size: int) -> None:
+        """Prepares for atoms, which the first call needs.
+
+        Args:
+            species_counts: atoms of each species, in the order of the rows.
+            block_size: largest number of rows of a block.
+        """
+        self.species_counts = species_counts
+        self.block_size = block_size
+        self.all_pairs = not self.periodic and sum(species_counts) <= self.all_pairs_limit
+        self._table = None
 
     def forward(self, positions: torch.Tensor, cell: torch.Tensor) -> Neighborhood:
         """Returns positions and neighbours, on the module's device.

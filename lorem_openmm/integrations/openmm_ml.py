@@ -85,7 +85,7 @@ class LoremPotentialImpl(MLPotentialImpl):
         potential = model if isinstance(model, Potential) else self.source.load("single", "cpu")
         self._potential = potential  # held: forces share it, and a potential in memory must not vanish
         self.species = potential.species
-        self.long_range = bool(potential.model.hyperparameters["long_range"])
+        self.long_range = potential.model.long_range is not None
         self.trained_on = getattr(potential, "metadata", {}).get("electrostatics", {}).get("trained_on")
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -173,16 +173,31 @@ class TensorProduct(ConstantsModule):
         spread = weights.index_select(1, paths)
         return spread.view(weights.shape[0], coefficients.shape[1], coefficients.shape[2]) * coefficients
 
-    def forward(self, x1: torch.Tensor, x2: torch.Tensor, matrices: ProductMatrices) -> torch.Tensor:
+    def forward(self, x1: torch.Tensor, x2: torch.Tensor) -> torch.Tensor:
         """Returns y [n_atoms, channels, (L3+1)²].
+
+        Args:
+            x1: [n_atoms, channels or 1, (L1+1)²].
+            x2: [n_atoms, channels, (L2+1)²].
+        """
+        if torch.jit.is_scripting():
+            return self.by_matrices(x1, x2, self.matrices())
+        return self._with_derivatives(x1, x2)
+
+    @torch.jit.unused
+    def _with_derivatives(self, x1: torch.Tensor, x2: torch.Tensor) -> torch.Tensor:
+        """The same by :mod:`.product_derivatives`, which TorchScript cannot express."""
+        weights = self.kernel.flatten(0, 2).t().index_select(1, self.class_paths) * self.class_coefficients
+        return TensorProductFunction.apply(x1.expand(-1, x2.shape[1], -1), x2, weights, self.classes)
+
+    def by_matrices(self, x1: torch.Tensor, x2: torch.Tensor, matrices: ProductMatrices) -> torch.Tensor:
+        """Returns the same with weights that were folded before, by plain operations.
 
         Args:
             x1: [n_atoms, channels or 1, (L1+1)²].
             x2: [n_atoms, channels, (L2+1)²].
             matrices: from :meth:`matrices`.
         """
-        if not torch.jit.is_scripting():
-            return self._with_derivatives(x1, x2)
         # With the atoms last, products and sums over components run along contiguous memory: two to four times as
         # fast with both derivatives as with the components last, whose inner loops have five to twenty-eight steps.
         x1, x2 = x1.permute(1, 2, 0).contiguous(), x2.permute(1, 2, 0).contiguous()
@@ -193,12 +208,6 @@ class TensorProduct(ConstantsModule):
         odd = torch.bmm(matrices.even_odd.transpose(1, 2), outer_by_atom(even_1, odd_2))
         odd = torch.baddbmm(odd, matrices.odd_even.transpose(1, 2), outer_by_atom(odd_1, even_2))
         return torch.cat([even, odd], dim=1).permute(2, 0, 1).contiguous()
-
-    @torch.jit.unused
-    def _with_derivatives(self, x1: torch.Tensor, x2: torch.Tensor) -> torch.Tensor:
-        """The same by :mod:`.product_derivatives`, which TorchScript cannot express."""
-        weights = self.kernel.flatten(0, 2).t().index_select(1, self.class_paths) * self.class_coefficients
-        return TensorProductFunction.apply(x1.expand(-1, x2.shape[1], -1), x2, weights, self.classes)
 
     def _split(self, x: torch.Tensor, operand: int) -> Tuple[torch.Tensor, torch.Tensor]:
         even = self.even[0] if operand == 0 else self.even[1]

@@ -106,7 +106,9 @@ class EquivariantMessage(torch.nn.Module):
         messages = self._messages(spherical, hidden, radial, angular, graph, weights)
         node = mix_channels(spherical, weights.node_dense)
         messages = mix_channels(messages, weights.message_dense)
-        return self.product(node, messages, weights.product)
+        if torch.jit.is_scripting():  # within dynamics, where weights are folded once
+            return self.product.by_matrices(node, messages, weights.product)
+        return self.product(node, messages)
 
     def _messages(
         self,

@@ -24,13 +24,7 @@ def multiply_by_pair_type(rows: torch.Tensor, table: torch.Tensor, counts: List[
         return rows.new_zeros((0, table.shape[2]))
     if len(counts) == 1:
         return torch.mm(rows, table[0])
-    if not torch.jit.is_scripting():
-        return PairTypeFunction.apply(rows, table, counts)
-    matrices = table.unbind(0)
-    products: List[torch.Tensor] = []
-    for i, part in enumerate(rows.split(counts)):
-        products.append(torch.mm(part, matrices[i]))
-    return torch.cat(products)
+    return PairTypeFunction.apply(rows, table, counts)
 
 
 def sum_over_neighbors(edge_values: torch.Tensor, centers: torch.Tensor, n_atoms: int) -> torch.Tensor:
@@ -52,14 +46,4 @@ def spherical_density(coefficients: torch.Tensor, angular: torch.Tensor, compone
         angular: Y [n_atoms, num_slots, (L+1)²].
         component_counts: components 2l+1 of each degree, in order.
     """
-    if not torch.jit.is_scripting():
-        return SphericalDensityFunction.apply(coefficients, angular, component_counts)
-    # One product with all degrees, of which the blocks on the diagonal are kept, costs half of one product per degree.
-    channels = coefficients.shape[2] // len(component_counts)
-    product = torch.bmm(coefficients.transpose(1, 2), angular)
-    densities: List[torch.Tensor] = []
-    first = 0
-    for i, count in enumerate(component_counts):
-        densities.append(product[:, i * channels : (i + 1) * channels, first : first + count])
-        first += count
-    return torch.cat(densities, dim=2)
+    return SphericalDensityFunction.apply(coefficients, angular, component_counts)

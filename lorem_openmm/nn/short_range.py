@@ -1,11 +1,11 @@
 """Short-range features: scalar and spherical densities of the neighbours, from a table of one row per species pair."""
 
-from typing import List, NamedTuple, Tuple
+from typing import List, Tuple
 
 import torch
 
 from lorem_openmm.graph import AtomGraph
-from lorem_openmm.nn.equivariant import ProductMatrices, TensorDense
+from lorem_openmm.nn.equivariant import TensorDense
 from lorem_openmm.nn.neighbor_sums import (
     multiply_by_pair_type,
     pad_by_center,
@@ -18,13 +18,6 @@ from lorem_openmm.nn.scalar import MLP, linear
 def degree_sequence(max_degree: int) -> List[int]:
     """Degrees in the model's order: even ones first, then odd."""
     return [*range(0, max_degree + 1, 2), *range(1, max_degree + 1, 2)]
-
-
-class ShortRangeWeights(NamedTuple):
-    """Folded weights of :class:`ShortRange`: radial coefficients per pair type and product matrices."""
-
-    radial_table: torch.Tensor
-    product: ProductMatrices
 
 
 class ShortRange(torch.nn.Module):
@@ -64,8 +57,8 @@ class ShortRange(torch.nn.Module):
         self.component_counts = [2 * degree + 1 for degree in degree_sequence(max_degree)]
         self.register_buffer("degree_order", torch.tensor(degree_sequence(max_degree)), persistent=False)
 
-    def fold(self, pair_features: torch.Tensor) -> ShortRangeWeights:
-        """Returns the table [n_pair_types, num_radial, d + (L+1)·2s] and the matrices of the tensor product.
+    def radial_table(self, pair_features: torch.Tensor) -> torch.Tensor:
+        """Returns the radial coefficients of pairs of species [n_pair_types, num_radial, d + (L+1)·2s].
 
         Args:
             pair_features: embeddings of both species [n_pair_types, 2·num_species].
@@ -76,10 +69,10 @@ class ShortRange(torch.nn.Module):
         spherical = spherical.view(spherical.shape[0], self.num_radial, len(self.component_counts), self.channels)
         spherical = torch.einsum("tklc,lcd->tkld", spherical, self.spherical_product.dense)
         spherical = spherical.index_select(2, self.degree_order).flatten(2)
-        return ShortRangeWeights(torch.cat([scalar, spherical], dim=2), self.spherical_product.matrices())
+        return torch.cat([scalar, spherical], dim=2)
 
     def forward(
-        self, radial: torch.Tensor, angular: torch.Tensor, graph: AtomGraph, weights: ShortRangeWeights
+        self, radial: torch.Tensor, angular: torch.Tensor, graph: AtomGraph, pair_features: torch.Tensor
     ) -> Tuple[torch.Tensor, torch.Tensor]:
         """Returns the scalar message [n_atoms, d] and the spherical features [n_atoms, s, (L+1)²].
 
@@ -87,14 +80,14 @@ class ShortRange(torch.nn.Module):
             radial: ρ [n_edges, num_radial].
             angular: Y [n_edges, (L+1)²].
             graph: structures.
-            weights: from :meth:`fold`.
+            pair_features: embeddings of both species of ``graph.pair_types`` [n_pair_types, 2·num_species].
         """
         n_atoms = graph.positions.shape[0]
-        coefficients = multiply_by_pair_type(radial, weights.radial_table, graph.pair_type_counts)
+        coefficients = multiply_by_pair_type(radial, self.radial_table(pair_features), graph.pair_type_counts)
         parts = coefficients.split([self.num_features, coefficients.shape[1] - self.num_features], dim=1)
         message = sum_over_neighbors(parts[0], graph.centers, n_atoms)
         padded = pad_by_center(torch.cat([parts[1], angular], dim=1), graph.edge_slots, n_atoms, graph.num_slots)
         padded_parts = padded.split([parts[1].shape[1], angular.shape[1]], dim=2)
         density = spherical_density(padded_parts[0], padded_parts[1], self.component_counts)
         factors = density.split(self.channels, dim=1)
-        return message, self.spherical_product(factors[0], factors[1], weights.product)
+        return message, self.spherical_product(factors[0], factors[1])

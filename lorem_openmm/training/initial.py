@@ -35,7 +35,7 @@ def check_initial(run: Run, run_name: str, model: Model, initial: Potential | No
         )
     if initial is None:
         return
-    theirs, ours = effective(Model(**initial.model.hyperparameters)), effective(model)
+    theirs, ours = effective(initial.model.hyperparameters), effective(model)
     names = [name for name in ours if ours[name] != theirs[name]]
     if names:
         lines = [f"  {name}: {theirs[name]!r} there, {ours[name]!r} in models.{run.model}" for name in names]

@@ -19,7 +19,8 @@ def sorted_by_species(atoms: Atoms) -> Atoms:
 def neighborhood(atoms: Atoms, block_size: int = 3, skin: float = 0.6) -> Neighborhood:
     """Neighbour tables in float64 of a structure whose atoms are sorted by species."""
     counts = np.unique(atoms.numbers, return_counts=True)[1].tolist()
-    lists = VerletList(counts, CUTOFF, bool(atoms.pbc.all()), skin, block_size, torch.float64)
+    lists = VerletList(CUTOFF, bool(atoms.pbc.all()), skin, torch.float64)
+    lists.set_rows(counts, block_size)
     return lists(torch.tensor(atoms.positions), torch.tensor(atoms.cell[:]))
 
 

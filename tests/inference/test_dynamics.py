@@ -58,7 +58,7 @@ def test_same_numbers_with_the_default_model(structure):
 def test_same_numbers_on_the_mesh(make):
     atoms, potential = make(), small_potential()
     ewald = potential.evaluate(graph_of(atoms))
-    potential.model.long_range.coulomb.max_ewald_atoms = 0
+    potential.model.pair_sum.max_ewald_atoms = 0
     expected = potential.evaluate(graph_of(atoms), compute_stress=True)
     assert not torch.equal(ewald.energy, expected.energy)
     scripted = torch.jit.script(dynamics(potential, atoms))
@@ -71,7 +71,7 @@ def test_same_numbers_on_the_mesh(make):
 def test_nothing_requires_gradients_whatever_ran_before(optimized):
     potential = small_potential().requires_grad_(False)
     on_ewald = copy.deepcopy(potential)
-    potential.model.long_range.coulomb.max_ewald_atoms = 0
+    potential.model.pair_sum.max_ewald_atoms = 0
     box = triclinic_box()
     scripted = torch.jit.script(dynamics(potential, box))
     for _ in range(3):
@@ -122,7 +122,7 @@ def test_scripted_and_eager_agree_as_atoms_and_cell_move(variant, optimized):
 def test_atoms_may_leave_the_box_between_two_lists(mesh):
     atoms, potential = rattled_box(), small_potential()
     if mesh:
-        potential.model.long_range.coulomb.max_ewald_atoms = 0
+        potential.model.pair_sum.max_ewald_atoms = 0
     atoms.positions[6] = [0.004, 0.6, 0.5] @ atoms.cell[:]
     assert atoms.get_scaled_positions(wrap=False)[6, 0] > 0
     module = dynamics(potential, atoms)

@@ -11,7 +11,7 @@ MAKERS = [rattled_molecule, rattled_box, cluster, large_box]
 
 
 def on_mesh(potential):
-    potential.model.long_range.coulomb.max_ewald_atoms = 0
+    potential.model.pair_sum.max_ewald_atoms = 0
     return potential
 
 

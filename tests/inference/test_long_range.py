@@ -5,17 +5,17 @@ import torch
 from helpers import rattled_box, small_potential
 from made_rows import assert_close, naive_pullback, neighborhood, random, sorted_by_species
 
-from lorem_openmm.inference.long_range import Charges, PotentialMessages
+from lorem_openmm.inference.blocks.equivariant_charges import Charges, PotentialMessages
 from lorem_openmm.inference.model import edge_forces, edge_virial
 from lorem_openmm.inference.products import Product
 from lorem_openmm.inference.reflections import ReflectionProduct
 from lorem_openmm.inference.short_range import EdgeFunctions
-from lorem_openmm.nn.long_range import LongRange
+from lorem_openmm.nn.blocks.equivariant_charges import EquivariantChargesBlock
 
 DEGREES = [(L, Lc) for L in range(5) for Lc in sorted({0, L // 2, L})]
 
 
-def network(max_degree: int, max_charge_degree: int, **changes: object) -> LongRange:
+def network(max_degree: int, max_charge_degree: int, **changes: object) -> EquivariantChargesBlock:
     model = small_potential(max_degree=max_degree, max_charge_degree=max_charge_degree, **changes).model
     return model.long_range
 
@@ -23,12 +23,13 @@ def network(max_degree: int, max_charge_degree: int, **changes: object) -> LongR
 @pytest.mark.parametrize(("max_degree", "max_charge_degree"), DEGREES)
 def test_charges_and_their_gradient(max_degree, max_charge_degree):
     naive = network(max_degree, max_charge_degree)
-    module = Charges(naive, max_degree, max_charge_degree)
+    numbers = torch.ones(7, dtype=torch.long)
+    module = Charges(naive, max_degree)
     x, spherical = random(7, 16), random(3, (max_degree + 1) ** 2, 7, seed=1)
     found, state = module(x, spherical)
 
     def forward(x, spherical):
-        return [naive.charges(x, spherical.permute(2, 0, 1), naive.fold())]
+        return [naive.charges(x, spherical.permute(2, 0, 1), numbers)]
 
     assert_close(found, forward(x, spherical)[0])
     gradient = random(*found.shape, seed=2)
@@ -42,16 +43,12 @@ def test_charges_and_their_gradient(max_degree, max_charge_degree):
 @pytest.mark.parametrize(("max_degree", "max_charge_degree"), DEGREES)
 def test_messages_and_their_gradient(max_degree, max_charge_degree, product, norm_smoothing):
     naive = network(max_degree, max_charge_degree, norm_smoothing=norm_smoothing)
-    module = PotentialMessages(naive, max_degree, max_charge_degree, product)
+    module = PotentialMessages(naive, max_degree, product)
     x, spherical = random(7, 16), random(3, (max_degree + 1) ** 2, 7, seed=1)
     potentials = random(7, 1 + (max_charge_degree + 1) ** 2, seed=2)
 
     def forward(potentials, x, spherical):
-        weights = naive.fold()
-        spread = potentials[:, 1:].unsqueeze(1) * weights.potential_dense[:, 0].t()
-        mixed = naive.mixing(spread, spherical.permute(2, 0, 1), weights.mixing_product)
-        message = torch.cat([potentials[:, :1], naive.norm(mixed)], dim=1)
-        return [naive.readout(naive.update(x, message)).squeeze(1)]
+        return [naive.receive(x, spherical.permute(2, 0, 1), potentials, torch.ones(7, dtype=torch.long))]
 
     found, state = module(x, spherical, potentials)
     assert_close(found, forward(potentials, x, spherical)[0])
@@ -61,7 +58,7 @@ def test_messages_and_their_gradient(max_degree, max_charge_degree, product, nor
 
 
 def test_features_and_potentials_of_an_isolated_atom_stay_finite():
-    module = PotentialMessages(network(3, 2), 3, 2, Product)
+    module = PotentialMessages(network(3, 2), 3, Product)
     x, spherical = random(2, 16), torch.zeros(3, 16, 2, dtype=torch.float64)
     for potentials in (torch.zeros(2, 10, dtype=torch.float64), random(2, 10)):
         _, state = module(x, spherical, potentials)

@@ -14,7 +14,7 @@ from lorem_openmm.inference.products import Product
 from lorem_openmm.inference.reflections import ReflectionProduct
 from lorem_openmm.inference.short_range import DensityFunctions, EdgeFunctions, Edges
 from lorem_openmm.inference.verlet import Neighborhood
-from lorem_openmm.model import FoldedWeights, Lorem, edge_vectors
+from lorem_openmm.model import Lorem, edge_vectors
 from lorem_openmm.nn.spherical import degree_of_component
 
 STRUCTURES = {"molecule": rattled_molecule, "box": rattled_box}
@@ -89,12 +89,12 @@ def naive_density(model: Lorem, numbers: torch.Tensor, block: Block, edges: Edge
     centers = torch.arange(block.first, block.first + block.size)[:, None].expand(edges.distances.shape)
     pairs = torch.stack([numbers[centers], numbers[block.neighbors].view(centers.shape)], dim=2)
     coefficients = short.pair_radial(model.species_embedding(pairs).flatten(2))
-    coefficients = coefficients.view(*centers.shape, h["num_radial"], h["num_features"])
+    coefficients = coefficients.view(*centers.shape, h.num_radial, h.num_features)
     features = torch.einsum("njkf,nkj->njf", coefficients, edges.radial)
-    degrees = h["max_degree"] + 1
-    spherical = short.spherical_message(features).view(*centers.shape, degrees, h["num_spherical_features"])
+    degrees = h.max_degree + 1
+    spherical = short.spherical_message(features).view(*centers.shape, degrees, h.num_spherical_features)
     spherical = torch.einsum("njlc,lcd->njld", spherical, short.spherical_product.dense)
-    spread = spherical[:, :, degree_of_component(h["max_degree"])]
+    spread = spherical[:, :, degree_of_component(h.max_degree)]
     scalar = short.scalar_message(features)
     return scalar.sum(dim=1), torch.einsum("njmd,nmj->ndm", spread, edges.angular)
 
@@ -140,7 +140,7 @@ def test_features_and_their_gradient(norm_smoothing, density, product, structure
     model = network(norm_smoothing=norm_smoothing, long_range=False)
     atoms, near = rows_of(structure)
     graph = graph_of(atoms)
-    expected = model(graph, model.fold(graph.pair_types)).short_range_energies
+    expected = model(graph).short_range_energies
     module = BlockFeatures(model, sorted(set(atoms.numbers.tolist())), density, product)
     for block, offsets in zip(near.table.blocks, near.offsets, strict=True):
 
@@ -166,7 +166,6 @@ def test_rounds_and_their_gradient(num_rounds, equivariant):
     vectors = edge_vectors(graph)
     distances = vectors.norm(dim=1)
     rho, harmonics = model.radial(distances), model.angular(vectors / distances[:, None])
-    folded: FoldedWeights = model.fold(graph.pair_types)
     features = BlockFeatures(model, sorted(set(atoms.numbers.tolist())), DensityFunctions, Product)
     block = near.table.blocks[0]
     edges = features.edges(near.positions.t(), near.offsets[0], block)
@@ -175,8 +174,8 @@ def test_rounds_and_their_gradient(num_rounds, equivariant):
     def naive(x, spherical, radial, angular):
         """The rounds over the graph's edges."""
         energies, spherical = torch.zeros_like(x[:, 0]), spherical.permute(2, 0, 1)
-        for module, weights in zip(model.rounds, folded.rounds, strict=True):
-            x, spherical, more = module(x, spherical, radial, angular, graph, weights)
+        for module in model.rounds:
+            x, spherical, more = module(x, spherical, radial, angular, graph, module.fold())
             energies = energies + more
         return x, spherical.permute(1, 2, 0), energies
 

@@ -25,7 +25,8 @@ def lists(
     atoms: Atoms, skin: float = 0.6, scripted: bool = True, block_size: int = 3, dtype: torch.dtype = torch.float64
 ) -> torch.nn.Module:
     counts = np.unique(atoms.numbers, return_counts=True)[1].tolist()
-    module = VerletList(counts, CUTOFF, bool(atoms.pbc.all()), skin, block_size, dtype)
+    module = VerletList(CUTOFF, bool(atoms.pbc.all()), skin, dtype)
+    module.set_rows(counts, block_size)
     return torch.jit.script(module) if scripted else module
 
 

@@ -69,7 +69,7 @@ SIZES_AND_BOTH = pytest.mark.parametrize(
 
 
 def test_the_sizes_are_on_both_sides_of_the_switch_to_the_mesh(model_file):
-    limit = load(model_file).model.long_range.coulomb.max_ewald_atoms
+    limit = load(model_file).model.pair_sum.max_ewald_atoms
     assert len(small()) <= limit < len(large())
 
 

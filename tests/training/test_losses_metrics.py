@@ -81,11 +81,11 @@ def test_responses_are_what_constant_potentials_change() -> None:
     prediction, responses = potential.with_responses(graph)
     assert torch.allclose(prediction.forces, potential(graph).forces, rtol=1e-12, atol=1e-13)
     assert responses.shape == prediction.charges.shape
-    coulomb = potential.model.long_range.coulomb
+    coulomb = potential.model.pair_sum
     for channel in (0, 1, 3):
         raised = []
         for by in (1e-6, -1e-6):
-            potential.model.long_range.coulomb = Raised(coulomb, channel, by)
+            potential.model.pair_sum = Raised(coulomb, channel, by)
             raised.append(potential(graph).atomic_energies)
         expected = (raised[0] - raised[1]) / 2e-6
         assert torch.allclose(responses[:, channel].detach(), expected, rtol=1e-4, atol=1e-6)

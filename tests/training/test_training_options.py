@@ -91,7 +91,7 @@ def test_averaged_weights_are_validated_and_selected(dimer_store: Path, tmp_path
     assert rmse == pytest.approx(about["metrics"]["validation_forces_rmse"], rel=1e-4)
 
 
-def test_folded_weights_follow_the_average() -> None:
+def test_results_follow_the_average() -> None:
     potential, graph = small_potential(), graph_of(rattled_molecule())
     module, average = SimpleNamespace(potential=potential), WeightAverage(0.5)
     average.on_train_batch_end(None, module)

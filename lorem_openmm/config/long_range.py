@@ -1,0 +1,95 @@
+"""Sections of long-range blocks: one class per ``kind``, found by its name."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, WithJsonSchema
+
+from lorem_openmm.config.section import Count, Section
+from lorem_openmm.errors import ConfigError, did_you_mean
+
+
+class LongRange(Section):
+    """A long-range block; every subclass has a ``kind`` of its own."""
+
+    kind: str = Field(description="which block")
+
+
+class EquivariantCharges(LongRange):
+    """The published LOREM: scalar charges and equivariant ones up to ``max_charge_degree``, which `true` stands for."""
+
+    kind: Literal["equivariant_charges"] = "equivariant_charges"
+
+
+class ScalarCharges(LongRange):
+    """Charges without direction, whose potentials update the scalar features."""
+
+    kind: Literal["scalar_charges"] = "scalar_charges"
+    num_charges: Count = Field(1, description="charges per atom, each with a potential of its own")
+
+
+_kinds: dict[str, type[LongRange]] = {}
+
+
+def register_kind(section: type[LongRange]) -> None:
+    """Makes a section known by the default of its ``kind``.
+
+    Args:
+        section: subclass with a ``kind`` of its own.
+
+    Raises:
+        ConfigError: If another section has this kind, or the class has no default for it.
+    """
+    kind = section.model_fields["kind"].default
+    if not isinstance(kind, str):
+        raise ConfigError(
+            f"kind: a section of a long-range block must give it a default, for example "
+            f'kind: Literal["my_block"] = "my_block"; {section.__name__} has none'
+        )
+    known = _kinds.setdefault(kind, section)
+    if (known.__module__, known.__qualname__) != (section.__module__, section.__qualname__):
+        raise ConfigError(f"kind: '{kind}' must be declared once, received {known.__name__} and {section.__name__}")
+    _kinds[kind] = section
+
+
+for _section in (EquivariantCharges, ScalarCharges):
+    register_kind(_section)
+
+
+def read_long_range(value: Any) -> Any:
+    """Returns True for the published block, False for none, else the section of a kind.
+
+    Args:
+        value: what the configuration says: true, false, or keys with a ``kind``.
+
+    Raises:
+        ValueError: If there is no such kind, or its keys break a rule.
+    """
+    if isinstance(value, Mapping):
+        kinds = ["none", *_kinds]
+        kind = value.get("kind")
+        if kind not in kinds:
+            raise ValueError(
+                f"kind must be one of {', '.join(kinds)}, received {kind!r}.{did_you_mean(str(kind), kinds)}"
+            )
+        if kind == "none":
+            if len(value) > 1:
+                raise ValueError("kind none takes no other keys")
+            return False
+        try:
+            value = _kinds[kind].model_validate(dict(value))
+        except ValidationError as error:
+            faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
+            raise ValueError("; ".join(faults)) from None
+    if value == EquivariantCharges():
+        return True
+    return value
+
+
+LongRangeChoice = Annotated[
+    bool | SerializeAsAny[LongRange],
+    BeforeValidator(read_long_range),
+    WithJsonSchema(
+        {"anyOf": [{"type": "boolean"}, *(section.model_json_schema() for section in (EquivariantCharges, ScalarCharges))]}
+    ),
+]

@@ -1,0 +1,101 @@
+"""A block as it is written, differentiated by autograd between the explicit parts before and after it."""
+
+from typing import List, Optional, Tuple, Type
+
+import torch
+
+from lorem_openmm.inference.neighbors import Block
+from lorem_openmm.nn.blocks import LongRangeBlock
+
+
+class AutogradBridge(torch.nn.Module):
+    """Any long-range block for the rows of a structure.
+
+    Each state is the list of inputs that require gradients, followed by the output that autograd recorded from them.
+
+    Args:
+        block: of the network.
+        max_degree: not used.
+        product: not used.
+        species: atomic numbers, in the order of the rows.
+    """
+
+    species: torch.Tensor
+
+    def __init__(self, block: LongRangeBlock, max_degree: int, product: Type[torch.nn.Module], species: List[int]):
+        super().__init__()
+        self.block = block
+        self.register_buffer("species", torch.tensor(species), persistent=False)
+
+    def charges(
+        self, x: torch.Tensor, spherical: torch.Tensor, rows: Block
+    ) -> Tuple[torch.Tensor, List[torch.Tensor]]:
+        """Returns q [n, num_channels] and the state.
+
+        Args:
+            x: scalar features [n, d].
+            spherical: [s, (L+1)², n].
+            rows: of the block.
+        """
+        recording = torch.is_grad_enabled()  # TorchScript has no enable_grad
+        torch.set_grad_enabled(True)
+        state = [x.detach().requires_grad_(True), _atoms_first(spherical)]
+        state.append(self.block.charges(state[0], state[1], self._numbers(rows)))
+        torch.set_grad_enabled(recording)
+        return state[2].detach(), state
+
+    def charges_pullback(self, state: List[torch.Tensor], gradient: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
+        """Returns dE/dx [n, d] and dE/dx^lm [s, (L+1)², n] of dE/dq [n, num_channels]."""
+        found = _gradients(state, gradient)
+        return found[0], found[1].permute(1, 2, 0)
+
+    def receive(
+        self, x: torch.Tensor, spherical: torch.Tensor, potentials: torch.Tensor, rows: Block
+    ) -> Tuple[torch.Tensor, List[torch.Tensor]]:
+        """Returns the long-range atomic energies E_i [n] and the state.
+
+        Args:
+            x: scalar features [n, d].
+            spherical: [s, (L+1)², n].
+            potentials: V [n, num_channels].
+            rows: of the block.
+        """
+        recording = torch.is_grad_enabled()
+        torch.set_grad_enabled(True)
+        state = [potentials.detach().requires_grad_(True), x.detach().requires_grad_(True), _atoms_first(spherical)]
+        state.append(self.block.receive(state[1], state[2], state[0], self._numbers(rows)))
+        torch.set_grad_enabled(recording)
+        return state[3].detach(), state
+
+    def receive_pullback(
+        self, state: List[torch.Tensor], spherical: torch.Tensor
+    ) -> Tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Returns the derivatives of Σ E_i with respect to V [n, num_channels], x [n, d] and x^lm [s, (L+1)², n].
+
+        Args:
+            state: from :meth:`receive`.
+            spherical: as there.
+        """
+        found = _gradients(state, torch.ones_like(state[3]))
+        return found[0], found[1], found[2].permute(1, 2, 0)
+
+    def _numbers(self, rows: Block) -> torch.Tensor:
+        counts = torch.tensor(rows.center_counts, device=self.species.device)
+        return torch.repeat_interleave(self.species, counts)
+
+
+def _atoms_first(spherical: torch.Tensor) -> torch.Tensor:
+    return spherical.detach().permute(2, 0, 1).requires_grad_(True)
+
+
+def _gradients(state: List[torch.Tensor], gradient: torch.Tensor) -> List[torch.Tensor]:
+    """Returns the derivatives with respect to all of a state but its last entry, the output."""
+    inputs, output = state[:-1], state[-1]
+    if not output.requires_grad:  # a constant
+        return [torch.zeros_like(value) for value in inputs]
+    outer: List[Optional[torch.Tensor]] = [gradient]
+    found = torch.autograd.grad([output], inputs, outer, allow_unused=True)
+    gradients: List[torch.Tensor] = []
+    for value, derivative in zip(inputs, found):  # noqa: B905 (not in TorchScript)
+        gradients.append(torch.zeros_like(value) if derivative is None else derivative)
+    return gradients

@@ -1,0 +1,40 @@
+"""Which blocks have gradients by hand; all others are differentiated by autograd."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+
+from lorem_openmm.inference.blocks.bridge import AutogradBridge
+from lorem_openmm.nn.blocks import LongRangeBlock
+
+FormT = TypeVar("FormT", bound=type[torch.nn.Module])
+_by_hand: dict[type[LongRangeBlock], Callable[..., torch.nn.Module]] = {}
+
+
+def gradients_by_hand(block: type[LongRangeBlock]) -> Callable[[FormT], FormT]:
+    """Declares the form of a block for dynamics; decorates a class with the methods of :class:`AutogradBridge`.
+
+    Args:
+        block: class of the block.
+    """
+
+    def declare(form: FormT) -> FormT:
+        _by_hand[block] = form
+        return form
+
+    return declare
+
+
+def block_for_dynamics(
+    block: LongRangeBlock, max_degree: int, product: type[torch.nn.Module], species: list[int]
+) -> torch.nn.Module:
+    """Returns the form of a block that dynamics runs.
+
+    Args:
+        block: of the network.
+        max_degree: L of the spherical features.
+        product: class of the tensor product.
+        species: atomic numbers, in the order of the rows.
+    """
+    return _by_hand.get(type(block), AutogradBridge)(block, max_degree, product, species)

@@ -1,0 +1,47 @@
+"""The protocol of a long-range block."""
+
+import torch
+
+
+class LongRangeBlock(torch.nn.Module):
+    """q_i = charges(x_i, x_i^lm, Z_i), V_i = ½ Σ_j q_j k(r_ij), E_i = receive(x_i, x_i^lm, V_i).
+
+    Both methods see each atom by itself; the model sums the pairs in between, with the kernel k. They are written in
+    plain differentiable operations: training differentiates them twice, and dynamics runs them in TorchScript with a
+    bridge to autograd, unless :mod:`lorem_openmm.inference.blocks` knows a form with gradients by hand.
+
+    Args:
+        num_channels: number of charges per atom.
+        channel_order: [num_channels] the order in which the charges are reported; None: as they are.
+    """
+
+    channel_order: torch.Tensor
+
+    def __init__(self, num_channels: int, channel_order: torch.Tensor | None = None):
+        super().__init__()
+        self.num_channels = num_channels
+        order = torch.arange(num_channels) if channel_order is None else channel_order
+        self.register_buffer("channel_order", order, persistent=False)
+
+    def charges(self, x: torch.Tensor, spherical: torch.Tensor, atomic_numbers: torch.Tensor) -> torch.Tensor:
+        """Returns q [n_atoms, num_channels].
+
+        Args:
+            x: scalar features [n_atoms, d].
+            spherical: spherical features [n_atoms, s, (L+1)²], components in the model's order.
+            atomic_numbers: Z [n_atoms] integers.
+        """
+        raise NotImplementedError
+
+    def receive(
+        self, x: torch.Tensor, spherical: torch.Tensor, potentials: torch.Tensor, atomic_numbers: torch.Tensor
+    ) -> torch.Tensor:
+        """Returns the long-range atomic energies [n_atoms] eV.
+
+        Args:
+            x: scalar features [n_atoms, d].
+            spherical: spherical features [n_atoms, s, (L+1)²].
+            potentials: V [n_atoms, num_channels].
+            atomic_numbers: Z [n_atoms] integers.
+        """
+        raise NotImplementedError
