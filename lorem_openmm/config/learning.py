@@ -30,8 +30,8 @@ class Model(Section):
     )
     long_range: LongRangeChoice = Field(
         True,
-        description="what goes through an Ewald or direct sum: true, the published equivariant charges; false, nothing; "
-        "or the keys of another block with its `kind`",
+        description="what goes through an Ewald or direct sum: true, the published equivariant charges; false, "
+        "nothing; or the keys of another block with its `kind`",
     )
     num_message_passing: Index = Field(0, description="rounds of short-range message passing")
     equivariant_message_passing: bool = Field(True, description="update the spherical features in each round")

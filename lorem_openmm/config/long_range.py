@@ -90,6 +90,11 @@ LongRangeChoice = Annotated[
     bool | SerializeAsAny[LongRange],
     BeforeValidator(read_long_range),
     WithJsonSchema(
-        {"anyOf": [{"type": "boolean"}, *(section.model_json_schema() for section in (EquivariantCharges, ScalarCharges))]}
+        {
+            "anyOf": [
+                {"type": "boolean"},
+                *(section.model_json_schema() for section in (EquivariantCharges, ScalarCharges)),
+            ]
+        }
     ),
 ]

@@ -9,8 +9,8 @@ from typing import List, NamedTuple, Optional
 import torch
 
 from lorem_openmm.inference.accuracy import ewald_settings
-from lorem_openmm.inference.edge_maps import EdgeMaps
 from lorem_openmm.inference.blocks import block_for_dynamics
+from lorem_openmm.inference.edge_maps import EdgeMaps
 from lorem_openmm.inference.features import BlockFeatures, Features
 from lorem_openmm.inference.neighbors import Block, NeighborTable
 from lorem_openmm.inference.products import Product
@@ -75,9 +75,7 @@ class LongRangeMessages(torch.nn.Module):
         tolerance: of the periodic sum, see :func:`lorem_openmm.inference.accuracy.ewald_settings`.
     """
 
-    def __init__(
-        self, block: torch.nn.Module, pair_sum: BatchedPairSum, periodic: bool, tolerance: Optional[float]
-    ):
+    def __init__(self, block: torch.nn.Module, pair_sum: BatchedPairSum, periodic: bool, tolerance: Optional[float]):
         super().__init__()
         smearing, wavelength, mesh_accuracy = ewald_settings(pair_sum, tolerance)
         self.block = block

@@ -24,9 +24,10 @@ class ToyBlock(LongRangeBlock):
 
     def __init__(self, hyperparameters: Model):
         super().__init__(4)
-        d, s, settings = hyperparameters.num_features, hyperparameters.num_spherical_features, hyperparameters.long_range
-        self.strength = float(settings.strength)
-        self.first = sum(2 * degree + 1 for degree in range(0, hyperparameters.max_degree + 1, 2))  # of degree 1
+        h = hyperparameters
+        d, s = h.num_features, h.num_spherical_features
+        self.strength = float(h.long_range.strength)
+        self.first = sum(2 * degree + 1 for degree in range(0, h.max_degree + 1, 2))  # of degree 1
         self.of_element = torch.nn.Parameter(torch.ones(100))
         self.scalar = MLP([d, d, 1])
         self.response = MLP([d, d, 1])

@@ -27,9 +27,7 @@ class AutogradBridge(torch.nn.Module):
         self.block = block
         self.register_buffer("species", torch.tensor(species), persistent=False)
 
-    def charges(
-        self, x: torch.Tensor, spherical: torch.Tensor, rows: Block
-    ) -> Tuple[torch.Tensor, List[torch.Tensor]]:
+    def charges(self, x: torch.Tensor, spherical: torch.Tensor, rows: Block) -> Tuple[torch.Tensor, List[torch.Tensor]]:
         """Returns q [n, num_channels] and the state.
 
         Args:

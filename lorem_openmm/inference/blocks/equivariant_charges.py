@@ -38,7 +38,7 @@ class Charges(torch.nn.Module):
         scalar, hidden = self.scalar(x)
         factors = torch.bmm(self.dense, spherical.transpose(0, 1)).transpose(0, 1)
         product = self.product(factors[:1], factors[1:])
-        return torch.cat([scalar, product[0].t()], dim=1), [factors[:1], factors[1:]] + hidden
+        return torch.cat([scalar, product[0].t()], dim=1), [factors[:1], factors[1:]] + hidden  # noqa: RUF005 (no * in TorchScript)
 
     def pullback(self, state: List[torch.Tensor], gradient: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
         """Returns dE/dx [n, d] and dE/dx^lm [s, (L+1)², n] of dE/dq [n, 1 + (Lc+1)²]."""
@@ -83,7 +83,7 @@ class PotentialMessages(torch.nn.Module):
         norms, slopes = self.norms(mixed)
         x, update = self.update(x, torch.cat([potentials[:, :1], norms], dim=1))
         energies, hidden = self.readout(x)
-        return energies.squeeze(1), [spread, mixed, slopes] + hidden + update
+        return energies.squeeze(1), [spread, mixed, slopes] + hidden + update  # noqa: RUF005
 
     def pullback(
         self, state: List[torch.Tensor], spherical: torch.Tensor
@@ -122,9 +122,7 @@ class EquivariantChargesByHand(torch.nn.Module):
         self.of_features = Charges(block, max_degree)
         self.messages = PotentialMessages(block, max_degree, product)
 
-    def charges(
-        self, x: torch.Tensor, spherical: torch.Tensor, rows: Block
-    ) -> Tuple[torch.Tensor, List[torch.Tensor]]:
+    def charges(self, x: torch.Tensor, spherical: torch.Tensor, rows: Block) -> Tuple[torch.Tensor, List[torch.Tensor]]:
         """Returns q and a state, see :class:`~lorem_openmm.inference.blocks.bridge.AutogradBridge`."""
         return self.of_features(x, spherical)
 
