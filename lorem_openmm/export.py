@@ -189,7 +189,9 @@ def _read_torchscript(path: Path) -> tuple[dict[str, str], dict[str, torch.Tenso
                 raise ModelFileError(f"{path}: altered, the file does not match its checksum; copy or export it again")
             extra = {PurePosixPath(name).name: name for name in archive.namelist() if "/extra/" in name}
             if WEIGHTS in extra:
-                texts = {key: archive.read(extra[key]).decode() for key in ("lorem_openmm", "sha256") if key in extra}
+                texts: dict[str, str] = {
+                    key: archive.read(extra[key]).decode() for key in ("lorem_openmm", "sha256") if key in extra
+                }
                 return texts, tensors_from_bytes(archive.read(extra[WEIGHTS]))
         # Versions up to 0.1 kept the weights in the scripted form alone.
         documents: dict[str, Any] = {"lorem_openmm": "", "sha256": ""}

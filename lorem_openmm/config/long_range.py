@@ -52,7 +52,8 @@ def register_kind(section: type[LongRange]) -> None:
     _kinds[kind] = section
 
 
-for _section in (EquivariantCharges, ScalarCharges):
+BUILT_IN = (EquivariantCharges, ScalarCharges)
+for _section in BUILT_IN:
     register_kind(_section)
 
 
@@ -89,12 +90,5 @@ def read_long_range(value: Any) -> Any:
 LongRangeChoice = Annotated[
     bool | SerializeAsAny[LongRange],
     BeforeValidator(read_long_range),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "boolean"},
-                *(section.model_json_schema() for section in (EquivariantCharges, ScalarCharges)),
-            ]
-        }
-    ),
+    WithJsonSchema({"anyOf": [{"type": "boolean"}, *(section.model_json_schema() for section in BUILT_IN)]}),
 ]

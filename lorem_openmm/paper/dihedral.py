@@ -69,7 +69,7 @@ def receptive_rows(store: Store, curve: Curve, models: Mapping[str, Model], stud
             row["visible"] = "yes" if model.long_range or (meet is not None and layers >= meet) else "no"
         row |= {key: measured[run][key] for key in ("range (meV)", "shape error", "resolved")}
         if formula == CUMULENE:
-            published = CUMULENE_RESOLVED.get(model.cutoff, {}).get((layers, model.long_range))
+            published = CUMULENE_RESOLVED.get(model.cutoff, {}).get((layers, bool(model.long_range)))
             row["paper"] = "" if published is None else ("yes" if published else "no")
         rows.append(row)
     return sorted(rows, key=lambda row: (row["cutoff (Å)"], row["long range"] == "none", row["layers"]))
