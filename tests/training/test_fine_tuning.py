@@ -125,7 +125,7 @@ def test_from_a_lorem_jax_checkpoint(dimer_store: Path, tmp_path: Path, case: st
     folder = checkpoint_folder(STORED / case)
     initial = read_initial_model(folder)
     chosen = fine_tuning(folder, 1, **ONE_BATCH)
-    model = config.Model(**initial.model.hyperparameters)
+    model = initial.model.hyperparameters
     store = tmp_path / "dimers.safetensors"
     source = str(dimer_store.with_suffix(".xyz"))
     prepare_dataset(config.Dataset(structures=source), "dimers", None, model.cutoff, store)
