@@ -44,3 +44,25 @@ def test_targets_and_commands_exist():
             if name not in known
         ]
     assert wrong == []
+
+
+def exists(name: str) -> bool:
+    """Whether a dotted name is a module of the package, or something that stands in one."""
+    place, *rest = name.split(".")
+    folder = ROOT / place
+    while rest and (folder / rest[0]).is_dir():
+        folder /= rest.pop(0)
+    source = folder / f"{rest.pop(0)}.py" if rest and (folder / f"{rest[0]}.py").is_file() else folder / "__init__.py"
+    return not rest or re.search(rf"\b{rest[0]}\b", source.read_text()) is not None
+
+
+def test_modules_named_in_text_exist():
+    sources = [*(ROOT / "lorem_openmm").rglob("*.py"), *(ROOT / "workflows").glob("*.smk"), ROOT / "pyproject.toml"]
+    named = {
+        (path.name, name)
+        for path in [*PAGES, *sources]
+        for name in re.findall(r"\blorem_openmm(?:\.\w+)+", path.read_text())
+        if not name.endswith((".py", ".__path__"))
+    }
+    assert len(named) > 100
+    assert sorted(f"{page}: {name}" for page, name in named if not exists(name)) == []

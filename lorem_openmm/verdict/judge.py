@@ -12,7 +12,7 @@ from lorem_openmm.verdict.accuracy import error_lines
 from lorem_openmm.verdict.lines import Line, summarize
 from lorem_openmm.verdict.page import report_fragment, whole_page
 from lorem_openmm.verdict.reactions import path_lines, run_paths
-from lorem_openmm.verdict.simulations import simulation_lines, umbrella_lines
+from lorem_openmm.verdict.simulation_lines import simulation_lines, umbrella_lines
 from lorem_openmm.verdict.tails import Tails, run_tails, tail_lines
 from lorem_openmm.verdict.trained import describe_runs, for_comparison
 from lorem_openmm.verdict.verdict_figures import draw_paths, draw_tails

@@ -16,7 +16,7 @@ from lorem_openmm.verdict.accuracy import error_lines
 from lorem_openmm.verdict.judge import judge
 from lorem_openmm.verdict.lines import SECTIONS, Line, number
 from lorem_openmm.verdict.reactions import path_errors, path_lines
-from lorem_openmm.verdict.simulations import simulation_lines, umbrella_lines
+from lorem_openmm.verdict.simulation_lines import simulation_lines, umbrella_lines
 from lorem_openmm.verdict.trained import for_comparison
 from lorem_openmm.verdict.verdict_figures import draw_paths
 
