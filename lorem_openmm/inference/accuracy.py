@@ -3,7 +3,10 @@
 import math
 from typing import NamedTuple, Optional
 
+import torch
+
 from lorem_openmm.errors import ConfigError
+from lorem_openmm.kernels.pair import PairKernel
 from lorem_openmm.sums.batched import BatchedPairSum
 
 SMALLEST, LARGEST = 2e-6, 1e-2
@@ -24,13 +27,14 @@ class EwaldSettings(NamedTuple):
 
 
 def ewald_settings(coulomb: BatchedPairSum, tolerance: Optional[float]) -> EwaldSettings:
-    """erfc(x/√2) + √(2/π) x exp(−x²/2) = 3δ with x = cutoff/σ, and exp(−½σ²k²) = δ with k = π/wavelength.
+    """real'(cutoff) / k'(cutoff) = 3δ and exp(−½σ²k²) = δ with k = π/wavelength.
 
-    The first is the force left out at the cutoff, relative to the bare one; the second the weight of the first wave
-    left out. The root mean square error of Coulomb forces, relative to the forces, is then below δ, as measured for
-    random charges in cubic, triclinic and skewed cells and for cutoffs of 4 to 6 Å (docs/mesh.md). A converged sum does
-    not depend on σ, so that tightening δ approaches one value; it is not exactly that of the model's own settings,
-    which leave an error of 2e-4.
+    The first is the force left out at the cutoff, relative to the bare one (Coulomb: erfc(x/√2) + √(2/π) x e^(−x²/2)
+    with x = cutoff/σ); the second the weight of the first wave left out. The root mean square error of Coulomb forces,
+    relative to the forces, is then below δ, as measured for random charges in cubic, triclinic and skewed cells and for
+    cutoffs of 4 to 6 Å (docs/mesh.md); of forces of 1/r², too, of higher powers up to 3δ. A converged sum does not
+    depend on σ, so that tightening δ approaches one value; it is not exactly that of the model's own settings, which
+    leave an error of 2e-4.
 
     Args:
         coulomb: of the model.
@@ -48,10 +52,15 @@ def ewald_settings(coulomb: BatchedPairSum, tolerance: Optional[float]) -> Ewald
         )
     from scipy.optimize import brentq  # noqa: PLC0415  # a quarter of a second, which most starts can do without
 
-    smearing = coulomb.cutoff / brentq(lambda x: _force_at_cutoff(x) - 3.0 * tolerance, 1.0, 10.0)
+    kernel, cutoff = coulomb.kernel, coulomb.cutoff
+    ratio = brentq(lambda x: force_left_out(kernel.with_smearing(cutoff / x), cutoff) - 3.0 * tolerance, 1.0, 10.0)
+    smearing = cutoff / ratio
     wavelength = math.pi * smearing / math.sqrt(-2.0 * math.log(tolerance))
     return EwaldSettings(smearing, wavelength, max(0.5 * tolerance, 1e-6))
 
 
-def _force_at_cutoff(x: float) -> float:
-    return math.erfc(x / math.sqrt(2.0)) + math.sqrt(2.0 / math.pi) * x * math.exp(-0.5 * x * x)
+def force_left_out(kernel: PairKernel, cutoff: float) -> float:
+    """Returns real'(r) / k'(r) at the cutoff."""
+    r = torch.tensor(cutoff, dtype=torch.float64)
+    bare_slope = 2.0 * r * kernel.bare_slope(r * r, kernel.bare(r * r))
+    return float(kernel.real_slope(r, kernel.real(r)) / bare_slope)

@@ -11,6 +11,7 @@ from lorem_openmm.errors import ConfigError
 from lorem_openmm.inference.accuracy import ewald_settings
 from lorem_openmm.inference.dynamics import Dynamics
 from lorem_openmm.kernels.coulomb import Coulomb
+from lorem_openmm.kernels.inverse_power import InversePower
 from lorem_openmm.sums.batched import BatchedPairSum
 from lorem_openmm.sums.operator import PairOperator
 
@@ -24,10 +25,11 @@ def ions(n: int, shape: str, seed: int = 0) -> Atoms:
     return atoms
 
 
-def coulomb_forces(charges, positions, cell, cutoff, settings, mesh: bool):
+def forces_of(kernel, charges, positions, cell, cutoff, settings, mesh: bool):
     """Forces of Σ q V by the very parts that dynamics uses."""
     smearing, wavelength, mesh_accuracy = settings
-    operator = PairOperator(Coulomb(smearing), cutoff, wavelength, True, 0 if mesh else 10**9, mesh_accuracy)
+    most = 0 if mesh else 10**9
+    operator = PairOperator(kernel.with_smearing(smearing), cutoff, wavelength, True, most, mesh_accuracy)
     return -2.0 * results(operator, charges, torch.tensor(positions), torch.tensor(cell), charges, cutoff)[2]
 
 
@@ -38,10 +40,10 @@ def coulomb_forces(charges, positions, cell, cutoff, settings, mesh: bool):
 def test_forces_are_as_accurate_as_asked_for(tolerance, cutoff, shape, mesh):
     atoms = ions(4, shape)
     charges = torch.randn(len(atoms), 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    coulomb = BatchedPairSum(Coulomb(cutoff / 4), cutoff, cutoff / 8)
-    converged = coulomb_forces(charges, atoms.positions, atoms.cell[:], 9.0, (1.0, 0.4, 1e-6), mesh=False)
-    settings = ewald_settings(coulomb, tolerance)
-    found = coulomb_forces(charges, atoms.positions, atoms.cell[:], cutoff, settings, mesh)
+    kernel = Coulomb(cutoff / 4)
+    converged = forces_of(kernel, charges, atoms.positions, atoms.cell[:], 9.0, (1.0, 0.4, 1e-6), mesh=False)
+    settings = ewald_settings(BatchedPairSum(kernel, cutoff, cutoff / 8), tolerance)
+    found = forces_of(kernel, charges, atoms.positions, atoms.cell[:], cutoff, settings, mesh)
     error = float((found - converged).pow(2).mean().sqrt() / converged.pow(2).mean().sqrt())
     assert error < tolerance
     if not mesh:
@@ -65,3 +67,14 @@ def test_a_models_energy_converges_with_the_tolerance():
 def test_what_cannot_be_reached(tolerance):
     with pytest.raises(ConfigError, match=r"ewaldErrorTolerance: must be from 2e-06 to 0\.01"):
         ewald_settings(BatchedPairSum(Coulomb(1.0), 4.0, 0.5), tolerance)
+
+
+@pytest.mark.parametrize("tolerance", [1e-2, 1e-3, 1e-4, 1e-5])
+@pytest.mark.parametrize(("exponent", "factor"), [(2, 1.0), (6, 3.0)])
+def test_other_powers_are_as_accurate_but_for_a_factor(exponent, factor, tolerance):
+    atoms, kernel = ions(4, "skewed"), InversePower(1.0, exponent)
+    charges = torch.randn(len(atoms), 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    converged = forces_of(kernel, charges, atoms.positions, atoms.cell[:], 9.0, (1.0, 0.4, 1e-6), mesh=False)
+    settings = ewald_settings(BatchedPairSum(kernel, 4.0, 0.5), tolerance)
+    found = forces_of(kernel, charges, atoms.positions, atoms.cell[:], 4.0, settings, mesh=False)
+    assert float((found - converged).norm() / converged.norm()) < factor * tolerance
