@@ -47,8 +47,8 @@ def decompose(system: openmm.System, state: openmm.State) -> Decomposition:
     interpolated force of a mixed system.
 
     Args:
-        system: with one force of LOREM.
-        state: with positions, for example ``context.getState(positions=True)``.
+        system: System with one force of LOREM.
+        state: state with positions, for example ``context.getState(positions=True)``.
 
     Raises:
         ConfigError: If the System has no force of LOREM, or several, or the state has no positions.

@@ -13,7 +13,7 @@ class ForceModule(torch.nn.Module):
     """Scriptable: positions and box vectors in nm to energy in kJ/mol and forces in kJ/mol/nm.
 
     Args:
-        dynamics: of the atoms the model sees.
+        dynamics: dynamics of the atoms the model sees.
         atoms: indices of the atoms the model sees among the positions; None: all, in order.
         gather: for a model run in vacuum within a periodic box: takes of each atom the image next to the first one.
         settings: a text kept with the module, from which the force can be made again.

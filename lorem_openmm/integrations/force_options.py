@@ -48,7 +48,7 @@ def check_options(args: Mapping[str, Any]) -> ForceOptions:
     """Fills in defaults and checks every option.
 
     Args:
-        args: as the user gave them.
+        args: options as the user gave them.
 
     Raises:
         ConfigError: If an argument is unknown or breaks its rule.
@@ -98,7 +98,7 @@ def check_atoms(atoms: Iterable[int] | None, n_atoms: int) -> list[int] | None:
 
     Args:
         atoms: indices as the user gave them.
-        n_atoms: of the topology.
+        n_atoms: number of atoms of the topology.
 
     Raises:
         ConfigError: If there are none, or one is out of range or given twice.
@@ -137,8 +137,8 @@ def atomic_numbers(topology: app.Topology, indices: list[int] | None) -> list[in
     """Returns the atomic numbers of the atoms that the model sees.
 
     Args:
-        topology: with elements.
-        indices: of the atoms; None: all.
+        topology: topology with elements.
+        indices: indices of the atoms; None: all.
 
     Raises:
         DataError: If there are no atoms.
@@ -167,7 +167,7 @@ def choose_implementation(wanted: str, device: str, system: openmm.System, topol
         wanted: ``auto``, ``torchforce`` or ``pythonforce``.
         device: where the model runs.
         system: the force will be added to.
-        topology: of the system.
+        topology: topology of the system.
 
     Raises:
         InstallationError: If TorchForce is wanted and does not work.

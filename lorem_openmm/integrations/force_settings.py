@@ -16,9 +16,9 @@ class ForceSettings:
 
     Attributes:
         source: where the model is.
-        atomic_numbers: of the atoms the force applies to, in order.
-        periodic: in all three directions (Ewald sum), or in vacuum.
-        gather: in vacuum within a periodic box, atoms put together by nearest images.
+        atomic_numbers: atomic numbers of the atoms the force applies to, in order.
+        periodic: whether the atoms are periodic in all three directions (Ewald sum), or in vacuum.
+        gather: whether, in vacuum within a periodic box, atoms are put together by nearest images.
         precision: ``single`` or ``double``.
         device: where the model runs.
         skin: Å, of the neighbour lists.

@@ -28,7 +28,7 @@ class ModelSource:
 
     Attributes:
         location: absolute path of a model file, ``shipped``, or a mark of a potential in this process's memory.
-        sha256: of the file, empty for a potential in memory.
+        sha256: SHA-256 of the file, empty for a potential in memory.
     """
 
     location: str

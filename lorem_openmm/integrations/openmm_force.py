@@ -38,7 +38,7 @@ class PotentialFunction:
     bit-for-bit from checkpoints at those steps.
 
     Args:
-        settings: of the force.
+        settings: settings of the force.
     """
 
     def __init__(self, settings: ForceSettings):
@@ -86,7 +86,7 @@ class PotentialFunction:
         """Computes everything that the model predicts, in eV and Å.
 
         Args:
-            state: with positions.
+            state: state with positions.
             atoms: indices of the particles the force applies to; None: all.
         """
         positions, box = self._geometry(state)
@@ -121,10 +121,10 @@ def add_python_force(
     """Adds the potential to a system as a PythonForce and returns the force.
 
     Args:
-        system: to add to.
-        settings: of the force.
+        system: System to add to.
+        settings: settings of the force.
         atoms: indices of the particles it applies to; None: all.
-        force_group: of the new force.
+        force_group: force group of the new force.
     """
     force = openmm.PythonForce(PotentialFunction(settings))
     force.setName(NAME)
@@ -145,10 +145,10 @@ def add_torch_force(
     On the CUDA platform the model runs on the platform's GPU, on others on the device given.
 
     Args:
-        system: to add to.
-        settings: of the force.
+        system: System to add to.
+        settings: settings of the force.
         atoms: indices of the particles it applies to; None: all.
-        force_group: of the new force.
+        force_group: force group of the new force.
 
     Raises:
         InstallationError: If openmmtorch is missing or does not match PyTorch.

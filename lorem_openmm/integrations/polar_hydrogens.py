@@ -53,7 +53,7 @@ def lennard_jones(system: openmm.System) -> LennardJones:
     Lennard-Jones term if its energy is that of one.
 
     Args:
-        system: Of the force field.
+        system: System of the force field.
     """
     sigma, epsilon = np.zeros(system.getNumParticles()), np.zeros(system.getNumParticles())
     holder = None
@@ -71,8 +71,8 @@ def bare_hydrogens(topology: app.Topology, system: openmm.System, atoms: Sequenc
     """Returns those of the atoms that are hydrogen and have no Lennard-Jones term, where a force field has such terms.
 
     Args:
-        topology: With elements.
-        system: Of the force field.
+        topology: Topology with elements.
+        system: System of the force field.
         atoms: Indices of the model's atoms.
     """
     return _bare(topology, lennard_jones(system), atoms)
@@ -87,10 +87,10 @@ def add_polar_hydrogen_repulsion(
     Under LJPME these terms end at the cutoff, the rest by the correction.
 
     Args:
-        topology: With elements.
-        system: Of the force field alone.
+        topology: Topology with elements.
+        system: System of the force field alone.
         atoms: Indices of the model's atoms.
-        mixed: To add to; its particles are those of ``system`` and perhaps link atoms after them.
+        mixed: Mixed System to add to; its particles are those of ``system`` and perhaps link atoms after them.
         scale: Global parameter that the energy is proportional to; None: none.
     """
     known = lennard_jones(system)

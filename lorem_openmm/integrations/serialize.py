@@ -38,7 +38,7 @@ def torch_force(force: openmm.Force) -> tuple[ForceSettings, list[int] | None] |
     """Returns settings and atoms of a TorchForce of this package, or None for any other force.
 
     Args:
-        force: of a System.
+        force: force of a System.
     """
     if importlib.util.find_spec("openmmtorch") is None or force.getName() != NAME:
         return None
