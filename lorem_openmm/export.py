@@ -44,13 +44,15 @@ def describe(potential: Potential, extra: dict[str, Any] | None = None) -> dict[
         extra: further entries: ``training``, ``metrics``, ``electrostatics`` (``trained_on``: vacuum, periodic, both).
     """
     hyperparameters = potential.model.hyperparameters.model_dump(mode="json")
+    block = potential.model.hyperparameters.long_range_block
     pair_sum = None if potential.model.long_range is None else potential.model.pair_sum
     electrostatics = {
         "long_range": pair_sum is not None,
         "smearing": None if pair_sum is None else pair_sum.smearing,
         "wavelength": None if pair_sum is None else pair_sum.wavelength,
         "real_space_cutoff": None if pair_sum is None else pair_sum.cutoff,
-        "convention": "V_i = 1/2 sum_j q_j / r_ij; periodic: Ewald with neutralising background; vacuum: direct sum",
+        "exponent": 1 if block is None else block.exponent,
+        "convention": "V_i = 1/2 sum_j q_j / r_ij^exponent; periodic: Ewald with background; vacuum: direct sum",
     }
     extra = dict(extra or {})
     electrostatics.update(extra.pop("electrostatics", {}))

@@ -11,7 +11,7 @@ import torch
 
 from lorem_openmm.config import Model
 from lorem_openmm.graph import AtomGraph
-from lorem_openmm.kernels.coulomb import Coulomb
+from lorem_openmm.kernels.choice import kernel_of_exponent
 from lorem_openmm.nn.blocks import make_block
 from lorem_openmm.nn.equivariant import DegreeNorm
 from lorem_openmm.nn.message_passing import MessagePassingRound
@@ -64,7 +64,9 @@ class Lorem(torch.nn.Module):
             for _ in range(h.num_message_passing)
         )
         self.long_range = make_block(h)
-        self.pair_sum = BatchedPairSum(Coulomb(h.smearing_in_force), h.cutoff, h.wavelength_in_force)
+        exponent = 1 if h.long_range_block is None else h.long_range_block.exponent
+        kernel = kernel_of_exponent(exponent, h.smearing_in_force)
+        self.pair_sum = BatchedPairSum(kernel, h.cutoff, h.wavelength_in_force)
 
     def pair_features(self, pair_types: torch.Tensor) -> torch.Tensor:
         """Returns the embeddings of both species side by side [n, 2·num_species] of pairs of atomic numbers [n, 2]."""

@@ -13,6 +13,10 @@ class LongRange(Section):
     """A long-range block; every subclass has a ``kind`` of its own."""
 
     kind: str = Field(description="which block")
+    exponent: Annotated[int, Field(ge=1, le=6)] = Field(
+        1,
+        description="potentials fall as 1/r^exponent: 1 Coulomb, 6 dispersion; 3 needs charges that add up to zero",
+    )
 
 
 class EquivariantCharges(LongRange):

@@ -17,13 +17,19 @@ from lorem_openmm.model import Lorem
 from lorem_openmm.training.checkpoints import load_best
 from lorem_openmm.training.train import train
 
-KINDS = [{"kind": "toy", "strength": 3.0}, {"kind": "scalar_charges", "num_charges": 2}, True]
+KINDS = {
+    "toy": {"kind": "toy", "strength": 3.0},
+    "scalar": {"kind": "scalar_charges", "num_charges": 2},
+    "scalar, p = 6": {"kind": "scalar_charges", "num_charges": 2, "exponent": 6},
+    "published": True,
+    "published, p = 2": {"kind": "equivariant_charges", "exponent": 2},
+}
 STRUCTURES = {"molecule": rattled_molecule, "box": rattled_box, "large box": lambda: rattled_box().repeat((4, 3, 3))}
 
 
-@pytest.fixture(params=KINDS, ids=["toy", "scalar", "published"])
+@pytest.fixture(params=KINDS)
 def potential(request):
-    return small_potential(long_range=request.param, smearing=0.6, wavelength=0.3)  # no step at the cutoff
+    return small_potential(long_range=KINDS[request.param], smearing=0.6, wavelength=0.3)  # no step at the cutoff
 
 
 def numerical_forces(evaluate, atoms, step=1e-4):
