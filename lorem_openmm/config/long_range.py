@@ -32,6 +32,12 @@ class ScalarCharges(LongRange):
     num_charges: Count = Field(1, description="charges per atom, each with a potential of its own")
 
 
+class CoulombCharges(LongRange):
+    """One charge in e per atom, whose Coulomb energy is added to that of the messages of its potential."""
+
+    kind: Literal["coulomb_charges"] = "coulomb_charges"
+
+
 _kinds: dict[str, type[LongRange]] = {}
 
 
@@ -56,7 +62,7 @@ def register_kind(section: type[LongRange]) -> None:
     _kinds[kind] = section
 
 
-BUILT_IN = (EquivariantCharges, ScalarCharges)
+BUILT_IN = (EquivariantCharges, ScalarCharges, CoulombCharges)
 for _section in BUILT_IN:
     register_kind(_section)
 

@@ -1,5 +1,6 @@
 """A block costs one file: the toy's trains, is exported and runs everywhere, with the right forces and stress."""
 
+import numpy as np
 import pytest
 import torch
 from helpers import graph_of, rattled_box, rattled_molecule, small_model, small_potential
@@ -21,6 +22,7 @@ KINDS = {
     "toy": {"kind": "toy", "strength": 3.0},
     "scalar": {"kind": "scalar_charges", "num_charges": 2},
     "scalar, p = 6": {"kind": "scalar_charges", "num_charges": 2, "exponent": 6},
+    "coulomb": {"kind": "coulomb_charges"},
     "published": True,
     "published, p = 2": {"kind": "equivariant_charges", "exponent": 2},
 }
@@ -128,6 +130,18 @@ def test_a_toy_runs_in_ase_and_openmm(implementation, structure, tmp_path):
         assert atoms.get_stress(voigt=False) == pytest.approx(expected.stress[0].numpy(), abs=1e-10)
 
 
+def test_the_energy_of_given_charges_is_that_of_coulombs_law():
+    potential, atoms = small_potential(long_range={"kind": "coulomb_charges"}), rattled_molecule()
+    for parameter in potential.model.long_range.readout.parameters():
+        parameter.detach().zero_()
+    found = potential.evaluate(graph_of(atoms))
+    charges, distances = found.charges[:, 0].numpy(), atoms.get_all_distances()
+    i, j = np.triu_indices(len(atoms), 1)
+    expected = (14.399645 * charges[i] * charges[j] / distances[i, j]).sum()
+    assert abs(expected) > 1e-3
+    assert float(found.long_range_energy[0]) == pytest.approx(expected, rel=1e-6)
+
+
 def test_how_a_block_is_chosen():
     published = small_model()
     assert published.long_range is True
@@ -143,7 +157,10 @@ def test_how_a_block_is_chosen():
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ({"kind": "scalar"}, "kind must be one of none, equivariant_charges, scalar_charges.*received 'scalar'"),
+        (
+            {"kind": "scalar"},
+            "kind must be one of none, equivariant_charges, scalar_charges, coulomb_charges.*received 'scalar'",
+        ),
         ({"num_charges": 2}, "kind must be one of .* received None"),
         ({"kind": "scalar_charges", "num_charge": 2}, "num_charge"),
         ({"kind": "scalar_charges", "num_charges": 0}, "num_charges"),
