@@ -10,7 +10,9 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").rglob("*.md")])
 # Folders of the repository, and of the package.
 TOP = "config|workflows|lorem_openmm|benchmarks|examples|docs|envs|tests"
-PACKAGE = "inference|nn|data|training|integrations|simulate|analysis|paper|label|sampling|published|verdict|kernels|sums|config"
+PACKAGE = (
+    "inference|nn|data|training|integrations|simulate|analysis|paper|label|sampling|published|verdict|kernels|sums"
+)
 
 
 def all_of(pattern: str, page: Path) -> list[str]:
