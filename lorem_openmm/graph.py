@@ -52,7 +52,7 @@ def lay_out(
     positions: torch.Tensor,
     atomic_numbers: torch.Tensor,
     system_index: torch.Tensor,
-    system_ranks: torch.Tensor,
+    system_slots: torch.Tensor,
     system_sizes: List[int],
     cell: torch.Tensor,
     periodic: List[bool],
@@ -64,13 +64,13 @@ def lay_out(
     pair_types: torch.Tensor,
     pair_type_counts: List[int],
 ) -> AtomGraph:
-    """Gives each edge and each atom its slot: the one place where a graph is made; give the arguments by name.
+    """Makes a graph of sorted edges: the one place where that is done; give the arguments by name.
 
     Args:
         positions: [n_atoms, 3] Å.
         atomic_numbers: [n_atoms] integers.
         system_index: [n_atoms] the structure of each atom, ascending.
-        system_ranks: [n_atoms] place of each atom in its structure.
+        system_slots: [n_atoms] system_index·max(system_sizes) + place of the atom in its structure.
         system_sizes: number of atoms of each structure, in order.
         cell: [n_systems, 3, 3] Å.
         periodic: one flag per structure.
@@ -82,7 +82,6 @@ def lay_out(
         pair_types: [n_pair_types, 2] atomic numbers of each run of edges.
         pair_type_counts: its number of edges.
     """
-    max_size = max(system_sizes) if len(system_sizes) > 0 else 0
     return AtomGraph(
         positions=positions,
         atomic_numbers=atomic_numbers,
@@ -97,8 +96,8 @@ def lay_out(
         pair_type_counts=pair_type_counts,
         edge_slots=torch.add(edge_ranks, centers, alpha=num_slots),
         num_slots=num_slots,
-        system_slots=torch.add(system_ranks, system_index, alpha=max_size),
-        max_size=max_size,
+        system_slots=system_slots,
+        max_size=max(system_sizes) if len(system_sizes) > 0 else 0,
     )
 
 
@@ -129,7 +128,7 @@ def build_graph(
     sizes = torch.tensor(system_sizes, dtype=torch.long, device=device)
     system_index = torch.repeat_interleave(torch.arange(len(system_sizes), device=device), sizes)
 
-    first_atom = torch.cumsum(sizes, 0) - sizes
+    ranks = torch.arange(n_atoms, device=device) - (torch.cumsum(sizes, 0) - sizes)[system_index]
 
     pair_code = atomic_numbers[centers] * 256 + atomic_numbers[neighbors]
     order = torch.argsort(pair_code, stable=True)
@@ -150,7 +149,7 @@ def build_graph(
         positions=positions,
         atomic_numbers=atomic_numbers,
         system_index=system_index,
-        system_ranks=torch.arange(n_atoms, device=device) - first_atom[system_index],
+        system_slots=system_index * max(system_sizes) + ranks,
         system_sizes=system_sizes,
         cell=cell,
         periodic=periodic,

@@ -152,6 +152,8 @@ class StructureSet:
         atoms = np.append(self._atom_starts, len(arrays["atomic_numbers"]))
         arrays["energy"] = arrays["energy"] - composition_energies(baseline, arrays["atomic_numbers"], atoms)
         self.elements = [int(number) for number in np.unique(arrays["atomic_numbers"])]
+        self._shared: dict[str, torch.Tensor] = {}
+        self._shared_size = -1
         self._place_rows(arrays, budget)
 
     def __len__(self) -> int:
@@ -168,20 +170,20 @@ class StructureSet:
         """
         chosen = np.asarray(indices, dtype=np.int64)
         sizes = self._sizes[chosen]
-        starts = _exclusive_sum(sizes)
+        starts, max_size = _exclusive_sum(sizes), int(sizes.max(initial=0))
         system_index = np.arange(len(chosen)).repeat(sizes)
         ranks = np.arange(len(system_index)) - starts[system_index]
 
         runs, order, types, counts = self._merged_runs(chosen)
         lengths = self._run_lengths[runs]
-        index, system, ranks_in_system, atoms, edges, shift, pair_types = self._to_place(
+        index, system, slots, atoms, edges, shift, pair_types = self._to_place(
             chosen,
             system_index,
-            ranks,
+            system_index * max_size + ranks,
             self._atom_starts[chosen][system_index] + ranks,
             ranges(self._run_edges[runs], lengths),
             starts.repeat(self._n_runs[chosen])[order].repeat(lengths),
-            np.array((types >> 8, types & 255)).T.ravel(),
+            types.astype(">u2").view(np.uint8).astype(np.int64),  # 256·Z_i + Z_j: Z_i is the first byte
         )
         rows, own = self._rows, {"structure": index, "atom": atoms}
         centers = rows["centers"].index_select(0, edges) + shift
@@ -189,7 +191,7 @@ class StructureSet:
             positions=rows["positions"].index_select(0, atoms),
             atomic_numbers=rows["atomic_numbers"].index_select(0, atoms).long(),
             system_index=system,
-            system_ranks=ranks_in_system,
+            system_slots=slots,
             system_sizes=sizes.tolist(),
             cell=rows["cell"].index_select(0, index),
             periodic=self.periodic[chosen].tolist(),
@@ -202,10 +204,18 @@ class StructureSet:
             pair_type_counts=counts,
         )
         values = {name: rows[name].index_select(0, own[per]) for name, per in self._labels}
-        if self.place == self.device:
-            return graph, Labels(values, index)
-        values = {name: self._to_device(value) for name, value in values.items()}
-        return map_tensors(graph, self._to_device), Labels(values, self._to_device(index))
+        if self.place != self.device:
+            values = {name: self._to_device(value) for name, value in values.items()}
+            graph, index = map_tensors(graph, self._to_device), self._to_device(index)
+        return graph, Labels(values | self._same_in_all(len(chosen)), index)
+
+    def _same_in_all(self, n_structures: int) -> dict[str, torch.Tensor]:
+        """Returns labels that are the same for all structures, such as what nobody states; batches share them."""
+        if self._shared_size != n_structures:
+            firsts = {name: self._rows[name][:1].to(self.device) for name in self._same}
+            self._shared = {name: row.expand(n_structures, *row.shape[1:]) for name, row in firsts.items()}
+            self._shared_size = n_structures
+        return self._shared
 
     def _merged_runs(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[int]]:
         """Sorts the runs of some structures by pair of species.
@@ -222,7 +232,7 @@ class StructureSet:
         np.not_equal(codes[1:], codes[:-1], out=is_first[1:])
         first = is_first.nonzero()[0]
         counts = np.add.reduceat(self._run_lengths[runs], first).tolist() if len(first) else []
-        return runs, order, codes[first].astype(np.int64), counts
+        return runs, order, codes[first], counts
 
     @property
     def costs(self) -> np.ndarray:
@@ -249,7 +259,8 @@ class StructureSet:
         fits = budget is None or n_bytes <= budget
         self.place = self.device if fits else torch.device("cpu")
         self._rows = {name: row.to(self.place) for name, row in rows.items()}
-        self._labels = [(field.name, field.per) for field in fields("label")]
+        self._same = [field.name for field in fields("label", per="structure") if _is_constant(arrays[field.name])]
+        self._labels = [(field.name, field.per) for field in fields("label") if field.name not in self._same]
 
     def _to_place(self, *arrays: np.ndarray) -> tuple[torch.Tensor, ...]:
         """Moves index arrays to where the rows are, all in one piece."""
@@ -311,6 +322,10 @@ def ordered_batches(n_structures: int, batch_size: int) -> list[np.ndarray]:
 def _chunks(order: np.ndarray, size: int) -> Iterator[np.ndarray]:
     for start in range(0, len(order), size):
         yield order[start : start + size]
+
+
+def _is_constant(values: np.ndarray) -> bool:
+    return len(values) > 0 and np.array_equal(values, np.broadcast_to(values[:1], values.shape), equal_nan=True)
 
 
 def _exclusive_sum(values: np.ndarray) -> np.ndarray:

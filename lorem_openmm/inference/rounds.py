@@ -107,7 +107,7 @@ def edges_as_graph(x: torch.Tensor, block: Block) -> AtomGraph:
         positions=nothing,
         atomic_numbers=rows,
         system_index=torch.zeros_like(rows),
-        system_ranks=rows,
+        system_slots=rows,
         system_sizes=[block.size],
         cell=x.new_zeros((1, 3, 3)),
         periodic=[False],

@@ -217,6 +217,18 @@ def test_what_cannot_be_registered(changes, text) -> None:
 def test_every_label_is_in_every_batch(mixed_stores) -> None:
     _, labels = StructureSet(mixed_stores, "train", 3.3, np.zeros(119)).batch([0, 1])
     assert isinstance(labels, Labels)
-    assert list(labels.values) == [field.name for field in fields("label")]
+    assert set(labels.values) == {field.name for field in fields("label")}
     assert labels["total_charge"] is labels.values["total_charge"]
     assert get("total_charge").unit == "e"
+
+
+def test_labels_that_are_the_same_in_all_structures_are_shared_between_batches(mixed_stores) -> None:
+    structures = StructureSet(mixed_stores[:1], "train", 3.3, np.zeros(119))  # without stress and charges
+    (_, first), (_, second), (_, other) = (structures.batch(chosen) for chosen in ([0, 1], [3, 2], [4]))
+    assert first["stress"] is second["stress"]
+    assert first["energy"] is not second["energy"]
+    for labels, n in ((first, 2), (other, 1)):
+        assert torch.equal(labels["stress"], torch.zeros(n, 3, 3))
+        assert labels["has_stress"].tolist() == [False] * n
+        assert labels["total_charge"].isnan().tolist() == [True] * n
+        assert labels["spin_multiplicity"].tolist() == [0] * n
