@@ -175,20 +175,4 @@ def map_tensors(graph: AtomGraph, change: Callable[[torch.Tensor], torch.Tensor]
 
 def with_geometry(graph: AtomGraph, positions: torch.Tensor, cell: torch.Tensor) -> AtomGraph:
     """Returns the graph with other positions [n_atoms, 3] and cell [n_systems, 3, 3], its lists unchanged."""
-    return AtomGraph(
-        positions=positions,
-        atomic_numbers=graph.atomic_numbers,
-        system_index=graph.system_index,
-        system_sizes=graph.system_sizes,
-        cell=cell,
-        periodic=graph.periodic,
-        centers=graph.centers,
-        neighbors=graph.neighbors,
-        cell_shifts=graph.cell_shifts,
-        pair_types=graph.pair_types,
-        pair_type_counts=graph.pair_type_counts,
-        edge_slots=graph.edge_slots,
-        num_slots=graph.num_slots,
-        system_slots=graph.system_slots,
-        max_size=graph.max_size,
-    )
+    return graph._replace(positions=positions, cell=cell)
