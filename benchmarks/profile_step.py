@@ -20,7 +20,6 @@ from torch.profiler import ProfilerActivity, profile
 from lorem_openmm.config import Model
 from lorem_openmm.files import write_json
 from lorem_openmm.inference import (
-    basis,
     edge_maps,
     layers,
     products,
@@ -30,12 +29,13 @@ from lorem_openmm.inference import (
 )
 from lorem_openmm.inference.dynamics import Dynamics
 from lorem_openmm.model import Lorem
+from lorem_openmm.ops import angular, radial
 from lorem_openmm.potential import Potential
 from lorem_openmm.sums.operator import PairOperator
 
 PARTS = [
-    basis.RadialFunctions,
-    basis.AngularFunctions,
+    radial.RadialFunctions,
+    angular.AngularFunctions,
     short_range.DensityFunctions,
     edge_maps.EdgeMaps,
     products.ProductBlock,

@@ -13,12 +13,11 @@ from lorem_openmm.config import Model
 from lorem_openmm.graph import AtomGraph
 from lorem_openmm.kernels.choice import kernel_of_exponent
 from lorem_openmm.nn.blocks import make_block
+from lorem_openmm.nn.edge_derivatives import AngularBasis, RadialBasis
 from lorem_openmm.nn.equivariant import DegreeNorm
 from lorem_openmm.nn.message_passing import MessagePassingRound
-from lorem_openmm.nn.radial import RadialBasis
 from lorem_openmm.nn.scalar import MLP, Update, linear
 from lorem_openmm.nn.short_range import ShortRange
-from lorem_openmm.nn.spherical import AngularBasis
 from lorem_openmm.sums.batched import BatchedPairSum
 
 MAX_ATOMIC_NUMBER = 99  # the species embedding has 100 rows, as in lorem-jax

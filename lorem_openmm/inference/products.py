@@ -9,7 +9,8 @@ from typing import Tuple
 
 import torch
 
-from lorem_openmm.nn.equivariant import TensorProduct, num_even, outer_by_atom
+from lorem_openmm.nn.equivariant import TensorProduct, outer_by_atom
+from lorem_openmm.ops.spherical import num_even
 
 
 def coupling(product: TensorProduct, degrees: Tuple[int, int, int]) -> torch.Tensor:

@@ -11,7 +11,7 @@ import torch
 
 from lorem_openmm.inference.products import ProductBlock, coupling, outer_pullback, pad_atoms
 from lorem_openmm.nn.equivariant import TensorProduct, outer_by_atom
-from lorem_openmm.nn.spherical import reflection_classes
+from lorem_openmm.ops.spherical import reflection_classes
 
 
 class ReflectionProduct(torch.nn.Module):

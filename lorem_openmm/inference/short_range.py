@@ -9,9 +9,10 @@ from typing import List, NamedTuple, Tuple
 
 import torch
 
-from lorem_openmm.inference.basis import AngularFunctions, RadialFunctions
 from lorem_openmm.inference.neighbors import Block
 from lorem_openmm.model import Lorem
+from lorem_openmm.ops.angular import AngularFunctions
+from lorem_openmm.ops.radial import RadialFunctions
 
 
 class Edges(NamedTuple):
@@ -39,8 +40,9 @@ class EdgeFunctions(torch.nn.Module):
 
     def __init__(self, model: Lorem):
         super().__init__()
-        self.radial = RadialFunctions(model.radial)
-        self.angular = AngularFunctions(model.hyperparameters.max_degree)
+        h = model.hyperparameters
+        self.radial = RadialFunctions(h.cutoff, h.num_radial, h.radial_basis, h.cutoff_function)
+        self.angular = AngularFunctions(h.max_degree)
 
     def forward(self, positions: torch.Tensor, offsets: torch.Tensor, block: Block) -> Edges:
         """Returns the edges of a block.

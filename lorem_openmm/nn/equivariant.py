@@ -9,17 +9,12 @@ from typing import ClassVar, List, NamedTuple, Tuple
 
 import torch
 
-from lorem_openmm.nn.constants import ConstantsModule
 from lorem_openmm.nn.product_derivatives import Classes, TensorProductFunction, sort_by_class
 from lorem_openmm.nn.scalar import lecun_normal_
-from lorem_openmm.nn.spherical import clebsch_gordan, degree_of_component, reflection_classes
+from lorem_openmm.ops.constants import ConstantsModule
+from lorem_openmm.ops.spherical import clebsch_gordan, degree_of_component, num_even, reflection_classes
 
 MANY_PAIRS = 8000  # pairs of components of an atom from which fewer operations are worth four times as many calls
-
-
-def num_even(max_degree: int) -> int:
-    """Number of components of even degree up to ``max_degree``."""
-    return sum(2 * degree + 1 for degree in range(0, max_degree + 1, 2))
 
 
 def degree_linear(max_degree: int, n_in: int, n_out: int) -> torch.nn.Parameter:

@@ -17,11 +17,10 @@ from lorem_openmm.nn.equivariant import (
     contract,
     degree_linear,
     mix_channels,
-    num_even,
 )
 from lorem_openmm.nn.neighbor_sums import pad_by_center
 from lorem_openmm.nn.scalar import MLP, Update, linear
-from lorem_openmm.nn.spherical import degree_of_component
+from lorem_openmm.ops.spherical import degree_of_component, num_even
 
 
 class EquivariantWeights(NamedTuple):

@@ -7,7 +7,7 @@ from made_rows import assert_close, naive_pullback, random
 from lorem_openmm.inference.products import Product, WholeProduct, coupling, pad_atoms
 from lorem_openmm.inference.reflections import ReflectionProduct, reflection_classes
 from lorem_openmm.nn.equivariant import TensorProduct
-from lorem_openmm.nn.spherical import clebsch_gordan, component_order, spherical_harmonics
+from lorem_openmm.ops.spherical import clebsch_gordan, component_order, spherical_harmonics
 
 DEGREES = [(L, L, L) for L in range(5)] + [(0, 3, 3), (2, 4, 4), (1, 1, 0), (3, 3, 2), (4, 4, 1)]
 

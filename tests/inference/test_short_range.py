@@ -15,7 +15,7 @@ from lorem_openmm.inference.reflections import ReflectionProduct
 from lorem_openmm.inference.short_range import DensityFunctions, EdgeFunctions, Edges
 from lorem_openmm.inference.verlet import Neighborhood
 from lorem_openmm.model import Lorem, edge_vectors
-from lorem_openmm.nn.spherical import degree_of_component
+from lorem_openmm.ops.spherical import degree_of_component
 
 STRUCTURES = {"molecule": rattled_molecule, "box": rattled_box}
 

@@ -8,7 +8,7 @@ from lorem_openmm.nn.blocks.block import LongRangeBlock
 from lorem_openmm.nn.blocks.registry import long_range_block
 from lorem_openmm.nn.equivariant import DegreeNorm, TensorDense, TensorProduct, degree_linear, mix_channels
 from lorem_openmm.nn.scalar import MLP, Update
-from lorem_openmm.nn.spherical import component_order, degree_of_component
+from lorem_openmm.ops.spherical import component_order, degree_of_component
 
 
 @long_range_block(EquivariantCharges)

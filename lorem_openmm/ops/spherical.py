@@ -1,17 +1,9 @@
-"""Real spherical harmonics as one matrix product over monomials, and how they couple.
-
-On the unit sphere the monomials x^a y^b z^c with a + b + c = L span all harmonics of degree L, L−2, …, those with
-a + b + c = L − 1 all of degree L−1, L−3, …: together (L+1)² monomials for (L+1)² harmonics. The matrix between the
-two is solved for once, and a dozen operations replace the ~150 of a recursion by component.
-"""
+"""Real spherical harmonics from their formula, the order of their components, and how they couple."""
 
 import math
-from fractions import Fraction
 
 import numpy as np
 import torch
-
-from lorem_openmm.nn.constants import ConstantsModule
 
 
 def degree_of_component(max_degree: int) -> list[int]:
@@ -21,6 +13,11 @@ def degree_of_component(max_degree: int) -> list[int]:
     """
     degrees = [*range(0, max_degree + 1, 2), *range(1, max_degree + 1, 2)]
     return [degree for degree in degrees for _ in range(2 * degree + 1)]
+
+
+def num_even(max_degree: int) -> int:
+    """Number of components of even degree up to ``max_degree``."""
+    return sum(2 * degree + 1 for degree in range(0, max_degree + 1, 2))
 
 
 def component_order(max_degree: int) -> list[int]:
@@ -96,59 +93,3 @@ def clebsch_gordan(degree_1: int, degree_2: int, degree_3: int) -> torch.Tensor:
     integrals = torch.einsum("na,nb,nc->abc", weighted, second, third)
     integrals[integrals.abs() < 1e-12 * integrals.abs().max()] = 0.0  # rounding
     return (2 * degree_3 + 1) ** 0.5 / integrals.norm() * integrals
-
-
-def _snap_to_roots(values: torch.Tensor) -> torch.Tensor:
-    """Replaces each number by the root of the nearby fraction it is: all coefficients of harmonics are such roots.
-
-    A least-squares solution differs in its last bits between runs and machines; training that resumes must not.
-    """
-    fractions = [Fraction(value * value).limit_denominator(100_000) for value in values.flatten().tolist()]
-    roots = torch.tensor([math.sqrt(fraction) for fraction in fractions], dtype=torch.float64).view_as(values)
-    return torch.copysign(roots, values)
-
-
-class AngularBasis(ConstantsModule):
-    """Y_lm(û) = Σ_abc M_(abc),(lm) x^a y^b z^c for unit vectors û, components in the model's order.
-
-    Args:
-        max_degree: L.
-    """
-
-    powers_x: torch.Tensor
-    powers_y: torch.Tensor
-    powers_z: torch.Tensor
-    matrix: torch.Tensor
-
-    def __init__(self, max_degree: int):
-        super().__init__()
-        self.max_degree = max_degree
-        exponents = [
-            (a, b, total - a - b)
-            for total in sorted({max_degree, max(max_degree - 1, 0)}, reverse=True)
-            for a in range(total + 1)
-            for b in range(total + 1 - a)
-        ]
-        powers = torch.tensor(exponents, dtype=torch.long)
-        generator = torch.Generator().manual_seed(0)
-        samples = torch.randn(40 * len(exponents), 3, generator=generator, dtype=torch.float64)
-        samples = samples / samples.norm(dim=1, keepdim=True)
-        monomials = torch.stack([samples**exponent for exponent in powers.unbind(0)]).prod(dim=2).T
-        target = spherical_harmonics(max_degree, samples)[:, component_order(max_degree)]
-        matrix = _snap_to_roots(torch.linalg.lstsq(monomials, target).solution)
-        self.register_buffer("powers_x", powers[:, 0].clone(), persistent=False)
-        self.register_buffer("powers_y", powers[:, 1].clone(), persistent=False)
-        self.register_buffer("powers_z", powers[:, 2].clone(), persistent=False)
-        self.register_constant("matrix", matrix)
-
-    def forward(self, unit_vectors: torch.Tensor) -> torch.Tensor:
-        """Returns Y [n_edges, (L+1)²] for unit vectors [n_edges, 3]."""
-        power = torch.ones_like(unit_vectors)
-        powers = [power]
-        for _ in range(self.max_degree):
-            power = power * unit_vectors
-            powers.append(power)
-        x, y, z = torch.stack(powers).unbind(2)  # each [L+1, n_edges]: rows are gathered as whole lines
-        monomials = x.index_select(0, self.powers_x) * y.index_select(0, self.powers_y)
-        monomials = monomials * z.index_select(0, self.powers_z)
-        return torch.mm(monomials.t(), self.matrix)
