@@ -1,16 +1,17 @@
 """V = K q for batches of structures, differentiable twice in charges, positions and cells: what training uses."""
 
-from typing import List, NamedTuple, Optional
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 
 from lorem_openmm.graph import AtomGraph
 from lorem_openmm.kernels.pair import PairKernel
-from lorem_openmm.sums.direct import DirectGeometry, DirectSum
-from lorem_openmm.sums.ewald import EwaldSum, EwaldTerms
+from lorem_openmm.sums.direct import DirectSum
+from lorem_openmm.sums.ewald import EwaldSum
 from lorem_openmm.sums.mesh_points import mesh_settings
-from lorem_openmm.sums.mesh_terms import MeshTerms
-from lorem_openmm.sums.mesh_tiles import TiledGeometry, TiledMeshSum
+from lorem_openmm.sums.mesh_terms import MeshCell
+from lorem_openmm.sums.mesh_tiles import TiledMeshSum
 from lorem_openmm.sums.real_space import RealSpace
 
 
@@ -24,21 +25,17 @@ class PaddedStructures(NamedTuple):
         max_size: number of atoms of the largest structure of the batch.
     """
 
-    atoms: Optional[torch.Tensor]
+    atoms: torch.Tensor | None
     slots: torch.Tensor
     n_structures: int
     max_size: int
 
 
-class SumGeometry(NamedTuple):
-    """What one sum needs but for the charges: the sum is the one whose geometry is there."""
+class PreparedSum(NamedTuple):
+    """One sum with its geometry at hand, from charges [n, n_channels] of its structures to potentials."""
 
     structures: PaddedStructures
-    direct: Optional[DirectGeometry]
-    phases: Optional[torch.Tensor]
-    ewald_terms: Optional[EwaldTerms]
-    mesh: Optional[TiledGeometry]
-    mesh_terms: Optional[MeshTerms]
+    potentials: Callable[[torch.Tensor], torch.Tensor]
 
 
 class BatchedGeometry(NamedTuple):
@@ -51,10 +48,10 @@ class BatchedGeometry(NamedTuple):
         sums: all structures of the batch, shared among sums.
     """
 
-    weights: Optional[torch.Tensor]
+    weights: torch.Tensor | None
     centers: torch.Tensor
     neighbors: torch.Tensor
-    sums: List[SumGeometry]
+    sums: list[PreparedSum]
 
 
 class BatchedPairSum(torch.nn.Module):
@@ -89,18 +86,17 @@ class BatchedPairSum(torch.nn.Module):
         self.real_space = RealSpace(kernel, cutoff)
         self.direct = DirectSum(kernel)
         self.ewald = EwaldSum(kernel, wavelength)
-        self.mesh = TiledMeshSum(kernel, *mesh_settings(mesh_accuracy))
+        self.mesh = TiledMeshSum(MeshCell(kernel, *mesh_settings(mesh_accuracy)))
 
     def forward(self, charges: torch.Tensor, graph: AtomGraph, distances: torch.Tensor) -> torch.Tensor:
         """Returns V [n_atoms, n_channels] for charges [n_atoms, n_channels] and edge lengths [n_edges]."""
         return self.potentials(self.prepare(graph, distances), charges)
 
-    @torch.jit.export
     def prepare(self, graph: AtomGraph, distances: torch.Tensor) -> BatchedGeometry:
         """Computes what does not depend on charges, for edge lengths [n_edges] Å."""
-        sums: List[SumGeometry] = []
-        in_cells: List[int] = []
-        in_vacuum: List[int] = []
+        sums: list[PreparedSum] = []
+        in_cells: list[int] = []
+        in_vacuum: list[int] = []
         for i, size in enumerate(graph.system_sizes):
             if not graph.periodic[i]:
                 in_vacuum.append(i)
@@ -112,7 +108,7 @@ class BatchedPairSum(torch.nn.Module):
             sums.append(self._ewald(graph, in_cells))
         if len(in_vacuum) > 0:
             sums.append(self._direct(graph, in_vacuum))
-        weights: Optional[torch.Tensor] = None
+        weights: torch.Tensor | None = None
         if len(in_vacuum) < len(graph.periodic):
             weights = self.real_space.weights(distances)
             if len(in_vacuum) > 0:
@@ -121,16 +117,15 @@ class BatchedPairSum(torch.nn.Module):
             weights = weights.unsqueeze(1)
         return BatchedGeometry(weights, graph.centers, graph.neighbors, sums)
 
-    @torch.jit.export
     def potentials(self, geometry: BatchedGeometry, charges: torch.Tensor) -> torch.Tensor:
         """Returns V [n_atoms, n_channels] for charges [n_atoms, n_channels]."""
         potentials = torch.zeros_like(charges)
         for part in geometry.sums:
             atoms = part.structures.atoms
             if atoms is None:
-                potentials = self._of_one_sum(part, charges)
+                potentials = part.potentials(charges)
             else:
-                values = self._of_one_sum(part, charges.index_select(0, atoms))
+                values = part.potentials(charges.index_select(0, atoms))
                 potentials = potentials.index_copy(0, atoms, values)
         weights = geometry.weights
         if weights is None:
@@ -139,44 +134,38 @@ class BatchedPairSum(torch.nn.Module):
         # index_add last: its sums do not depend on what was there before
         return potentials + torch.zeros_like(charges).index_add(0, geometry.centers, sent)
 
-    def _of_one_sum(self, part: SumGeometry, charges: torch.Tensor) -> torch.Tensor:
-        mesh, mesh_terms, phases, ewald_terms = part.mesh, part.mesh_terms, part.phases, part.ewald_terms
-        if mesh is not None and mesh_terms is not None:
-            return self.mesh.potentials(mesh, charges, mesh_terms)
-        q = _pad(charges, part.structures)
-        if phases is not None and ewald_terms is not None:
-            values, _ = self.ewald.potentials(phases, q, ewald_terms)
-        else:
-            direct = part.direct
-            assert direct is not None  # for TorchScript  # noqa: S101
-            values = self.direct.potentials(direct, q)
-        return values.flatten(0, 1).index_select(0, part.structures.slots)
-
-    def _on_mesh(self, graph: AtomGraph, system: int) -> SumGeometry:
+    def _on_mesh(self, graph: AtomGraph, system: int) -> PreparedSum:
         structures = _structures(graph, [system])
         cell = graph.cell[system]
         terms = self.mesh.cell.terms(cell, self.mesh.cell.sizes(cell))
         geometry = self.mesh.prepare(_of_structures(graph.positions, structures), terms)
-        return SumGeometry(structures, None, None, None, geometry, terms)
+        return PreparedSum(structures, lambda q: self.mesh.potentials(geometry, q, terms))
 
-    def _ewald(self, graph: AtomGraph, systems: List[int]) -> SumGeometry:
+    def _ewald(self, graph: AtomGraph, systems: list[int]) -> PreparedSum:
         structures = _structures(graph, systems)
         cells = graph.cell
         if structures.atoms is not None:
             cells = cells[torch.tensor(systems, device=cells.device)]
         terms = self.ewald.terms(cells)
         positions = _pad(_of_structures(graph.positions, structures), structures)
-        return SumGeometry(structures, None, self.ewald.phases(positions, terms), terms, None, None)
+        phases = self.ewald.phases(positions, terms)
 
-    def _direct(self, graph: AtomGraph, systems: List[int]) -> SumGeometry:
+        def potentials(charges: torch.Tensor) -> torch.Tensor:
+            return _unpad(self.ewald.potentials(phases, _pad(charges, structures), terms)[0], structures)
+
+        return PreparedSum(structures, potentials)
+
+    def _direct(self, graph: AtomGraph, systems: list[int]) -> PreparedSum:
         structures = _structures(graph, systems)
         positions = _of_structures(graph.positions, structures)
         present = _pad(torch.ones_like(positions[:, :1]), structures)
         geometry = self.direct.prepare(_pad(positions, structures), present)
-        return SumGeometry(structures, geometry, None, None, None, None)
+        return PreparedSum(
+            structures, lambda q: _unpad(self.direct.potentials(geometry, _pad(q, structures)), structures)
+        )
 
 
-def _structures(graph: AtomGraph, systems: List[int]) -> PaddedStructures:
+def _structures(graph: AtomGraph, systems: list[int]) -> PaddedStructures:
     if len(systems) == len(graph.system_sizes):
         return PaddedStructures(None, graph.system_slots, len(systems), graph.max_size)
     starts = [0]
@@ -184,8 +173,8 @@ def _structures(graph: AtomGraph, systems: List[int]) -> PaddedStructures:
         starts.append(starts[-1] + size)
     max_size = max([graph.system_sizes[i] for i in systems])
     device = graph.positions.device
-    atoms: List[torch.Tensor] = []
-    slots: List[torch.Tensor] = []
+    atoms: list[torch.Tensor] = []
+    slots: list[torch.Tensor] = []
     for rank, i in enumerate(systems):
         atoms.append(torch.arange(starts[i], starts[i + 1], device=device))
         slots.append(torch.arange(rank * max_size, rank * max_size + graph.system_sizes[i], device=device))
@@ -204,3 +193,7 @@ def _pad(values: torch.Tensor, structures: PaddedStructures) -> torch.Tensor:
     n, size = structures.n_structures, structures.max_size
     padded = values.new_zeros((n * size, values.shape[1]))
     return padded.index_copy(0, structures.slots, values).view(n, size, values.shape[1])
+
+
+def _unpad(values: torch.Tensor, structures: PaddedStructures) -> torch.Tensor:
+    return values.flatten(0, 1).index_select(0, structures.slots)

@@ -21,7 +21,6 @@ from typing import List, NamedTuple, Optional, Tuple
 
 import torch
 
-from lorem_openmm.kernels.pair import PairKernel
 from lorem_openmm.sums.mesh_places import (
     Places,
     charges_on_mesh,
@@ -61,14 +60,12 @@ class MeshSum(torch.nn.Module):
     """V = K q but for the real-space part, of one structure, with gradients by hand.
 
     Args:
-        kernel: between two charges.
-        spacing: largest distance of mesh points in units of σ, see :func:`.mesh_points.mesh_settings`.
-        order: p of the splines: 4, 6 or 8.
+        cell: makes the mesh of a cell.
     """
 
-    def __init__(self, kernel: PairKernel, spacing: float, order: int):
+    def __init__(self, cell: MeshCell):
         super().__init__()
-        self.cell = MeshCell(kernel, spacing, order)
+        self.cell = cell
 
     def prepare(self, positions: torch.Tensor, terms: MeshTerms) -> MeshGeometry:
         """Computes what does not depend on charges, for positions [n, 3] Å."""

@@ -10,7 +10,7 @@ from typing import List, NamedTuple, Optional, Tuple
 
 import torch
 
-from lorem_openmm.sums.mesh_points import spline_weights
+from lorem_openmm.sums.mesh_points import first_points, spline_weights
 from lorem_openmm.sums.mesh_tiles import Tiles, sort_into_tiles, spread
 
 
@@ -73,14 +73,12 @@ def places_on_mesh(
     for n in sizes:
         n_blocks.append(_ceil_divide(n, widest_block))
         widths.append(_ceil_divide(n, n_blocks[-1]))
-    counts = torch.tensor(sizes, device=scaled.device)
-    left = torch.floor(scaled)
-    first = (left.to(torch.long) - (order // 2 - 1)) % counts
+    first, offsets = first_points(scaled, sizes, order)
     block = torch.div(first, torch.tensor(widths, device=scaled.device), rounding_mode="floor")
     number = (block[:, 0] * n_blocks[1] + block[:, 1]) * n_blocks[2] + block[:, 2]
     by_block = torch.argsort(number)
     first = first.index_select(0, by_block)
-    weights, slopes = _splines((scaled - left - 0.5).index_select(0, by_block), order)
+    weights, slopes = _splines(offsets.index_select(0, by_block), order)
     blocks: Optional[Blocks] = None
     tiles: Optional[Tiles] = None
     if scaled.device.type == "cpu":

@@ -70,6 +70,19 @@ def block_width(n: int, whole: int = 20, widest: int = 12) -> int:
     return width
 
 
+def first_points(scaled: torch.Tensor, sizes: List[int], order: int) -> Tuple[torch.Tensor, torch.Tensor]:
+    """Returns the first mesh point [n, 3] of the splines of atoms, within the cell, and offsets [n, 3] from −½ to ½.
+
+    Args:
+        scaled: positions in mesh points [n, 3], inside the cell or not.
+        sizes: numbers of mesh points.
+        order: p of the splines, even.
+    """
+    left = torch.floor(scaled).detach()
+    first = (left.to(torch.long) - (order // 2 - 1)) % torch.tensor(sizes, device=scaled.device)
+    return first, scaled - left - 0.5
+
+
 def spline_weights(offsets: torch.Tensor, order: int) -> torch.Tensor:
     """Values of the cardinal B-spline M_p at the p mesh points around each atom; they sum to 1.
 

@@ -38,7 +38,7 @@ class MeshCell(torch.nn.Module):
 
     Args:
         kernel: between two charges.
-        spacing: largest distance of mesh points in units of σ.
+        spacing: largest distance of mesh points in units of σ, see :func:`.mesh_points.mesh_settings`.
         order: p of the splines: 4, 6 or 8.
     """
 

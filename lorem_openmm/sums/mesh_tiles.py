@@ -8,8 +8,7 @@ from typing import List, NamedTuple
 
 import torch
 
-from lorem_openmm.kernels.pair import PairKernel
-from lorem_openmm.sums.mesh_points import block_width, spline_weights
+from lorem_openmm.sums.mesh_points import block_width, first_points, spline_weights
 from lorem_openmm.sums.mesh_terms import MeshCell, MeshTerms, on_mesh, overlaps
 from lorem_openmm.sums.own_terms import with_own_terms
 
@@ -123,30 +122,26 @@ class TiledMeshSum(torch.nn.Module):
     convolution kernel K and Q = Σ_j q_j; see :class:`.mesh_terms.MeshTerms`.
 
     Args:
-        kernel: between two charges.
-        spacing: largest distance of mesh points in units of σ, see :func:`.mesh_points.mesh_settings`.
-        order: p of the splines: 4, 6 or 8.
+        cell: makes the mesh of a cell.
     """
 
-    def __init__(self, kernel: PairKernel, spacing: float, order: int):
+    def __init__(self, cell: MeshCell):
         super().__init__()
-        self.cell = MeshCell(kernel, spacing, order)
+        self.cell = cell
 
     def prepare(self, positions: torch.Tensor, terms: MeshTerms) -> TiledGeometry:
         """Computes what does not depend on charges, for positions [n_atoms, 3] Å inside the cell or not."""
         order = self.cell.order
-        counts = torch.tensor(terms.sizes, device=positions.device)
-        scaled = torch.mm(positions, terms.scale)
-        left = torch.floor(scaled).detach()
-        weights = spline_weights(scaled - left - 0.5, order)
-        tiles = sort_into_tiles((left.to(torch.long) - (order // 2 - 1)) % counts, weights, terms.sizes)
+        first, offsets = first_points(torch.mm(positions, terms.scale), terms.sizes, order)
+        weights = spline_weights(offsets, order)
+        tiles = sort_into_tiles(first, weights, terms.sizes)
         spline = weights.permute(2, 1, 0).contiguous()
         x, y, z = overlaps(spline, spline).unbind(1)
         return TiledGeometry(tiles, (on_mesh(x, y, z, terms) + terms.self_term).unsqueeze(1))
 
     def potentials(self, geometry: TiledGeometry, charges: torch.Tensor, terms: MeshTerms) -> torch.Tensor:
         """Returns V [n_atoms, n_channels] for charges [n_atoms, n_channels], not necessarily neutral."""
-        # In TorchScript the derivative of a complex times a real number is complex also for the real one.
+        # As pairs of real numbers: a product with complex ones would make the influence function complex first.
         spectrum = torch.view_as_real(torch.fft.rfftn(spread(0.5 * charges, geometry.tiles), dim=[0, 1, 2]))
         spectrum = torch.view_as_complex(spectrum * terms.influence.unsqueeze(3).unsqueeze(4))
         waves = _read(torch.fft.irfftn(spectrum, s=terms.sizes, dim=[0, 1, 2]), geometry.tiles)

@@ -12,7 +12,7 @@ from lorem_openmm.sums.direct import DirectGeometry, DirectSum
 from lorem_openmm.sums.ewald import EwaldSum, EwaldTerms
 from lorem_openmm.sums.mesh import MeshGeometry, MeshState, MeshSum
 from lorem_openmm.sums.mesh_points import mesh_settings
-from lorem_openmm.sums.mesh_terms import MeshTerms
+from lorem_openmm.sums.mesh_terms import MeshCell, MeshTerms
 from lorem_openmm.sums.real_space import RealSpace
 
 
@@ -106,7 +106,7 @@ class PairOperator(torch.nn.Module):
         self.real_space = RealSpace(kernel, cutoff)
         self.direct = DirectSum(kernel)
         self.ewald = EwaldSum(kernel, wavelength)
-        self.mesh = MeshSum(kernel, *mesh_settings(mesh_accuracy))
+        self.mesh = MeshSum(MeshCell(kernel, *mesh_settings(mesh_accuracy)))
         self._cell = torch.zeros(0)
         self._ewald_terms = None
         self._mesh_terms = None

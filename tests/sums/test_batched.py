@@ -187,27 +187,6 @@ def test_each_structure_chooses_by_its_own_number_of_atoms():
     torch.testing.assert_close(values(29, random_cell("cubic", 20, seed=1)), mesh, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_scripted_equals_eager(dtype):
-    structures = mixed_batch()
-    module = BatchedPairSum(Coulomb(1.0), 4.0, 0.5, max_ewald_atoms=20)
-    scripted = torch.jit.script(module)
-    n_atoms = sum(map(len, structures))
-    charges = random_charges(n_atoms, dtype=dtype)
-    readout = random_charges(n_atoms, seed=1, dtype=dtype)
-    graph = graph_of(*structures, dtype=dtype)
-    results = []
-    for form in (module, scripted, scripted, scripted):  # TorchScript specialises at its second call
-        positions = graph.positions.clone().requires_grad_()
-        moved = with_geometry(graph, positions, graph.cell)
-        values = form(charges, moved, lengths(edge_vectors(moved)))
-        results.append((values, torch.autograd.grad((readout * values).sum(), positions)[0]))
-    tolerance = 5e-5 if dtype == torch.float32 else 1e-12
-    for values, slope in results[1:]:
-        torch.testing.assert_close(values, results[0][0], rtol=tolerance, atol=tolerance)
-        torch.testing.assert_close(slope, results[0][1], rtol=tolerance, atol=tolerance)
-
-
 def test_half_of_the_pair_sum_is_the_energy():
     """E = Σ_i q_i V_i counts each pair once, so that two far charges in a large box attract by q1 q2 / r."""
     atoms = Atoms("H2", positions=[[0, 0, 0], [0, 0, 2.0]], cell=[60.0, 60.0, 60.0], pbc=True)

@@ -8,6 +8,7 @@ from lorem_openmm.errors import ConfigError
 from lorem_openmm.kernels.coulomb import Coulomb
 from lorem_openmm.sums.ewald import EwaldSum
 from lorem_openmm.sums.mesh_points import block_width, mesh_settings, mesh_size, spline_weights
+from lorem_openmm.sums.mesh_terms import MeshCell
 from lorem_openmm.sums.mesh_tiles import TiledMeshSum
 from lorem_openmm.sums.real_space import RealSpace
 
@@ -25,7 +26,7 @@ def ewald(charges, positions, cell):
 
 
 def on_mesh(charges, positions, cell, spacing=0.7, order=8, sizes=None):
-    module = TiledMeshSum(Coulomb(SIGMA), spacing, order)
+    module = TiledMeshSum(MeshCell(Coulomb(SIGMA), spacing, order))
     terms = module.cell.terms(cell, sizes or module.cell.sizes(cell))
     return module.potentials(module.prepare(positions, terms), charges, terms)
 
@@ -175,7 +176,7 @@ def test_terms_can_be_kept_while_the_cell_stays():
     atoms = random_cell("triclinic", 20)
     positions, cell = tensors(atoms)
     charges = random_charges(20)
-    module = TiledMeshSum(Coulomb(SIGMA), 0.7, 8)
+    module = TiledMeshSum(MeshCell(Coulomb(SIGMA), 0.7, 8))
     terms = module.cell.terms(cell, module.cell.sizes(cell))
     for shift in (0.0, 0.7):
         kept = module.potentials(module.prepare(positions + shift, terms), charges, terms)

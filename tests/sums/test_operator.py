@@ -11,6 +11,7 @@ from lorem_openmm.sums.direct import DirectSum
 from lorem_openmm.sums.ewald import EwaldSum
 from lorem_openmm.sums.mesh_places import charges_on_mesh, places_on_mesh, plane_weights, read_rows, rows_of_mesh
 from lorem_openmm.sums.mesh_points import mesh_settings, mesh_size, spline_weights
+from lorem_openmm.sums.mesh_terms import MeshCell
 from lorem_openmm.sums.mesh_tiles import TiledMeshSum, sort_into_tiles
 from lorem_openmm.sums.operator import PairOperator
 from lorem_openmm.sums.real_space import RealSpace
@@ -55,7 +56,7 @@ def reference(method, charges, positions, cell, accuracy=ACCURACY, cutoff=None):
         terms = ewald.terms(cell)
         values, _ = ewald.potentials(ewald.phases(positions, terms), charges, terms)
     else:
-        mesh = TiledMeshSum(KERNEL, *mesh_settings(accuracy))
+        mesh = TiledMeshSum(MeshCell(KERNEL, *mesh_settings(accuracy)))
         terms = mesh.cell.terms(cell, mesh.cell.sizes(cell))
         values = mesh.potentials(mesh.prepare(positions, terms), charges, terms)
     if cutoff is None:
