@@ -2,13 +2,16 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from lorem_openmm import commands
 from lorem_openmm.endings import run_to_its_end
 from lorem_openmm.errors import ConfigError
 from lorem_openmm.files import expand_home
+
+Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 DESCRIPTION = """\
 LOREM for OpenMM: label structures, train a potential with equivariant long-range messages, run it in OpenMM.
@@ -42,7 +45,9 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(subparsers, name: str, summary: str, detail: str, run) -> argparse.ArgumentParser:  # type: ignore[no-untyped-def]
+def _command(
+    subparsers: Subparsers, name: str, summary: str, detail: str, run: Callable[[argparse.Namespace], None]
+) -> argparse.ArgumentParser:
     parser = subparsers.add_parser(
         name, help=summary, description=f"{summary}\n\n{detail}", formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -68,7 +73,7 @@ def _with_config(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _pipeline_commands(subparsers) -> None:  # type: ignore[no-untyped-def]
+def _pipeline_commands(subparsers: Subparsers) -> None:
     label = _command(
         subparsers,
         "label",
@@ -155,7 +160,7 @@ def _pipeline_commands(subparsers) -> None:  # type: ignore[no-untyped-def]
         _with_config(parser)
 
 
-def _model_commands(subparsers) -> None:  # type: ignore[no-untyped-def]
+def _model_commands(subparsers: Subparsers) -> None:
     export = _command(
         subparsers,
         "export",
@@ -206,7 +211,7 @@ def _model_commands(subparsers) -> None:  # type: ignore[no-untyped-def]
     schema.add_argument("--output", type=_path, help="file to write instead of printing")
 
 
-def _dynamics_commands(subparsers) -> None:  # type: ignore[no-untyped-def]
+def _dynamics_commands(subparsers: Subparsers) -> None:
     simulate = _command(
         subparsers,
         "simulate",
@@ -247,7 +252,7 @@ def _dynamics_commands(subparsers) -> None:  # type: ignore[no-untyped-def]
         _with_config(parser)
 
 
-def _free_energy_commands(subparsers) -> None:  # type: ignore[no-untyped-def]
+def _free_energy_commands(subparsers: Subparsers) -> None:
     window = _command(
         subparsers,
         "window",
@@ -278,7 +283,7 @@ def _free_energy_commands(subparsers) -> None:  # type: ignore[no-untyped-def]
         _with_config(parser)
 
 
-def _verdict_command(subparsers) -> None:  # type: ignore[no-untyped-def]
+def _verdict_command(subparsers: Subparsers) -> None:
     verdict = _command(
         subparsers,
         "verdict",

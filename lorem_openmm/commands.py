@@ -7,9 +7,10 @@ Imports are inside the functions, so that ``--help`` answers without loading PyT
 import argparse
 import json
 import platform
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from lorem_openmm import config
 from lorem_openmm.errors import ConfigError, InstallationError, VerdictError, did_you_mean
@@ -18,6 +19,7 @@ from lorem_openmm.layout import Layout
 from lorem_openmm.outputs import claim
 from lorem_openmm.whole_config import config_class, load
 
+EntryT = TypeVar("EntryT")
 PACKAGES = (
     "lorem-openmm",
     "torch",
@@ -35,8 +37,7 @@ def _read(options: argparse.Namespace) -> tuple[config.Config, Layout]:
     return settings, Layout(Path(settings.output), Path(settings.downloads))
 
 
-def _entry(settings: config.Config, section: str, name: str) -> object:
-    known = getattr(settings, section)
+def _entry(known: Mapping[str, EntryT], section: str, name: str) -> EntryT:
     if name not in known:
         raise ConfigError(
             f"{section}: no entry named '{name}'.{did_you_mean(name, known)} Known: {', '.join(known) or 'none'}"
@@ -54,7 +55,7 @@ def label(options: argparse.Namespace) -> None:
     from lorem_openmm.sampling.plans import create_plan
 
     settings, layout = _read(options)
-    dataset: config.Dataset = _entry(settings, "datasets", options.dataset)  # type: ignore[assignment]
+    dataset = _entry(settings.datasets, "datasets", options.dataset)
     if dataset.label is None:
         raise ConfigError(f"datasets.{options.dataset}: has no `label` section, so there is nothing to label")
     output = layout.labels(options.dataset)
@@ -84,7 +85,7 @@ def prepare(options: argparse.Namespace) -> None:
     from lorem_openmm.data.workers import available_cores
 
     settings, layout = _read(options)
-    dataset: config.Dataset = _entry(settings, "datasets", options.dataset)  # type: ignore[assignment]
+    dataset = _entry(settings.datasets, "datasets", options.dataset)
     made = layout.labels(options.dataset) if dataset.label is not None else None
     if dataset.registry is not None:
         made = layout.fetched(dataset.registry)
@@ -101,7 +102,7 @@ def prepare(options: argparse.Namespace) -> None:
 def train(options: argparse.Namespace) -> None:
     """``lorem-openmm train``."""
     settings, layout = _read(options)
-    run: config.Run = _entry(settings, "runs", options.name)  # type: ignore[assignment]
+    run = _entry(settings.runs, "runs", options.name)
     from lorem_openmm.training.train import train as run_training
 
     stores = [layout.store(name) for name in run.datasets]
@@ -133,7 +134,7 @@ def export(options: argparse.Namespace) -> None:
     from lorem_openmm.training.evaluate import training_record
 
     settings, layout = _read(options)
-    run: config.Run = _entry(settings, "runs", options.name)  # type: ignore[assignment]
+    run = _entry(settings.runs, "runs", options.name)
     with claim(layout.model(options.name)):
         potential, _ = load_best(layout.run(options.name))
         record = {"description": run.description, **training_record(settings, options.name, layout)}
@@ -148,7 +149,7 @@ def evaluate(options: argparse.Namespace) -> None:
     from lorem_openmm.training.evaluate import evaluate_run
 
     settings, layout = _read(options)
-    _entry(settings, "runs", options.name)
+    _entry(settings.runs, "runs", options.name)
     with claim(layout.evaluation(options.name)):
         evaluate_run(settings, options.name, layout, options.device)
     _say(str(layout.evaluation(options.name)))
@@ -160,7 +161,7 @@ def compare(options: argparse.Namespace) -> None:
 
     settings, layout = _read(options)
     for name in options.names:
-        _entry(settings, "runs", name)
+        _entry(settings.runs, "runs", name)
     with claim(layout.comparison):
         compare_runs(settings, options.names, layout)
     _say(str(layout.comparison))
@@ -172,10 +173,11 @@ def study(options: argparse.Namespace) -> None:
     from lorem_openmm.paper.studies import run_study
     from lorem_openmm.tables import as_markdown
 
-    settings, layout = _read(options)
-    _entry(settings, "studies", options.name)
+    whole, layout = _read(options)
+    settings = cast(ConfigWithStudies, whole)
+    _entry(settings.studies, "studies", options.name)
     with claim(layout.study(options.name)):
-        rows = run_study(cast(ConfigWithStudies, settings), options.name, layout, options.device)
+        rows = run_study(settings, options.name, layout, options.device)
     _say(as_markdown(rows))
     _say(str(layout.study(options.name)))
 
@@ -200,7 +202,7 @@ def simulate(options: argparse.Namespace) -> None:
     from lorem_openmm.simulate.simulation import simulate as run_simulation
 
     settings, layout = _read(options)
-    simulation: config.Simulation = _entry(settings, "simulations", options.name)  # type: ignore[assignment]
+    simulation = _entry(settings.simulations, "simulations", options.name)
     model = options.model or layout.model(simulation.run)
     summary = run_simulation(simulation, model, layout.simulation(options.name), options.device, not options.restart)
     _say(json.dumps(summary, indent=2, ensure_ascii=False))
@@ -227,7 +229,7 @@ def analyze(options: argparse.Namespace) -> None:
     from lorem_openmm.analysis.analyze import analyze as run_analysis
 
     settings, layout = _read(options)
-    _entry(settings, "simulations", options.name)
+    _entry(settings.simulations, "simulations", options.name)
     with claim(layout.analysis(options.name)):
         summary = run_analysis(layout.simulation(options.name), layout.analysis(options.name))
     _say_verdict(summary)
@@ -239,7 +241,7 @@ def window(options: argparse.Namespace) -> None:
     from lorem_openmm.simulate.simulation import simulate as run_simulation
 
     settings, layout = _read(options)
-    umbrella: config.Umbrella = _entry(settings, "umbrellas", options.name)  # type: ignore[assignment]
+    umbrella = _entry(settings.umbrellas, "umbrellas", options.name)
     model = options.model or layout.model(umbrella.run)
     output = layout.window(options.name, options.index)
     summary = run_simulation(umbrella.window(options.index), model, output, options.device, not options.restart)
@@ -252,7 +254,7 @@ def free_energy(options: argparse.Namespace) -> None:
     from lorem_openmm.analysis.free_energy import free_energy as run_analysis
 
     settings, layout = _read(options)
-    umbrella: config.Umbrella = _entry(settings, "umbrellas", options.name)  # type: ignore[assignment]
+    umbrella = _entry(settings.umbrellas, "umbrellas", options.name)
     folders = [layout.window(options.name, index) for index in range(umbrella.num_windows)]
     model, output = options.model or layout.model(umbrella.run), layout.free_energy(options.name)
     with claim(output):

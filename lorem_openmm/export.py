@@ -154,8 +154,8 @@ def as_dtype(dtype: str | torch.dtype) -> torch.dtype:
     Raises:
         ConfigError: If it is neither.
     """
-    if dtype in DTYPES.values():
-        return dtype  # type: ignore[return-value]
+    if isinstance(dtype, torch.dtype) and dtype in DTYPES.values():
+        return dtype
     if dtype not in DTYPES:
         raise ConfigError(f"dtype: must be float32 or float64, received {dtype!r}")
     return DTYPES[str(dtype)]

@@ -14,6 +14,7 @@ from lorem_openmm.analysis.trajectory import SimulationData, load_simulation
 from lorem_openmm.errors import ConfigError
 from lorem_openmm.files import write_json
 from lorem_openmm.simulate.energy import EnergyConservation, nve_drift
+from lorem_openmm.simulate.molecules import Sn2Atoms
 
 CONTACT_DISTANCE = 4.5  # Å
 SHORTEST_FIT = 10  # frames below which no drift is stated
@@ -113,9 +114,7 @@ def _analyze_geometry(
     return found
 
 
-def _analyze_reaction(
-    data: SimulationData, atoms: geometry.Sn2Atoms, table: pd.DataFrame, output: Path
-) -> dict[str, Any]:
+def _analyze_reaction(data: SimulationData, atoms: Sn2Atoms, table: pd.DataFrame, output: Path) -> dict[str, Any]:
     for name, values in geometry.sn2_coordinates(data.trajectory, atoms).items():
         table[name] = values
     attacker, leaving = (data.trajectory.topology.atom(k).element.symbol for k in (atoms.attacker, atoms.leaving))

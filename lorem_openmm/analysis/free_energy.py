@@ -294,9 +294,8 @@ def _write_structures(
     symbols = [atom.element.symbol for atom in window.topology.atoms]
     structures = []
     for number, k in enumerate(which):
-        info = {"coordinate": float(static.coordinate[k]), "relative_energy": float(static.energy[k] - curve.zero)}
-        if names:
-            info = {"name": names[number], **info}  # type: ignore[dict-item]
+        info: dict[str, Any] = {"name": names[number]} if names else {}
+        info |= {"coordinate": float(static.coordinate[k]), "relative_energy": float(static.energy[k] - curve.zero)}
         structures.append(Atoms(symbols, positions=static.positions[k], info=info))
     with atomic_path(path) as temporary:
         ase.io.write(temporary, structures, format="extxyz")

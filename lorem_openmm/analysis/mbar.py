@@ -1,7 +1,7 @@
 """Free energy along a coordinate from biased simulations: MBAR, the overlap of the windows, and points of a profile."""
 
 import logging
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -160,7 +160,7 @@ def neighbor_overlap(overlap: np.ndarray) -> tuple[float, int]:
     return float(between[worst]), worst
 
 
-def _pymbar():  # type: ignore[no-untyped-def]
+def _pymbar() -> Any:
     """Imports pymbar without its advertisement of JAX."""
     logging.disable(logging.WARNING)
     try:

@@ -253,7 +253,7 @@ def _virial_per_atom(structure: Structure) -> float:
 
 def _stress_advice(structure: Structure) -> str:
     """Says how large the stress is, and would be in other units."""
-    largest, virial = float(np.abs(structure.stress).max()), _virial_per_atom(structure)  # type: ignore[arg-type]
+    largest, virial = float(np.abs(np.asarray(structure.stress)).max()), _virial_per_atom(structure)
     volume = abs(float(np.linalg.det(structure.cell)))
     others = ", ".join(
         f"in {unit}, {virial * factor:.3g} (set `units: {{stress: {unit}}}`)"

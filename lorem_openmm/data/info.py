@@ -91,7 +91,7 @@ class Column:
         whole = sum(_length(part) for _, part in parts) == n_structures
         kinds = {part.dtype.kind if isinstance(part, np.ndarray) else type(part) for _, part in parts}
         if whole and len(kinds) == 1 and kinds <= {"f", "i"}:
-            self.numbers = np.concatenate([part for _, part in parts])  # type: ignore[arg-type]
+            self.numbers = np.concatenate([part for _, part in parts])
         elif whole and kinds == {tuple}:
             self.texts = _join_texts([part for _, part in parts])  # type: ignore[misc]
         else:

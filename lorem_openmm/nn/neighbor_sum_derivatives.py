@@ -22,13 +22,13 @@ class PairTypeFunction(torch.autograd.Function):
     """y [n_edges, n_out] of x [n_edges, n_in], sorted by pair type, and W [n_pair_types, n_in, n_out]."""
 
     @staticmethod
-    def forward(ctx: Any, rows: torch.Tensor, table: torch.Tensor, counts: list[int]) -> torch.Tensor:  # type: ignore[override]
+    def forward(ctx: Any, rows: torch.Tensor, table: torch.Tensor, counts: list[int]) -> torch.Tensor:
         ctx.save_for_backward(rows, table)
         ctx.counts = counts
         return _by_type(rows, table, counts)
 
     @staticmethod
-    def backward(ctx: Any, g: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+    def backward(ctx: Any, g: torch.Tensor) -> tuple[Any, ...]:
         rows, table = ctx.saved_tensors
         needed = will_be_used(ctx.next_functions[1][0])
         gradient = PairTypeFunction.apply(g, table.transpose(1, 2), ctx.counts)
@@ -39,14 +39,14 @@ class TableGradientFunction(torch.autograd.Function):
     """dE/dW_t = Σ_(edges of t) x_e ⊗ g_e."""
 
     @staticmethod
-    def forward(ctx: Any, rows: torch.Tensor, g: torch.Tensor, counts: list[int]) -> torch.Tensor:  # type: ignore[override]
+    def forward(ctx: Any, rows: torch.Tensor, g: torch.Tensor, counts: list[int]) -> torch.Tensor:
         ctx.save_for_backward(rows, g)
         ctx.counts = counts
         parts = zip(rows.split(counts), g.split(counts), strict=True)
         return torch.stack([torch.mm(x.t(), y) for x, y in parts])
 
     @staticmethod
-    def backward(ctx: Any, u: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+    def backward(ctx: Any, u: torch.Tensor) -> tuple[Any, ...]:
         rows, g = ctx.saved_tensors
         by_rows = PairTypeFunction.apply(g, u.transpose(1, 2), ctx.counts)
         return by_rows, PairTypeFunction.apply(rows, u, ctx.counts), None
@@ -63,7 +63,7 @@ class SphericalDensityFunction(torch.autograd.Function):
     """A [n_atoms, channels, (L+1)²] of a [n_atoms, slots, degrees·channels] and Y [n_atoms, slots, (L+1)²]."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any, coefficients: torch.Tensor, angular: torch.Tensor, component_counts: list[int]
     ) -> torch.Tensor:
         ctx.save_for_backward(coefficients, angular)
@@ -71,7 +71,7 @@ class SphericalDensityFunction(torch.autograd.Function):
         return _density(coefficients, angular, component_counts)
 
     @staticmethod
-    def backward(ctx: Any, g: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+    def backward(ctx: Any, g: torch.Tensor) -> tuple[Any, ...]:
         coefficients, angular = ctx.saved_tensors
         return (*DensityGradientFunction.apply(g, coefficients, angular, ctx.component_counts), None)
 
@@ -80,7 +80,7 @@ class DensityGradientFunction(torch.autograd.Function):
     """dE/da = Σ_m Y_lm g_c^lm and dE/dY = Σ_c a_lc g_c^lm for g = dE/dA."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any, g: torch.Tensor, coefficients: torch.Tensor, angular: torch.Tensor, component_counts: list[int]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         ctx.save_for_backward(g, coefficients, angular)
@@ -89,7 +89,7 @@ class DensityGradientFunction(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, u: torch.Tensor, v: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+    def backward(ctx: Any, u: torch.Tensor, v: torch.Tensor) -> tuple[Any, ...]:
         g, coefficients, angular = ctx.saved_tensors
         # Σ_s u Y + a v as one density of twice as many slots.
         doubled = torch.cat([u, coefficients], dim=1), torch.cat([angular, v], dim=1)

@@ -68,7 +68,7 @@ class TensorProductFunction(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, a: torch.Tensor, b: torch.Tensor, matrices: torch.Tensor, classes: Classes) -> torch.Tensor:  # type: ignore[override]
+    def forward(ctx: Any, a: torch.Tensor, b: torch.Tensor, matrices: torch.Tensor, classes: Classes) -> torch.Tensor:
         ctx.save_for_backward(a, b, matrices)
         ctx.classes = classes
         blocks = _blocks(matrices, classes)
@@ -78,7 +78,7 @@ class TensorProductFunction(torch.autograd.Function):
         return _unsorted(parts, classes, 2)
 
     @staticmethod
-    def backward(ctx: Any, g: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+    def backward(ctx: Any, g: torch.Tensor) -> tuple[Any, ...]:
         a, b, matrices = ctx.saved_tensors
         wanted, again = will_be_used(ctx.next_functions[2][0]), torch.is_grad_enabled()
         da, db, weights = GradientFunction.apply(g, a, b, matrices, ctx.classes, wanted and not again)
@@ -91,7 +91,7 @@ class GradientFunction(torch.autograd.Function):
     """dE/da, dE/db for g = dE/dy, and dE/dM where it is wanted and will not be differentiated."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,
         g: torch.Tensor,
         a: torch.Tensor,
@@ -120,7 +120,7 @@ class GradientFunction(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, u: torch.Tensor, v: torch.Tensor, _: Any) -> tuple[Any, ...]:  # type: ignore[override]
+    def backward(ctx: Any, u: torch.Tensor, v: torch.Tensor, _: Any) -> tuple[Any, ...]:
         g, a, b, matrices = ctx.saved_tensors
         classes = ctx.classes
         blocks = _blocks(matrices, classes)

@@ -13,7 +13,7 @@ class ConstantsModule(torch.nn.Module):
 
     __jit_ignored_attributes__: ClassVar[List[str]] = ["_exact"]
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self._exact = dict[str, torch.Tensor]()
 

@@ -90,7 +90,7 @@ class Watch:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Goes on where `state` was taken."""
-        self._lasting = {(kind, tuple(atoms)): tuple(entry) for kind, atoms, *entry in state["lasting"]}  # type: ignore[misc]
+        self._lasting = {(kind, tuple(atoms)): tuple(entry) for kind, atoms, *entry in state["lasting"]}
         if self._energies and state["energies"]:
             self._energies.restore(state["energies"])
 
