@@ -23,6 +23,7 @@ from safetensors.torch import save_file
 
 from lorem_openmm.ambient import building, script
 from lorem_openmm.config import Model, parse
+from lorem_openmm.devices import find_device
 from lorem_openmm.errors import ConfigError, ModelFileError
 from lorem_openmm.files import atomic_path, expand_home
 from lorem_openmm.inference.standalone import StandaloneModel
@@ -115,7 +116,7 @@ def load(path: str | Path, device: str | torch.device = "cpu", dtype: str | torc
     """
     if not isinstance(path, str | os.PathLike):
         raise ConfigError(f"path: must be the path of a model file, received {type(path).__name__}")
-    path, device, dtype = Path(expand_home(str(path))), as_device(device), as_dtype(dtype)
+    path, device, dtype = Path(expand_home(str(path))), find_device(device), as_dtype(dtype)
     if not path.is_file():
         raise ModelFileError(f"{path}: no such model file; give the path of a .safetensors or .pt file")
     if path.suffix not in (".safetensors", ".pt"):
@@ -125,24 +126,6 @@ def load(path: str | Path, device: str | torch.device = "cpu", dtype: str | torc
     potential = _build(metadata, weights, path).to(device=device, dtype=dtype)
     potential.metadata = metadata
     return potential.requires_grad_(False)
-
-
-def as_device(device: str | torch.device) -> torch.device:
-    """Returns the device of a name.
-
-    Args:
-        device: 'cpu', 'cuda', 'cuda:1', ...
-
-    Raises:
-        ConfigError: If PyTorch knows no such device, or needs a GPU and finds none.
-    """
-    try:
-        found = torch.device(device)
-    except (RuntimeError, TypeError):
-        raise ConfigError(f"device: must be a PyTorch device such as 'cpu' or 'cuda', received {device!r}") from None
-    if found.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"device: '{found}' needs a GPU that PyTorch can use, found none; use device='cpu'")
-    return found
 
 
 def as_dtype(dtype: str | torch.dtype) -> torch.dtype:

@@ -11,8 +11,9 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from lorem_openmm.ambient import building, script
+from lorem_openmm.devices import find_device
 from lorem_openmm.errors import DataError
-from lorem_openmm.export import as_device, as_dtype, load
+from lorem_openmm.export import as_dtype, load
 from lorem_openmm.inference.compiled import CompiledDynamics
 from lorem_openmm.inference.dynamics import Dynamics, scripted_calls
 from lorem_openmm.potential import Potential
@@ -49,7 +50,7 @@ class LoremCalculator(Calculator):
         super().__init__(**kwargs)
         if isinstance(model, Potential):
             with building():
-                self.potential = copy.deepcopy(model).to(device=as_device(device), dtype=as_dtype(dtype))
+                self.potential = copy.deepcopy(model).to(device=find_device(device), dtype=as_dtype(dtype))
         else:
             self.potential = load(model, device, dtype)
         self._compile = compile

@@ -11,8 +11,8 @@ import openmm
 import torch
 from openmm import app
 
+from lorem_openmm.devices import find_device
 from lorem_openmm.errors import ConfigError, DataError, InstallationError, UnknownElementError, did_you_mean
-from lorem_openmm.export import as_device
 from lorem_openmm.inference.accuracy import LARGEST, SMALLEST
 from lorem_openmm.inference.verlet import DEFAULT_SKIN
 from lorem_openmm.integrations.model_source import PRECISIONS
@@ -77,7 +77,7 @@ def check_options(args: Mapping[str, Any]) -> ForceOptions:
 
 
 def _check_device(args: Mapping[str, Any]) -> str:
-    return str(as_device(args.get("device") or ("cuda" if torch.cuda.is_available() else "cpu")))
+    return str(find_device(args.get("device") or "auto"))
 
 
 def _check_tolerance(tolerance: Any, precision: str) -> float | None:

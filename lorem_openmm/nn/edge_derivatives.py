@@ -54,14 +54,14 @@ class RadialFunction(torch.autograd.Function):
     """ρ [n, K, S] of r [n, S]."""
 
     @staticmethod
-    def forward(ctx: Any, distances: torch.Tensor, functions: RadialFunctions) -> torch.Tensor:  # type: ignore[override]
+    def forward(ctx: Any, distances: torch.Tensor, functions: RadialFunctions) -> torch.Tensor:
         radial = functions(distances)
         ctx.save_for_backward(distances, radial)
         ctx.functions = functions
         return radial
 
     @staticmethod
-    def backward(ctx: Any, g: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+    def backward(ctx: Any, g: torch.Tensor) -> tuple[Any, ...]:
         distances, radial = ctx.saved_tensors
         return ctx.functions.pullback(distances, radial, g), None
 
@@ -70,13 +70,13 @@ class AngularFunction(torch.autograd.Function):
     """Y [n, (L+1)², S] of û [3, n, S]."""
 
     @staticmethod
-    def forward(ctx: Any, directions: torch.Tensor, functions: AngularFunctions) -> torch.Tensor:  # type: ignore[override]
+    def forward(ctx: Any, directions: torch.Tensor, functions: AngularFunctions) -> torch.Tensor:
         angular = functions(directions)
         ctx.save_for_backward(angular)
         ctx.functions = functions
         return angular
 
     @staticmethod
-    def backward(ctx: Any, g: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+    def backward(ctx: Any, g: torch.Tensor) -> tuple[Any, ...]:
         (angular,) = ctx.saved_tensors
         return ctx.functions.pullback(angular, g).transpose(0, 1), None

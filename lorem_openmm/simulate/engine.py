@@ -12,6 +12,7 @@ from openmm import app, unit
 from openmmml import MLPotential
 
 from lorem_openmm import config
+from lorem_openmm.devices import find_device
 from lorem_openmm.errors import ConfigError, InstallationError, SimulationError
 from lorem_openmm.seeds import openmm_seed
 from lorem_openmm.simulate.bias import SPRING, add_bias, find_bias, pull
@@ -44,7 +45,7 @@ class Device(NamedTuple):
     properties: dict[str, str]
 
 
-def choose_device(device: str, precision: str, solvent: bool = False) -> Device:
+def choose_platform(device: str, precision: str, solvent: bool = False) -> Device:
     """Chooses the platform that goes with a device.
 
     On the processor this is OpenMM's Reference platform: all the work is in the model, and Reference needs 30 µs per
@@ -69,20 +70,20 @@ def choose_device(device: str, precision: str, solvent: bool = False) -> Device:
     ]
     if device == "auto":
         device = "cpu" if missing else "cuda"
+    if missing and device.startswith("cuda"):
+        raise InstallationError(
+            f"device: '{device}' needs CUDA in both PyTorch and OpenMM; {' and '.join(missing)} cannot use it here. "
+            "Install lorem-openmm[cuda12] on a machine with an NVIDIA GPU, or choose device cpu"
+        )
+    place = find_device(device)
     if device == "cpu" and solvent:
         properties = {"DeterministicForces": "true", "Threads": os.environ.get(THREADS, "1")}
         return Device("cpu", openmm.Platform.getPlatform("CPU"), properties)
     if device == "cpu":
         return Device("cpu", openmm.Platform.getPlatform("Reference"), {})
-    kind, _, index = device.partition(":")
-    if kind != "cuda" or not (index.isdigit() or ":" not in device):
+    if place.type != "cuda":
         raise ConfigError(f"device: must be auto, cpu, cuda or cuda:INDEX; received '{device}'")
-    if missing:
-        raise InstallationError(
-            f"device: '{device}' needs CUDA in both PyTorch and OpenMM; {' and '.join(missing)} cannot use it here. "
-            "Install lorem-openmm[cuda12] on a machine with an NVIDIA GPU, or choose device cpu"
-        )
-    properties = {"Precision": "double" if precision == "double" else "mixed", "DeviceIndex": index or "0"}
+    properties = {"Precision": "double" if precision == "double" else "mixed", "DeviceIndex": str(place.index or 0)}
     return Device(device, openmm.Platform.getPlatform("CUDA"), properties)
 
 

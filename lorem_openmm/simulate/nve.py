@@ -115,7 +115,7 @@ def nve_test(
     values |= {"temperature": temperature, "seed": seed, "precision": precision, "implementation": implementation}
     values |= {"reactive": reactive, "on_unstable": on_unstable}
     simulation = config.parse(config.Simulation, values, "nve_test")
-    chosen = engine.choose_device(device, precision)
+    chosen = engine.choose_platform(device, precision)
     structure = starting_structure(start, seed)
     system = engine.create_system(structure, simulation, Path(model), chosen)
 

@@ -57,7 +57,7 @@ def static_profile(
         ConfigError: If the structure lacks the coordinate, or cannot reach a value of it.
         ModelFileError: If the model file is missing or damaged.
     """
-    chosen = engine.choose_device(device, simulation.precision)
+    chosen = engine.choose_platform(device, simulation.precision)
     start = starting_structure(simulation.start, simulation.seed)
     system = engine.create_system(start, simulation, Path(model), chosen)
     context = openmm.Context(system, openmm.VerletIntegrator(1e-3), chosen.platform, chosen.properties)

@@ -107,7 +107,7 @@ class _Run:
     ):
         self.simulation, self.records, self.settings = simulation, records, settings
         self.checkpoint_seconds = checkpoint_seconds
-        self.device = engine.choose_device(device, simulation.precision, simulation.solvent is not None)
+        self.device = engine.choose_platform(device, simulation.precision, simulation.solvent is not None)
         self.start = starting_structure(simulation.start, simulation.seed)
         if simulation.solvent is not None:
             self.start = solvate.solvate(self.start, simulation.solvent, simulation.seed)

@@ -18,6 +18,7 @@ from lightning.pytorch.plugins.environments import (
 from lightning.pytorch.strategies import DDPStrategy
 
 from lorem_openmm.data.workers import available_cores
+from lorem_openmm.devices import find_device
 from lorem_openmm.errors import ConfigError
 
 MAX_THREADS = 8  # batches of small molecules do not feed more
@@ -163,15 +164,8 @@ def choose_device(name: str, processes: Processes | None = None) -> torch.device
         ConfigError: If the device is not there, or not as many devices as processes.
     """
     processes = processes or Processes()
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        place = torch.device(name)
-    except RuntimeError:
-        raise ConfigError(f"device: must be cpu, cuda, cuda:N or auto, received '{name}'.") from None
+    place = find_device(name)
     if place.type == "cuda":
-        if not torch.cuda.is_available() or (place.index or 0) >= torch.cuda.device_count():
-            raise ConfigError(f"device: '{name}' is not available here. Use cpu or auto.")
         return place if processes.number == 1 else _own_gpu(place, processes)
     cores = available_cores()
     if processes.per_node > max(cores, 1):

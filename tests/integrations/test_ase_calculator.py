@@ -96,7 +96,7 @@ def test_wrong_structures_are_named():
 def test_wrong_arguments_are_named():
     for arguments, message in (
         ({"model": None}, "path: must be the path of a model file, received NoneType"),
-        ({"device": "gpu"}, "device: must be a PyTorch device"),
+        ({"device": "gpu"}, "device: must be auto, cpu, cuda"),
         ({"dtype": "half"}, "dtype: must be float32 or float64"),
     ):
         with pytest.raises(ConfigError, match=message):

@@ -74,8 +74,8 @@ def test_without_a_path_the_shipped_model_is_used():
         ({"ewaldErrorTolerance": 5e-6}, r"ewaldErrorTolerance: must be from 2e-05 to 0\.01 in single precision"),
         ({"ewaldErrorTolerance": 1e-6, "precision": "double"}, "ewaldErrorTolerance: must be from 2e-06"),
         ({"ewaldErrorTolerance": "fine"}, "ewaldErrorTolerance: .* received 'fine'"),
-        ({"device": "gpu0"}, "device: must be a PyTorch device"),
-        ({"device": "cuda:77"}, "device: 'cuda:77' needs a GPU"),
+        ({"device": "gpu0"}, "device: must be auto, cpu, cuda"),
+        ({"device": "cuda:77"}, "device: 'cuda:77' is not available here"),
     ],
 )
 def test_wrong_options(model_file, options, message):

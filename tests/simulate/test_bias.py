@@ -184,7 +184,7 @@ def test_static_profile_of_a_symmetric_reaction_is_symmetric():
         start,
         Simulation(**{**SN2, "start": umbrella.start, "precision": "double"}),
         PRETRAINED,
-        engine.choose_device("cpu", "double"),
+        engine.choose_platform("cpu", "double"),
     )
     context = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatform("Reference"))
     context.setPositions(found.positions[2] / 10.0)

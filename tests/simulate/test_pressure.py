@@ -49,7 +49,7 @@ def test_an_ideal_gas_has_its_volume():
     force.setCutoffDistance(0.1)
     for _ in range(n_atoms):
         force.addParticle(0.0, 0.1, 0.0)
-    device = engine.choose_device("cpu", "single")
+    device = engine.choose_platform("cpu", "single")
     dynamics = engine.create_simulation(system, start, settings(temperature=300.0), device)
     dynamics.context.setPositions(start.positions * unit.angstrom)
     dynamics.step(3000)

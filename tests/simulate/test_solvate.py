@@ -23,7 +23,7 @@ from lorem_openmm.simulate.systems import starting_structure
 KJ_PER_MOL_PER_EV = 96.48533212331
 COULOMB = 138.93545764438198  # kJ/mol nm/e²
 BOX = Solvent(box_edge=19.0)
-REFERENCE = engine.choose_device("cpu", "double")
+REFERENCE = engine.choose_platform("cpu", "double")
 
 
 def settings(**changes):
@@ -207,7 +207,7 @@ def test_water_that_is_too_close_is_moved_off_the_molecules():
 def test_water_comes_to_its_density_around_fixed_molecules():
     solvent = Solvent(box_edge=20.0, equilibration_ps=2.0)
     start = in_water("dimer:acetate,methylammonium,1.0", solvent)
-    device = engine.choose_device("cpu", "single", solvent=True)
+    device = engine.choose_platform("cpu", "single", solvent=True)
     conditions = solvate.Conditions(300.0, 1.0, 1)
     done = solvate.equilibrate(start, solvent, start.positions, conditions, device.platform, device.properties)
     edge = done.topology.getPeriodicBoxVectors()[0][0].value_in_unit(unit.angstrom)
