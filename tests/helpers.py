@@ -1,5 +1,8 @@
 """Structures, graphs and potentials that many tests share."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import numpy as np
 import torch
 from ase import Atoms
@@ -7,7 +10,9 @@ from ase.build import molecule
 from openmm import app
 
 from lorem_openmm.config import Model
+from lorem_openmm.data.chunks import read_frames
 from lorem_openmm.data.neighbors import neighbor_list
+from lorem_openmm.data.structures import Structure
 from lorem_openmm.graph import AtomGraph, build_graph
 from lorem_openmm.model import Lorem
 from lorem_openmm.potential import Potential
@@ -96,3 +101,11 @@ def topology_of(atoms: Atoms) -> app.Topology:
     if atoms.pbc.all():
         topology.setPeriodicBoxVectors(atoms.cell[:] / 10.0)
     return topology
+
+
+def read_structures(
+    path: str | Path, energy_key: str = "energy", forces_key: str = "forces", stress_key: str | None = None
+) -> Iterator[Structure]:
+    """Reads the structures of a file one by one, as preparing a data set does."""
+    for frames in read_frames(Path(path), energy_key, forces_key, stress_key):
+        yield from frames

@@ -1,6 +1,5 @@
 """Analysis of a periodic liquid: radial distribution functions, density, diffusion, each with its standard error."""
 
-import logging
 from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,59 +9,16 @@ import numpy as np
 import pandas as pd
 
 from lorem_openmm.analysis import liquid_figures
+from lorem_openmm.analysis.averages import average
 from lorem_openmm.analysis.csv_files import write_csv
 from lorem_openmm.analysis.diffusion import Diffusion, centers_of_mass, diffusion, finite_size_correction
 from lorem_openmm.analysis.trajectory import SimulationData
 from lorem_openmm.units import ANGSTROM_PER_NANOMETER, DALTON_PER_CUBIC_ANGSTROM
 
-logging.getLogger("pymbar").setLevel(logging.ERROR)  # it recommends JAX when it is imported
-from pymbar import timeseries  # noqa: E402
-
 BIN_WIDTH = 0.05  # Å, of radial distribution functions
 N_BLOCKS = 5  # of a trajectory, whose spread gives the errors of radial distribution functions
-LONGEST_EQUILIBRATION = 0.5  # share of a run that may be left out
-FEWEST_VALUES = 10  # below which no standard error is stated
 MINIMUM_WITHIN = 1.6  # the minimum behind the first peak lies within this multiple of its position
 WATER_VISCOSITY = 0.854  # mPa·s, real water at 300 K
-
-
-class Average(NamedTuple):
-    """The mean of a series that may begin out of equilibrium.
-
-    Attributes:
-        mean: Mean of the values used.
-        error: Its standard error; nan if there are too few values.
-        start: Index of the first value used.
-        n_independent: Number of independent values.
-    """
-
-    mean: float
-    error: float
-    start: int
-    n_independent: float
-
-
-def average(values: np.ndarray) -> Average:
-    """Averages a correlated series, its beginning left out:  error = σ / √(n / g), g the statistical inefficiency.
-
-    What is left out, at most half, maximises the number of independent values.
-
-    Args:
-        values: [n].
-
-    References:
-        Chodera, J. Chem. Theory Comput. 12, 1799 (2016).
-    """
-    values = np.asarray(values, dtype=float)
-    if len(values) < FEWEST_VALUES or np.ptp(values) <= 1e-12 * np.abs(values).max():
-        error = 0.0 if len(values) >= FEWEST_VALUES else float("nan")
-        return Average(float(values.mean()), error, 0, float(len(values)))
-    start, inefficiency, _ = timeseries.detect_equilibration(values, nskip=max(1, len(values) // 100))
-    start = min(int(start), int(LONGEST_EQUILIBRATION * len(values)))
-    used = values[start:]
-    inefficiency = timeseries.statistical_inefficiency(used)
-    n_independent = len(used) / inefficiency
-    return Average(float(used.mean()), float(used.std(ddof=1) / np.sqrt(n_independent)), start, float(n_independent))
 
 
 def analyze_liquid(data: SimulationData, output: Path) -> dict[str, Any]:

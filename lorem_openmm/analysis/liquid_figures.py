@@ -9,8 +9,8 @@ import pandas as pd
 from lorem_openmm.plotting import COLORS, GREY, INK, label_axes, new_figure
 
 if TYPE_CHECKING:
+    from lorem_openmm.analysis.averages import Average
     from lorem_openmm.analysis.diffusion import Diffusion
-    from lorem_openmm.analysis.liquid import Average
 
 
 def draw_radial_distributions(stem: Path, table: pd.DataFrame) -> None:

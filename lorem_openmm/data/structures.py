@@ -1,9 +1,8 @@
 """Structures with reference labels, read from extended XYZ files."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import ase
@@ -97,34 +96,6 @@ def structure_at(
         frame=frame,
         fields={f.name: np.array(arrays[f.name][own[f.per]]) for f in optional_fields() if f.name in arrays},
     )
-
-
-def read_structures(
-    path: str | Path,
-    energy_key: str = "energy",
-    forces_key: str = "forces",
-    stress_key: str | None = None,
-) -> Iterator[Structure]:
-    """Reads the structures of an extended XYZ file one by one.
-
-    The layout of the whole file is checked before the first structure is returned, because ASE drops the rest
-    of a file after a blank line without a word and accepts a last number that was cut off. Compressed files are read
-    too.
-
-    Args:
-        path: The file.
-        energy_key: Name of the total energy in the comment line.
-        forces_key: Name of the column of the forces.
-        stress_key: Name of the stress in the comment line (9 or 6 numbers, Voigt order); None: not read.
-
-    Raises:
-        DataError: If the file cannot be read, is cut off, or lacks a label; file and frame are named.
-    """
-    from lorem_openmm.data.chunks import read_frames  # builds on this module  # noqa: PLC0415
-
-    path = Path(path)
-    for frames in read_frames(path, energy_key, forces_key, stress_key):
-        yield from frames
 
 
 def from_atoms(

@@ -10,13 +10,14 @@ from made_simulations import STABLE, topology_of, write_simulation
 from openmm import app, unit
 
 from lorem_openmm.analysis.analyze import analyze
+from lorem_openmm.analysis.averages import average
 from lorem_openmm.analysis.diffusion import (
     centers_of_mass,
     diffusion,
     finite_size_correction,
     mean_squared_displacements,
 )
-from lorem_openmm.analysis.liquid import average, densities, first_shell, radial_distributions
+from lorem_openmm.analysis.liquid import densities, first_shell, radial_distributions
 from lorem_openmm.analysis.trajectory import load_simulation
 
 NVT = {"friction_per_ps": 1.0, "temperature": 300.0}

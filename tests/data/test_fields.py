@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
+from helpers import read_structures
 from made_frames import labelled_atoms, write_frames
 
 from lorem_openmm import config
@@ -19,7 +20,6 @@ from lorem_openmm.data.fields import Field, fields, get, register, unregister
 from lorem_openmm.data.prepare import prepare_dataset
 from lorem_openmm.data.rotations import random_orthogonal, turn
 from lorem_openmm.data.store import Store, read_store
-from lorem_openmm.data.structures import read_structures
 from lorem_openmm.errors import DataError
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import read_structures
 from made_frames import labelled_atoms, write_frames
 
 from lorem_openmm import config
 from lorem_openmm.data.prepare import prepare_dataset
 from lorem_openmm.data.store import read_store
-from lorem_openmm.data.structures import read_structures
 from lorem_openmm.errors import DataError
 
 HEADER = 'Properties=species:S:1:pos:R:3:forces:R:3 energy=-30.5 pbc="F F F"'

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import read_structures
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_frames import labelled_atoms, write_frames
 
 from lorem_openmm.data.extxyz_layout import check_layout
-from lorem_openmm.data.structures import from_atoms, read_structures
+from lorem_openmm.data.structures import from_atoms
 from lorem_openmm.errors import DataError
 
 HEADER = 'Properties=species:S:1:pos:R:3:forces:R:3 energy=-30.5 pbc="F F F"'

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from ase.io import read
+from helpers import read_structures
 from published_formats import biodimers_text, cumulene_arrays, padded, runner_text, save, shifted
 
-from lorem_openmm.data.structures import read_structures
 from lorem_openmm.errors import DataError
 from lorem_openmm.published.fetch import convert
 

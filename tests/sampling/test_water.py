@@ -5,10 +5,10 @@ from itertools import islice
 import ase.io
 import numpy as np
 import pytest
+from helpers import read_structures
 
 from lorem_openmm import config
 from lorem_openmm.config import WaterLabel
-from lorem_openmm.data.structures import read_structures
 from lorem_openmm.errors import ConfigError
 from lorem_openmm.label.engines import TbliteEngine
 from lorem_openmm.label.label_dataset import label_dataset
