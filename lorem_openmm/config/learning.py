@@ -69,7 +69,7 @@ class Model(Section):
 
     @model_validator(mode="after")
     def _charges_fit_features(self) -> "Model":
-        if self.long_range is True and self.max_charge_degree > self.max_degree:
+        if isinstance(self.long_range_block, EquivariantCharges) and self.max_charge_degree > self.max_degree:
             raise ValueError(
                 f"max_charge_degree must not exceed max_degree, received {self.max_charge_degree} > {self.max_degree}"
             )

@@ -36,6 +36,7 @@ class CoulombCharges(LongRange):
     """One charge in e per atom, whose Coulomb energy is added to that of the messages of its potential."""
 
     kind: Literal["coulomb_charges"] = "coulomb_charges"
+    exponent: Literal[1] = Field(1, description="Coulomb's law has no other exponent")
 
 
 _kinds: dict[str, type[LongRange]] = {}
@@ -81,7 +82,8 @@ def read_long_range(value: Any) -> Any:
         kind = value.get("kind")
         if kind not in kinds:
             raise ValueError(
-                f"kind must be one of {', '.join(kinds)}, received {kind!r}.{did_you_mean(str(kind), kinds)}"
+                f"kind must be one of {', '.join(kinds)}, received {kind!r}.{did_you_mean(str(kind), kinds)} "
+                "A kind of your own is known after its file was imported"
             )
         if kind == "none":
             if len(value) > 1:
@@ -92,6 +94,8 @@ def read_long_range(value: Any) -> Any:
         except ValidationError as error:
             faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
             raise ValueError("; ".join(faults)) from None
+    if isinstance(value, str) and value in _kinds:
+        raise ValueError(f"must be true, false or keys with a kind, received {value!r}; write {{kind: {value}}}")
     if value == EquivariantCharges():
         return True
     return value

@@ -56,7 +56,7 @@ def _describe(settings: config.Config, name: str, layout: Layout) -> dict[str, A
             split: sum(count.get(split, 0) for count in counts) if counts else None
             for split in ("train", "validation", "test")
         },
-        "long_range": model.long_range,
+        "long_range": bool(model.long_range),
         "cutoff": model.cutoff,
         "num_features": model.num_features,
         "max_degree": model.max_degree,

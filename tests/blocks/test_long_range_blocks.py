@@ -165,11 +165,21 @@ def test_how_a_block_is_chosen():
         ({"kind": "scalar_charges", "num_charge": 2}, "num_charge"),
         ({"kind": "scalar_charges", "num_charges": 0}, "num_charges"),
         ({"kind": "none", "num_charges": 1}, "takes no other keys"),
+        ({"kind": "coulomb_charges", "exponent": 6}, "exponent: Input should be 1"),
+        ("scalar_charges", r"received 'scalar_charges'; write \{kind: scalar_charges\}"),
+        ({"kind": "mine"}, "A kind of your own is known after its file was imported"),
     ],
 )
 def test_wrong_blocks_are_refused(value, message):
     with pytest.raises(ConfigError, match=message):
         config.parse(config.Model, {"long_range": value}, "test")
+
+
+def test_charges_have_no_higher_degree_than_features_whatever_their_exponent():
+    for value in (True, {"kind": "equivariant_charges", "exponent": 6}):
+        with pytest.raises(ConfigError, match="max_charge_degree must not exceed max_degree, received 2 > 1"):
+            config.parse(config.Model, {"long_range": value, "max_degree": 1, "max_charge_degree": 2}, "test")
+    assert small_model(long_range={"kind": "scalar_charges"}, max_degree=1).long_range
 
 
 def test_a_kind_has_one_section():

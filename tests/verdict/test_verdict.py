@@ -112,6 +112,13 @@ def test_a_short_range_model_is_a_comparison_only_beside_a_long_range_one_and_un
     assert not for_comparison(alone, "dimers_short")
 
 
+def test_runs_with_a_block_of_any_kind_have_a_verdict(tmp_path):
+    chosen = settings(tmp_path, models={"long": {"long_range": {"kind": "scalar_charges"}}, "short": {}})
+    judge(chosen, Layout(tmp_path))
+    stored = json.loads((Layout(tmp_path).verdict / "verdict.json").read_text())
+    assert [run["long_range"] for run in stored["trained"]] == [True, True]
+
+
 def test_comparisons_are_judged_and_do_not_count(made):
     chosen, layout = made
     write_json(layout.evaluation("dimers_short") / "metrics.json", {"rows": rows(forces=500.0, interaction=80.0)})
