@@ -141,6 +141,17 @@ def test_structures(tmp_path):
     assert mdtraj.load(str(tmp_path / "structure-0.pdb")).n_atoms == 10
 
 
+@pytest.mark.slow
+def test_long_range(tmp_path):
+    said = run(tmp_path, "long_range.py", "--epochs", 30)
+    sodium, chlorine = numbers(line_of(said, "charges"))
+    assert sodium == pytest.approx(1.0, abs=0.05)
+    assert chlorine == pytest.approx(-1.0, abs=0.05)
+    found, expected = numbers(line_of(said, "force at 15.0 A").partition(":")[2])
+    assert found == pytest.approx(expected, rel=0.1)  # beyond all data
+    assert "OpenMM after 20 steps" in said
+
+
 @pytest.mark.parametrize("script", sorted(path.name for path in EXAMPLES.glob("*.py")))
 def test_scripts_are_short_and_name_no_machine(script):
     text = (EXAMPLES / script).read_text()

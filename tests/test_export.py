@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from ase.build import molecule
 from helpers import graph_of, rattled_box, rattled_molecule, small_potential
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -56,6 +57,22 @@ def test_torchscript_runs_any_structure(dtype, tolerance, rounds, tmp_path):
             torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance, msg=name)
     with pytest.raises(torch.jit.Error, match="does not know the element of number 92"):
         scripted(torch.zeros(1, 3), torch.tensor([92]), torch.zeros(3, 3), False)
+
+
+@pytest.mark.slow
+def test_the_documented_program_needs_no_package(tmp_path):
+    document = (Path(__file__).parents[1] / "docs" / "openmm.md").read_text()
+    section = document.split("## Without this package")[1]
+    program = section.split("```python\n")[1].split("```")[0] + (
+        "import sys\nassert 'lorem_openmm' not in sys.modules\ntorch.save([found.energy, found.forces], 'found.zip')\n"
+    )
+    potential = small_potential()
+    export.save(potential, tmp_path / "model.pt")
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True)
+    energy, forces = torch.load(tmp_path / "found.zip")
+    expected = export.load(tmp_path / "model.pt", dtype="float64").evaluate(graph_of(molecule("CH3CH2OH")))
+    torch.testing.assert_close(energy, expected.energy, rtol=1e-12, atol=0)
+    torch.testing.assert_close(forces, expected.forces, rtol=1e-10, atol=1e-10)
 
 
 def test_torchscript_of_earlier_versions_is_read(tmp_path):
