@@ -24,7 +24,7 @@ class Prediction(NamedTuple):
         stress: [n_systems, 3, 3] eV/Å³, (1/Ω) ∂E/∂ε, positive under tension; zeros unless asked for and in vacuum.
         atomic_energies: [n_atoms] eV, baseline not included.
         long_range_energy: [n_systems] eV, float64, the part of the energy read out after the long-range messages.
-        charges: [n_atoms, n_channels] latent charges: the scalar one, then by degree; no channels without long range.
+        charges: [n_atoms, n_channels] latent charges as the block reports them; no channels without long range.
     """
 
     energy: torch.Tensor

@@ -57,6 +57,8 @@ def test_torchscript_runs_any_structure(dtype, tolerance, rounds, tmp_path):
             torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance, msg=name)
     with pytest.raises(torch.jit.Error, match="does not know the element of number 92"):
         scripted(torch.zeros(1, 3), torch.tensor([92]), torch.zeros(3, 3), False)
+    with pytest.raises(torch.jit.Error, match="one per atom, received 3 for 2 atoms"):
+        scripted(torch.rand(3, 3), torch.tensor([8, 1]), torch.zeros(3, 3), False)
 
 
 @pytest.mark.slow

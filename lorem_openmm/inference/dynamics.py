@@ -115,8 +115,13 @@ class Dynamics(torch.nn.Module):
             A prediction of one system, atoms in the order of the caller.
 
         Raises:
-            RuntimeError: If positions, cell or results are not finite, or the cell has no volume.
+            RuntimeError: If positions, cell or results are not finite, the cell has no volume, or there are other
+                positions than atoms.
         """
+        if positions.shape[0] != self.order.shape[0]:
+            raise RuntimeError(
+                f"positions: must be one per atom, received {positions.shape[0]} for {self.order.shape[0]} atoms"
+            )
         check_geometry(positions, cell, self.periodic)  # where they are: on the CPU nothing waits for a GPU
         rows = positions.detach().to(self.lists.identity).index_select(0, self.order)
         near = self.lists(rows, cell.detach().to(self.lists.identity))

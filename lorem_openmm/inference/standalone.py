@@ -47,8 +47,8 @@ class StandaloneModel(torch.nn.Module):
             A prediction of one system, atoms in the order of the caller.
 
         Raises:
-            RuntimeError: If the model does not know an element, positions, cell or results are not finite, or the cell
-                has no volume.
+            RuntimeError: If the model does not know an element, positions, cell or results are not finite, the cell has
+                no volume, or there are other positions than atomic numbers.
         """
         if not torch.equal(self.numbers, atomic_numbers.to(self.numbers)):
             self.vacuum.set_atoms(atomic_numbers)

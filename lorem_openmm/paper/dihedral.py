@@ -69,7 +69,8 @@ def receptive_rows(store: Store, curve: Curve, models: Mapping[str, Model], stud
             row["visible"] = "yes" if model.long_range or (meet is not None and layers >= meet) else "no"
         row |= {key: measured[run][key] for key in ("range (meV)", "shape error", "resolved")}
         if formula == CUMULENE:
-            published = CUMULENE_RESOLVED.get(model.cutoff, {}).get((layers, bool(model.long_range)))
+            of_paper = CUMULENE_RESOLVED.get(model.cutoff, {}) if isinstance(model.long_range, bool) else {}
+            published = of_paper.get((layers, model.long_range is True))
             row["paper"] = "" if published is None else ("yes" if published else "no")
         rows.append(row)
     return sorted(rows, key=lambda row: (row["cutoff (Å)"], row["long range"] == "none", row["layers"]))

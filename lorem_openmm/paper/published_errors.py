@@ -47,12 +47,17 @@ SYMMETRY_ERROR = {"float32": 1.031e-6, "float64": 5.913e-15}
 
 
 def variant(model: Model) -> str:
-    """Returns the name of a variant of the model in :data:`RMSE`.
+    """Returns the name of a variant of the model in :data:`RMSE`, or of one that the paper does not have.
 
     Args:
         model: Hyper-parameters.
     """
-    return f"l={model.max_charge_degree}" if model.long_range else "short"
+    block = model.long_range_block
+    if block is None:
+        return "short"
+    if model.long_range is True:
+        return f"l={model.max_charge_degree}"
+    return block.kind if block.exponent == 1 else f"{block.kind}, 1/r^{block.exponent}"
 
 
 def published_rmse(dataset: str, model: Model) -> tuple[float, float] | None:

@@ -54,8 +54,8 @@ def effective(model: Model) -> dict[str, Any]:
     """
     values = model.model_dump()
     return values | {
-        "smearing": model.smearing or model.cutoff / 4,
-        "wavelength": model.wavelength or model.cutoff / 8,
+        "smearing": model.smearing_in_force,
+        "wavelength": model.wavelength_in_force,
     }
 
 

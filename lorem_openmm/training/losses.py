@@ -10,8 +10,6 @@ from lorem_openmm.graph import AtomGraph
 from lorem_openmm.potential import Prediction
 from lorem_openmm.units import COULOMB_EV_ANGSTROM
 
-NUM_SCALAR_CHANNELS = 2  # of the latent charges: the one from the scalar features, and degree 0 of the spherical ones
-
 
 class Residuals(NamedTuple):
     """Prediction minus label of a batch, with the labels.
@@ -44,6 +42,7 @@ def residuals(
     labels: Labels,
     with_stress: bool = False,
     responses: torch.Tensor | None = None,
+    num_scalar_channels: int = 0,
 ) -> Residuals:
     """Compares a batch with its labels.
 
@@ -55,12 +54,13 @@ def residuals(
         labels: their reference values.
         with_stress: whether the stress was predicted.
         responses: ∂E/∂V [n_atoms, n_channels], in training; None: not looked at.
+        num_scalar_channels: how many of the channels, the first ones, do not turn with the structure.
     """
     n_atoms = torch.tensor(graph.system_sizes, dtype=torch.float64, device=labels.energy.device)
     atomic = prediction.atomic_energies.double()
     energy = torch.zeros_like(labels.energy).index_add(0, graph.system_index, atomic)
     stress_systems = (labels.has_stress & with_stress).nonzero()[:, 0]
-    net_charge = _net_charges(prediction, graph, labels, responses)
+    net_charge = _net_charges(prediction, graph, labels, responses, num_scalar_channels)
     return Residuals(
         energy=(energy - labels.energy) / n_atoms,
         energy_label=labels.energy / n_atoms,
@@ -74,22 +74,26 @@ def residuals(
 
 
 def _net_charges(
-    prediction: Prediction, graph: AtomGraph, labels: Labels, responses: torch.Tensor | None
+    prediction: Prediction,
+    graph: AtomGraph,
+    labels: Labels,
+    responses: torch.Tensor | None,
+    num_scalar_channels: int,
 ) -> torch.Tensor:
     """Returns sums over the atoms of a structure [n_systems, 2 · n_channels] where they must vanish, else zero.
 
     Σ_i q_i: the potential of a net charge falls as 1/r. k Σ_i ∂E/∂V_i: what a structure feels of a constant potential,
     which is what something far away is to it; Coulomb's constant k = 14.4 eV·Å/e² makes both alike, because charges of
     c per e have responses of k/c, and models choose a c near k. A neutral structure has neither in any channel; one
-    with a total charge has them in the two scalar channels, and not in those of higher degree, whose far field would
-    turn with the molecule. Nothing is asked of structures whose total charge the data do not give.
+    with a total charge has them in the scalar channels, and not in those of higher degree, whose far field would turn
+    with the molecule. Nothing is asked of structures whose total charge the data do not give.
     """
     charges = prediction.charges
     if responses is None:
         responses = torch.zeros_like(charges)
     both = torch.stack([charges, COULOMB_EV_ANGSTROM * responses.to(charges.dtype)], dim=1)
     sums = both.new_zeros((len(graph.system_sizes), *both.shape[1:])).index_add(0, graph.system_index, both)
-    is_directed = torch.arange(charges.shape[1], device=charges.device) >= NUM_SCALAR_CHANNELS
+    is_directed = torch.arange(charges.shape[1], device=charges.device) >= num_scalar_channels
     total_charge = labels["total_charge"].view(-1, 1, 1)
     vanishes = (total_charge == 0) | (total_charge.isfinite() & is_directed)
     return torch.where(vanishes, sums, torch.zeros_like(sums)).flatten(1)

@@ -99,6 +99,8 @@ class TrainingModule(LightningModule):
         self.training_settings = training
         self.steps_per_epoch = steps_per_epoch
         self.with_stress = training.stress_weight > 0
+        block = potential.model.long_range
+        self.num_scalar_channels = 0 if block is None else block.num_scalar_channels
         self.training_metrics = Metrics()
         self.validation_metrics = Metrics()
         self.validated = False
@@ -142,7 +144,7 @@ class TrainingModule(LightningModule):
             prediction, responses = self.potential.with_responses(graph, self.with_stress)
         else:
             prediction = self.potential(graph, compute_stress=self.with_stress, create_graph=True)
-        difference = residuals(prediction, graph, labels, self.with_stress, responses)
+        difference = residuals(prediction, graph, labels, self.with_stress, responses, self.num_scalar_channels)
         value = share_of_loss(difference, self.training_settings, labels.whole)
         self.loss_sum += value.detach()
         if labels.whole is None:

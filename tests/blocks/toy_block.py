@@ -23,7 +23,7 @@ class ToyBlock(LongRangeBlock):
     """q = [a_Z tanh MLP(x) ; Σ_c w_c x_c^(1m)], E = (MLP(x) V_0 + (Σ_c w_c x_c^(1m)) · V_1) s."""
 
     def __init__(self, hyperparameters: Model):
-        super().__init__(4)
+        super().__init__(4, num_scalar_channels=1)
         h = hyperparameters
         d, s = h.num_features, h.num_spherical_features
         self.strength = float(h.long_range.strength)

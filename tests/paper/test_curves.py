@@ -138,4 +138,6 @@ def test_the_papers_numbers_stand_beside_models_of_its_kind_alone():
     assert published_rmse("cumulene", Model(long_range=False)) == (16.203, 126.0)
     assert published_rmse("cumulene", Model(cutoff=3.0)) is None
     assert published_rmse("mine", Model()) is None
+    for block in ({"kind": "scalar_charges"}, {"kind": "equivariant_charges", "exponent": 2}):
+        assert published_rmse("cumulene", Model(long_range=block)) is None
     assert sum(sum(row.values()) for row in CUMULENE_RESOLVED.values()) == 12

@@ -13,6 +13,7 @@ from lorem_openmm.graph import AtomGraph
 from lorem_openmm.potential import Prediction
 from lorem_openmm.training.losses import loss, residuals
 from lorem_openmm.training.metrics import ErrorSums, Metrics
+from lorem_openmm.training.module import TrainingModule
 from lorem_openmm.units import COULOMB_EV_ANGSTROM
 
 
@@ -52,7 +53,8 @@ def test_loss_is_the_formula() -> None:
 def test_net_charges_are_those_that_must_vanish() -> None:
     graph, prediction, labels = made_batch()
     responses = torch.randn(prediction.charges.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    net = residuals(prediction, graph, labels, responses=responses).net_charge
+    of_batch = {"responses": responses, "num_scalar_channels": 2}
+    net = residuals(prediction, graph, labels, **of_batch).net_charge
     sizes = torch.tensor(graph.system_sizes, dtype=torch.float64)
     both = torch.cat([prediction.charges, COULOMB_EV_ANGSTROM * responses], dim=1).split(graph.system_sizes)
     sums = torch.stack([part.sum(0) for part in both]) / sizes.sqrt().unsqueeze(1)
@@ -63,8 +65,28 @@ def test_net_charges_are_those_that_must_vanish() -> None:
     vanishing = torch.stack([torch.ones_like(directed), torch.zeros_like(directed), directed])
     assert torch.allclose(net, torch.where(vanishing, sums, 0.0), rtol=1e-12)
     weights = {"energy_weight": 0, "force_weight": 0}
-    value = loss(residuals(prediction, graph, labels, responses=responses), Training(**weights, net_charge_weight=3.0))
+    value = loss(residuals(prediction, graph, labels, **of_batch), Training(**weights, net_charge_weight=3.0))
     assert float(value) == pytest.approx(3.0 * float(net.square().mean()))
+
+
+def test_how_many_channels_do_not_turn_is_said_by_the_block() -> None:
+    kinds = {2: True, 3: {"kind": "scalar_charges", "num_charges": 3}, 1: {"kind": "coulomb_charges"}, 0: False}
+    for expected, kind in kinds.items():
+        module = TrainingModule(small_potential(long_range=kind), Training(), steps_per_epoch=1)
+        assert module.num_scalar_channels == expected
+    graph = graph_of(rattled_molecule())
+    zeros = {
+        "energy": torch.zeros(1, dtype=torch.float64),
+        "forces": torch.zeros_like(graph.positions),
+        "stress": torch.zeros(1, 3, 3).double(),
+    }
+    values = zeros | {"has_stress": torch.tensor([False]), "total_charge": torch.tensor([1.0])}
+    module = TrainingModule(small_potential(long_range=kinds[3]), Training(net_charge_weight=1.0), steps_per_epoch=1)
+    found = []
+    for weight in (0.0, 1.0):  # three scalar charges of an ion may add up to anything
+        module.training_settings = Training(net_charge_weight=weight)
+        found.append(float(module.training_step((graph, Labels(values, torch.arange(1))), 0).detach()))
+    assert found[0] == found[1] > 0
 
 
 def test_responses_are_what_constant_potentials_change() -> None:

@@ -13,13 +13,17 @@ class LongRangeBlock(torch.nn.Module):
     Args:
         num_channels: number of charges per atom.
         channel_order: [num_channels] the order in which the charges are reported; None: as they are.
+        num_scalar_channels: how many charges, the first ones, do not turn with the structure; None: all.
     """
 
     channel_order: torch.Tensor
 
-    def __init__(self, num_channels: int, channel_order: torch.Tensor | None = None):
+    def __init__(
+        self, num_channels: int, channel_order: torch.Tensor | None = None, num_scalar_channels: int | None = None
+    ):
         super().__init__()
         self.num_channels = num_channels
+        self.num_scalar_channels = num_channels if num_scalar_channels is None else num_scalar_channels
         order = torch.arange(num_channels) if channel_order is None else channel_order
         self.register_buffer("channel_order", order, persistent=False)
 

@@ -31,7 +31,9 @@ class EquivariantChargesBlock(LongRangeBlock):
         h = hyperparameters
         d, s, L, L_charge = h.num_features, h.num_spherical_features, h.max_degree, h.max_charge_degree
         order = torch.argsort(torch.tensor(component_order(L_charge)))
-        super().__init__(1 + (L_charge + 1) ** 2, torch.cat([torch.zeros(1, dtype=order.dtype), order + 1]))
+        reported = torch.cat([torch.zeros(1, dtype=order.dtype), order + 1])
+        # that of the scalar features, and degree 0 of the spherical ones
+        super().__init__(1 + (L_charge + 1) ** 2, reported, num_scalar_channels=2)
         self.max_charge_degree = L_charge
         self.scalar_charges = MLP([d, 2 * d, 1])
         self.spherical_charges = TensorDense(L, L_charge, s, 1)
