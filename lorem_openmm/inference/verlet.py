@@ -144,6 +144,7 @@ class VerletList(torch.nn.Module):
         self._offset_cell = cell.clone()
 
     def _rebuild(self, positions: torch.Tensor, cell: torch.Tensor) -> torch.Tensor:
+        self._table = None  # boxes and reference belong to the new one: where making it fails, the old one is wrong
         if self.periodic:
             check_volume(cell)
             self._inverse_cell = torch.linalg.inv(cell)
@@ -161,10 +162,10 @@ class VerletList(torch.nn.Module):
         edges = sort_half_list(pairs, shifts, n_atoms)
         beyond = 2.0 * self.cutoff
         table = build_table(edges, self.species_counts, self.block_size, beyond, self.dtype)
-        self._table = table
         if self.periodic:
             self._move_offsets(table, cell)
         else:
             self._offsets = [block.empty for block in table.blocks]
+        self._table = table
         self.rebuilds += 1
         return local

@@ -6,6 +6,7 @@ import torch
 from ase import Atoms
 from helpers import graph_of, rattled_box, rattled_molecule, small_potential
 
+from lorem_openmm.inference import verlet
 from lorem_openmm.inference.dynamics import Dynamics
 from lorem_openmm.inference.neighbors import NeighborTable
 from lorem_openmm.inference.verlet import ALL_PAIRS_LIMIT, Neighborhood, VerletList
@@ -208,3 +209,23 @@ def test_a_cell_without_volume_is_reported():
     atoms = skewed_box()
     with pytest.raises(RuntimeError, match="must have a volume"):
         call(lists(atoms, scripted=False), moved(atoms, np.zeros((7, 3)), np.diag([5.0, 5.0, 0.0])))
+
+
+@pytest.mark.parametrize("step", ["build_table", "sort_half_list"])
+def test_a_list_that_could_not_be_made_is_made_by_the_next_call(step, monkeypatch):
+    atoms = skewed_box()
+    far = atoms.positions.copy()
+    far[0] += atoms.cell[0]
+    far[1] += 1.0
+    module, far = lists(atoms, scripted=False), moved(atoms, far)
+    call(module, atoms)
+
+    def no_memory(*arguments: object) -> None:
+        raise RuntimeError("out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(verlet, step, no_memory)
+        with pytest.raises(RuntimeError, match="out of memory"):
+            call(module, far)
+    expected = call(lists(far, scripted=False), far)
+    assert pairs_within(call(module, far), CUTOFF) == pairs_within(expected, CUTOFF)
