@@ -78,6 +78,8 @@ class PairOperator(torch.nn.Module):
     """Direct sum in vacuum; in a periodic cell the Ewald sum or, for more atoms, the mesh.
 
     Geometry is prepared once for any number of charges. What depends on the cell alone is kept until the cell changes.
+    Gradients are by hand (:meth:`pullback`, :meth:`strain`); for autograd, which needs a cell's terms anew each time,
+    there is :class:`lorem_openmm.sums.batched.BatchedPairSum`.
 
     Args:
         kernel: between two charges.
