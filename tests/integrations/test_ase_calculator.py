@@ -97,6 +97,7 @@ def test_wrong_arguments_are_named():
     for arguments, message in (
         ({"model": None}, "path: must be the path of a model file, received NoneType"),
         ({"device": "gpu"}, "device: must be auto, cpu, cuda"),
+        ({"device": "mps"}, "device: must be auto, cpu, cuda or cuda:INDEX; received 'mps'"),
         ({"dtype": "half"}, "dtype: must be float32 or float64"),
     ):
         with pytest.raises(ConfigError, match=message):
