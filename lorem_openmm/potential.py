@@ -119,7 +119,11 @@ class Potential(torch.nn.Module):
         if in_training:
             inputs.append(output.potentials)
         gradients = torch.autograd.grad(
-            atomic_energies.sum(), inputs, retain_graph=create_graph, create_graph=create_graph
+            atomic_energies.sum(),
+            inputs,
+            retain_graph=create_graph,
+            create_graph=create_graph,
+            materialize_grads=True,  # a block may not listen to its potentials
         )
         stress = torch.zeros_like(graph.cell)
         if compute_stress:

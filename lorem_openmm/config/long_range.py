@@ -101,8 +101,11 @@ def read_long_range(value: Any) -> Any:
     return value
 
 
+_NONE = {"type": "object", "properties": {"kind": {"const": "none"}}, "additionalProperties": False}
+_SCHEMAS = [{"type": "boolean"}, _NONE, *(section.model_json_schema() for section in BUILT_IN)]
+for _schema in _SCHEMAS[1:]:
+    _schema["required"] = ["kind"]
+
 LongRangeChoice = Annotated[
-    bool | SerializeAsAny[LongRange],
-    BeforeValidator(read_long_range),
-    WithJsonSchema({"anyOf": [{"type": "boolean"}, *(section.model_json_schema() for section in BUILT_IN)]}),
+    bool | SerializeAsAny[LongRange], BeforeValidator(read_long_range), WithJsonSchema({"anyOf": _SCHEMAS})
 ]
