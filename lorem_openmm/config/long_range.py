@@ -101,8 +101,8 @@ def read_long_range(value: Any) -> Any:
     return value
 
 
-_NONE = {"type": "object", "properties": {"kind": {"const": "none"}}, "additionalProperties": False}
-_SCHEMAS = [{"type": "boolean"}, _NONE, *(section.model_json_schema() for section in BUILT_IN)]
+_NONE: dict[str, Any] = {"type": "object", "properties": {"kind": {"const": "none"}}, "additionalProperties": False}
+_SCHEMAS: list[dict[str, Any]] = [{"type": "boolean"}, _NONE, *(section.model_json_schema() for section in BUILT_IN)]
 for _schema in _SCHEMAS[1:]:
     _schema["required"] = ["kind"]
 
