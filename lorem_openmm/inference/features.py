@@ -56,11 +56,10 @@ class BlockFeatures(torch.nn.Module):
     ):
         super().__init__()
         h = model.hyperparameters
-        L = h.max_degree
         self.edges = EdgeFunctions(model).to(model.species_embedding.weight)
         self.density = density(model, species)
         self.channels = h.num_spherical_features
-        self.product = product(model.short_range.spherical_product, (L, L, L))
+        self.product = product(model.short_range.spherical_product)
         self.update_1 = ResidualUpdate(model.scalar_update)
         self.norms = Norms(model.norm)
         self.update_2 = ResidualUpdate(model.norm_update)

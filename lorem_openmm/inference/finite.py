@@ -4,6 +4,7 @@ Scriptable: one sum per call, which is finite if, and only if, all its terms are
 """
 
 import math
+from typing import Tuple
 
 import torch
 
@@ -20,11 +21,10 @@ def check_geometry(positions: torch.Tensor, cell: torch.Tensor, periodic: bool) 
         RuntimeError: naming the first atom, or the cell.
     """
     if not math.isfinite(float(positions.sum())):
-        wrong = torch.logical_not(torch.isfinite(positions).all(dim=1))
-        first = int(torch.argmax(wrong.to(torch.int8)))
+        first, count = _not_finite(positions)
         raise RuntimeError(
             f"positions: must be finite, received NaN or infinity for atom {first} (counted from 0 among those the "
-            f"model sees), {int(wrong.sum())} of {positions.shape[0]}. In a simulation this means that it has become "
+            f"model sees), {count} of {positions.shape[0]}. In a simulation this means that it has become "
             "unstable: use a shorter time step, or minimise the energy of the starting structure."
         )
     if periodic and not math.isfinite(float(cell.sum())):
@@ -67,10 +67,15 @@ def refuse_results(forces: torch.Tensor) -> None:
     Raises:
         RuntimeError: always.
     """
-    wrong = torch.logical_not(torch.isfinite(forces).all(dim=1))
-    first = int(torch.argmax(wrong.to(torch.int8)))
+    first, count = _not_finite(forces)
     raise RuntimeError(
         f"energy and forces: must be finite, received NaN or infinity, at atom {first} first (counted from 0 among "
-        f"those the model sees), {int(wrong.sum())} of {forces.shape[0]}. Atoms lie on top of each other or far beyond "
+        f"those the model sees), {count} of {forces.shape[0]}. Atoms lie on top of each other or far beyond "
         "any molecule, or the model's weights are damaged: look at the structure, and evaluate the model on its data."
     )
+
+
+def _not_finite(rows: torch.Tensor) -> Tuple[int, int]:
+    """Returns the first of the rows [n, 3] that are not finite, and their number."""
+    wrong = torch.logical_not(torch.isfinite(rows).all(dim=1))
+    return int(torch.argmax(wrong.to(torch.int8))), int(wrong.sum())

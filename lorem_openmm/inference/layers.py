@@ -10,6 +10,7 @@ import torch
 
 from lorem_openmm.nn.equivariant import DegreeNorm
 from lorem_openmm.nn.scalar import MLP, Update
+from lorem_openmm.ops.norms import norms_and_slopes
 
 
 class Affine(torch.nn.Module):
@@ -149,13 +150,7 @@ class Norms(torch.nn.Module):
         Also returns the slopes dn_cl/d(½‖x_c^l‖²) [channels, L+1, n_atoms].
         """
         squares = torch.bmm(self.membership.expand(x.shape[0], -1, -1), x * x)
-        if self.smoothing > 0.0:
-            roots = torch.sqrt(squares + self.smoothing * self.smoothing)
-            slopes = self.factors / roots
-            norms = (roots - self.smoothing) * self.factors
-        else:  # at zero the slope is finite, and its product with x is zero; 1e-37 is the smallest normal float32
-            slopes = torch.rsqrt(squares.clamp(min=1e-37)) * self.factors
-            norms = squares * slopes
+        norms, slopes = norms_and_slopes(squares, self.factors, self.smoothing)
         return norms.permute(2, 1, 0).flatten(1), slopes
 
     def pullback(self, x: torch.Tensor, slopes: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:

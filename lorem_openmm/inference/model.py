@@ -153,13 +153,12 @@ class InferenceModel(torch.nn.Module):
         self, model: Lorem, species: List[int], periodic: bool, n_atoms: int, tolerance: Optional[float] = None
     ):
         super().__init__()
-        h = model.hyperparameters
         product = ReflectionProduct if n_atoms <= FEW_ATOMS else Product
         density = EdgeMaps if not periodic and n_atoms <= ALL_PAIRS_LIMIT else DensityFunctions
         self.features = BlockFeatures(model, species, density, product)
         self.long_range: Optional[LongRangeMessages] = None
         if model.long_range is not None:
-            block = block_for_dynamics(model.long_range, h.max_degree, product, species)
+            block = block_for_dynamics(model.long_range, product, species)
             self.long_range = LongRangeMessages(block, model.pair_sum, periodic, tolerance)
 
     def forward(

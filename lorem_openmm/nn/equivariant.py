@@ -5,14 +5,16 @@ parity, l1 + l2 + l3 even, are four dense blocks: even·even and odd·odd → ev
 half the entries of the full Clebsch-Gordan tensor and none of the pseudotensor ones.
 """
 
-from typing import ClassVar, List, NamedTuple, Tuple
+from typing import ClassVar, List
 
 import torch
 
-from lorem_openmm.nn.product_derivatives import Classes, TensorProductFunction, sort_by_class
+from lorem_openmm.nn.product_derivatives import TensorProductFunction
 from lorem_openmm.nn.scalar import lecun_normal_
 from lorem_openmm.ops.constants import ConstantsModule
-from lorem_openmm.ops.spherical import clebsch_gordan, degree_of_component, num_even, reflection_classes
+from lorem_openmm.ops.norms import norms_and_slopes
+from lorem_openmm.ops.product import Classes, Sorting, as_blocks, make_pairs, multiply, sort_by_class, transpose
+from lorem_openmm.ops.spherical import clebsch_gordan, degree_of_component, reflection_classes
 
 MANY_PAIRS = 8000  # pairs of components of an atom from which fewer operations are worth four times as many calls
 
@@ -61,7 +63,7 @@ class DegreeNorm(ConstantsModule):
 
     def __init__(self, max_degree: int, smoothing: float = 0.0):
         super().__init__()
-        self.smoothing = smoothing
+        self.smoothing = float(smoothing)
         degrees = torch.tensor(degree_of_component(max_degree))
         factors = (2 * torch.arange(max_degree + 1, dtype=torch.float64) + 1) ** 0.25
         self.register_constant("membership", torch.nn.functional.one_hot(degrees).double())
@@ -70,22 +72,8 @@ class DegreeNorm(ConstantsModule):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Returns [n_atoms, (L+1)·channels], degree-major as in lorem-jax, for x [n_atoms, channels, (L+1)²]."""
         squares = torch.matmul(x * x, self.membership)
-        if self.smoothing > 0.0:
-            norms = torch.sqrt(squares + self.smoothing * self.smoothing) - self.smoothing
-            return (norms * self.factors).transpose(1, 2).flatten(1)
-        positive = squares > 1e-37  # the smallest normal float32
-        roots = torch.sqrt(torch.where(positive, squares, torch.ones_like(squares)))
-        norms = torch.where(positive, roots, torch.zeros_like(squares)) * self.factors
+        norms = norms_and_slopes(squares, self.factors, self.smoothing)[0]
         return norms.transpose(1, 2).flatten(1)
-
-
-class ProductMatrices(NamedTuple):
-    """Clebsch-Gordan coefficients times path weights, [channels, components of x1 · components of x2, of y]."""
-
-    even_even: torch.Tensor
-    odd_odd: torch.Tensor
-    even_odd: torch.Tensor
-    odd_even: torch.Tensor
 
 
 class TensorProduct(ConstantsModule):
@@ -100,25 +88,20 @@ class TensorProduct(ConstantsModule):
         channels: number of channels.
     """
 
-    __jit_ignored_attributes__: ClassVar[List[str]] = [*ConstantsModule.__jit_ignored_attributes__, "classes"]
+    __jit_ignored_attributes__: ClassVar[List[str]] = [*ConstantsModule.__jit_ignored_attributes__, "sorting"]
 
-    classes: Classes
-    coefficients_even_even: torch.Tensor
-    coefficients_odd_odd: torch.Tensor
-    coefficients_even_odd: torch.Tensor
-    coefficients_odd_even: torch.Tensor
-    paths_even_even: torch.Tensor
-    paths_odd_odd: torch.Tensor
-    paths_even_odd: torch.Tensor
-    paths_odd_even: torch.Tensor
-    class_coefficients: torch.Tensor
-    class_paths: torch.Tensor
+    sorting: Sorting
+    parity: Classes
+    coefficients: torch.Tensor
+    paths: torch.Tensor
+    sorted_entries: torch.Tensor
+    parity_entries: torch.Tensor
 
     def __init__(self, max_degree_1: int, max_degree_2: int, max_degree_3: int, channels: int):
         super().__init__()
         shape = (max_degree_1 + 1, max_degree_2 + 1, max_degree_3 + 1, channels)
         self.kernel = torch.nn.Parameter(torch.zeros(shape))
-        self.even = (num_even(max_degree_1), num_even(max_degree_2), num_even(max_degree_3))
+        self.degrees = (max_degree_1, max_degree_2, max_degree_3)
         degrees = [torch.tensor(degree_of_component(L)) for L in (max_degree_1, max_degree_2, max_degree_3)]
         coefficients = torch.zeros([len(d) for d in degrees], dtype=torch.float64)
         for l1 in range(shape[0]):
@@ -137,36 +120,23 @@ class TensorProduct(ConstantsModule):
             lecun_normal_(values, max(float(fan_in[l3]), 1.0))
             self.kernel.data[:, :, l3] *= values
         flat = (degrees[0][:, None, None] * shape[1] + degrees[1][:, None]) * shape[2] + degrees[2]
-        e1, e2, e3 = self.even
-        blocks = {
-            "even_even": (slice(None, e1), slice(None, e2), slice(None, e3)),
-            "odd_odd": (slice(e1, None), slice(e2, None), slice(None, e3)),
-            "even_odd": (slice(None, e1), slice(e2, None), slice(e3, None)),
-            "odd_even": (slice(e1, None), slice(None, e2), slice(e3, None)),
-        }
-        for name, block in blocks.items():
-            size = coefficients[block].shape
-            matrix = coefficients[block].reshape(1, size[0] * size[1], size[2])
-            self.register_constant(f"coefficients_{name}", matrix)
-            self.register_buffer(f"paths_{name}", flat[block].reshape(-1), persistent=False)
+        self.register_constant("coefficients", coefficients.flatten())
+        self.register_buffer("paths", flat.flatten(), persistent=False)
         mirror = channels * len(degrees[0]) * len(degrees[1]) > MANY_PAIRS
-        self.classes, entries = sort_by_class([component_classes(n - 1, mirror) for n in shape[:3]])
-        self.register_constant("class_coefficients", coefficients.flatten()[entries])
-        self.register_buffer("class_paths", flat.flatten()[entries], persistent=False)
+        self.sorting = sort_by_class([component_classes(n - 1, mirror) for n in shape[:3]])
+        by_parity = sort_by_class([component_classes(n - 1, False) for n in shape[:3]])
+        self.parity = by_parity.classes
+        self.register_buffer("sorted_entries", self.sorting.entries, persistent=False)
+        self.register_buffer("parity_entries", by_parity.entries, persistent=False)
 
-    def matrices(self) -> ProductMatrices:
-        """Returns w·C of the four blocks, [channels, m1·m2, m3] each."""
-        weights = self.kernel.flatten(0, 2).t()
-        return ProductMatrices(
-            self._block(weights, self.coefficients_even_even, self.paths_even_even),
-            self._block(weights, self.coefficients_odd_odd, self.paths_odd_odd),
-            self._block(weights, self.coefficients_even_odd, self.paths_even_odd),
-            self._block(weights, self.coefficients_odd_even, self.paths_odd_even),
-        )
+    def matrix(self, entries: torch.Tensor) -> torch.Tensor:
+        """Returns entries [channels, n] of M = w·C at places [n] of [(L1+1)²·(L2+1)²·(L3+1)²]."""
+        weights = self.kernel.flatten(0, 2).t().index_select(1, self.paths.index_select(0, entries))
+        return weights * self.coefficients.index_select(0, entries)
 
-    def _block(self, weights: torch.Tensor, coefficients: torch.Tensor, paths: torch.Tensor) -> torch.Tensor:
-        spread = weights.index_select(1, paths)
-        return spread.view(weights.shape[0], coefficients.shape[1], coefficients.shape[2]) * coefficients
+    def fold(self) -> List[torch.Tensor]:
+        """Returns the transposed blocks of M by parity, for :meth:`by_blocks`."""
+        return transpose(as_blocks(self.matrix(self.parity_entries), self.parity))
 
     def forward(self, x1: torch.Tensor, x2: torch.Tensor) -> torch.Tensor:
         """Returns y [n_atoms, channels, (L3+1)²].
@@ -176,61 +146,27 @@ class TensorProduct(ConstantsModule):
             x2: [n_atoms, channels, (L2+1)²].
         """
         if torch.jit.is_scripting():
-            return self.by_matrices(x1, x2, self.matrices())
+            return self.by_blocks(x1, x2, self.fold())
         return self._with_derivatives(x1, x2)
 
     @torch.jit.unused
     def _with_derivatives(self, x1: torch.Tensor, x2: torch.Tensor) -> torch.Tensor:
         """The same by :mod:`.product_derivatives`, which TorchScript cannot express."""
-        weights = self.kernel.flatten(0, 2).t().index_select(1, self.class_paths) * self.class_coefficients
-        return TensorProductFunction.apply(x1.expand(-1, x2.shape[1], -1), x2, weights, self.classes)
+        entries = self.matrix(self.sorted_entries)
+        return TensorProductFunction.apply(x1.expand(-1, x2.shape[1], -1), x2, entries, self.sorting)
 
-    def by_matrices(self, x1: torch.Tensor, x2: torch.Tensor, matrices: ProductMatrices) -> torch.Tensor:
+    def by_blocks(self, x1: torch.Tensor, x2: torch.Tensor, blocks: List[torch.Tensor]) -> torch.Tensor:
         """Returns the same with weights that were folded before, by plain operations.
 
         Args:
             x1: [n_atoms, channels or 1, (L1+1)²].
             x2: [n_atoms, channels, (L2+1)²].
-            matrices: from :meth:`matrices`.
+            blocks: from :meth:`fold`.
         """
         # With the atoms last, products and sums over components run along contiguous memory: two to four times as
         # fast with both derivatives as with the components last, whose inner loops have five to twenty-eight steps.
         x1, x2 = x1.permute(1, 2, 0).contiguous(), x2.permute(1, 2, 0).contiguous()
-        even_1, odd_1 = self._split(x1, 0)
-        even_2, odd_2 = self._split(x2, 1)
-        even = torch.bmm(matrices.even_even.transpose(1, 2), outer_by_atom(even_1, even_2))
-        even = torch.baddbmm(even, matrices.odd_odd.transpose(1, 2), outer_by_atom(odd_1, odd_2))
-        odd = torch.bmm(matrices.even_odd.transpose(1, 2), outer_by_atom(even_1, odd_2))
-        odd = torch.baddbmm(odd, matrices.odd_even.transpose(1, 2), outer_by_atom(odd_1, even_2))
-        return torch.cat([even, odd], dim=1).permute(2, 0, 1).contiguous()
-
-    def _split(self, x: torch.Tensor, operand: int) -> Tuple[torch.Tensor, torch.Tensor]:
-        even = self.even[0] if operand == 0 else self.even[1]
-        parts = x.split([even, x.shape[1] - even], dim=1)
-        return parts[0], parts[1]
-
-
-def outer_by_atom(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Returns a ⊗ b [channels, m1·m2, n_atoms] of a [channels or 1, m1, n_atoms] and b [channels, m2, n_atoms]."""
-    return (a.unsqueeze(2) * b.unsqueeze(1)).flatten(1, 2)
-
-
-def contract(
-    even_even: torch.Tensor,
-    odd_odd: torch.Tensor,
-    even_odd: torch.Tensor,
-    odd_even: torch.Tensor,
-    matrices: ProductMatrices,
-) -> torch.Tensor:
-    """Returns Σ over the two factors' components of products [n_atoms, channels, m1·m2] with their matrices.
-
-    The result is [n_atoms, channels, (L3+1)²], even degrees first.
-    """
-    even = torch.bmm(even_even.transpose(0, 1), matrices.even_even)
-    even = torch.baddbmm(even, odd_odd.transpose(0, 1), matrices.odd_odd)
-    odd = torch.bmm(even_odd.transpose(0, 1), matrices.even_odd)
-    odd = torch.baddbmm(odd, odd_even.transpose(0, 1), matrices.odd_even)
-    return torch.cat([even, odd], dim=2).transpose(0, 1)
+        return multiply(blocks, make_pairs(x1, x2, self.parity)).permute(2, 0, 1).contiguous()
 
 
 class TensorDense(TensorProduct):

@@ -5,21 +5,20 @@ edge MLP, Σ_j ρ_k(r_ij) h_ij is a batched matrix product over the neighbours, 
 The equivariant message Σ_j (f_ij ⊗ x_j) is likewise summed over j before it meets the Clebsch-Gordan coefficients.
 """
 
-from typing import NamedTuple, Optional, Tuple
+from typing import List, NamedTuple, Optional, Tuple
 
 import torch
 
 from lorem_openmm.graph import AtomGraph
 from lorem_openmm.nn.equivariant import (
     DegreeNorm,
-    ProductMatrices,
     TensorProduct,
-    contract,
     degree_linear,
     mix_channels,
 )
 from lorem_openmm.nn.neighbor_sums import pad_by_center
 from lorem_openmm.nn.scalar import MLP, Update, linear
+from lorem_openmm.ops.product import multiply
 from lorem_openmm.ops.spherical import degree_of_component, num_even
 
 
@@ -27,10 +26,10 @@ class EquivariantWeights(NamedTuple):
     """Folded weights of :class:`EquivariantMessage`."""
 
     filters: torch.Tensor
-    message_product: ProductMatrices
+    message_product: List[torch.Tensor]
     node_dense: torch.Tensor
     message_dense: torch.Tensor
-    product: ProductMatrices
+    product: List[torch.Tensor]
 
 
 class RoundWeights(NamedTuple):
@@ -77,10 +76,10 @@ class EquivariantMessage(torch.nn.Module):
         filters = torch.einsum("lcf,lcg->lgf", message, self.message_filter)
         return EquivariantWeights(
             torch.einsum("kfh,lgf->hklg", radial, filters).reshape(self.num_features + 1, -1),
-            self.message.matrices(),
+            self.message.fold(),
             self.node_dense.index_select(0, self.degrees),
             self.message_dense.index_select(0, self.degrees),
-            self.product.matrices(),
+            self.product.fold(),
         )
 
     def forward(
@@ -106,7 +105,7 @@ class EquivariantMessage(torch.nn.Module):
         node = mix_channels(spherical, weights.node_dense)
         messages = mix_channels(messages, weights.message_dense)
         if torch.jit.is_scripting():  # within dynamics, where weights are folded once
-            return self.product.by_matrices(node, messages, weights.product)
+            return self.product.by_blocks(node, messages, weights.product)
         return self.product(node, messages)
 
     def _messages(
@@ -131,13 +130,11 @@ class EquivariantMessage(torch.nn.Module):
         padded = padded.view(n_atoms, graph.num_slots, 2, self.channels, self.num_components).permute(2, 0, 3, 4, 1)
         f = padded[0].split([self.num_even, padded.shape[3] - self.num_even], dim=2)
         y = padded[1].split([self.num_even, padded.shape[3] - self.num_even], dim=2)
-        return contract(
-            torch.matmul(f[0], y[0].transpose(2, 3)).flatten(2),
-            torch.matmul(f[1], y[1].transpose(2, 3)).flatten(2),
-            torch.matmul(f[0], y[1].transpose(2, 3)).flatten(2),
-            torch.matmul(f[1], y[0].transpose(2, 3)).flatten(2),
-            weights.message_product,
-        )
+        even, odd = y[0].transpose(2, 3), y[1].transpose(2, 3)
+        to_even = [torch.matmul(f[0], even).flatten(2), torch.matmul(f[1], odd).flatten(2)]
+        to_odd = [torch.matmul(f[0], odd).flatten(2), torch.matmul(f[1], even).flatten(2)]
+        pairs = [torch.cat(to_even, dim=2).permute(1, 2, 0), torch.cat(to_odd, dim=2).permute(1, 2, 0)]
+        return multiply(weights.message_product, pairs).permute(2, 0, 1)
 
 
 class MessagePassingRound(torch.nn.Module):

@@ -24,7 +24,7 @@ def network(max_degree: int, max_charge_degree: int, **changes: object) -> Equiv
 def test_charges_and_their_gradient(max_degree, max_charge_degree):
     naive = network(max_degree, max_charge_degree)
     numbers = torch.ones(7, dtype=torch.long)
-    module = Charges(naive, max_degree)
+    module = Charges(naive)
     x, spherical = random(7, 16), random(3, (max_degree + 1) ** 2, 7, seed=1)
     found, state = module(x, spherical)
 
@@ -43,7 +43,7 @@ def test_charges_and_their_gradient(max_degree, max_charge_degree):
 @pytest.mark.parametrize(("max_degree", "max_charge_degree"), DEGREES)
 def test_messages_and_their_gradient(max_degree, max_charge_degree, product, norm_smoothing):
     naive = network(max_degree, max_charge_degree, norm_smoothing=norm_smoothing)
-    module = PotentialMessages(naive, max_degree, product)
+    module = PotentialMessages(naive, product)
     x, spherical = random(7, 16), random(3, (max_degree + 1) ** 2, 7, seed=1)
     potentials = random(7, 1 + (max_charge_degree + 1) ** 2, seed=2)
 
@@ -58,7 +58,7 @@ def test_messages_and_their_gradient(max_degree, max_charge_degree, product, nor
 
 
 def test_features_and_potentials_of_an_isolated_atom_stay_finite():
-    module = PotentialMessages(network(3, 2), 3, Product)
+    module = PotentialMessages(network(3, 2), Product)
     x, spherical = random(2, 16), torch.zeros(3, 16, 2, dtype=torch.float64)
     for potentials in (torch.zeros(2, 10, dtype=torch.float64), random(2, 10)):
         _, state = module(x, spherical, potentials)

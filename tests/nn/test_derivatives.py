@@ -39,7 +39,7 @@ def check(function, *inputs: torch.Tensor) -> None:
 
 
 def plain_operations(product: TensorProduct):
-    return lambda a, b: product.by_matrices(a, b, product.matrices())
+    return lambda a, b: product.by_blocks(a, b, product.fold())
 
 
 @pytest.mark.usefixtures("small_chunks", "classes")
@@ -47,8 +47,8 @@ def plain_operations(product: TensorProduct):
 def test_product_agrees_with_finite_differences(degrees: tuple[int, int, int]) -> None:
     product = TensorProduct(*degrees, channels=2).double()
     a, b = (normal(5, 2, (degree + 1) ** 2) for degree in degrees[:2])
-    matrices = normal(2, len(product.class_paths))
-    check(lambda a, b, m: TensorProductFunction.apply(a, b, 1 * m, product.classes), a, b, matrices)
+    matrices = normal(2, len(product.sorted_entries))
+    check(lambda a, b, m: TensorProductFunction.apply(a, b, 1 * m, product.sorting), a, b, matrices)
 
 
 @pytest.mark.usefixtures("small_chunks", "classes")

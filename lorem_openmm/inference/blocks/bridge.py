@@ -15,14 +15,13 @@ class AutogradBridge(torch.nn.Module):
 
     Args:
         block: of the network.
-        max_degree: not used.
         product: not used.
         species: atomic numbers, in the order of the rows.
     """
 
     species: torch.Tensor
 
-    def __init__(self, block: LongRangeBlock, max_degree: int, product: Type[torch.nn.Module], species: List[int]):
+    def __init__(self, block: LongRangeBlock, product: Type[torch.nn.Module], species: List[int]):
         super().__init__()
         self.block = block
         self.register_buffer("species", torch.tensor(species), persistent=False)

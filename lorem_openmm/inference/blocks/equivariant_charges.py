@@ -16,16 +16,15 @@ class Charges(torch.nn.Module):
 
     Args:
         block: of the network.
-        max_degree: L.
     """
 
     dense: torch.Tensor
     dense_transposed: torch.Tensor
 
-    def __init__(self, block: EquivariantChargesBlock, max_degree: int):
+    def __init__(self, block: EquivariantChargesBlock):
         super().__init__()
         self.scalar = Perceptron(block.scalar_charges)
-        self.product = WholeProduct(block.spherical_charges, (max_degree, max_degree, block.max_charge_degree))
+        self.product = WholeProduct(block.spherical_charges)
         dense = block.charge_weights().detach().transpose(1, 2).contiguous()
         self.register_buffer("dense", dense, persistent=False)
         self.register_buffer("dense_transposed", self.dense.transpose(1, 2), persistent=False)
@@ -53,15 +52,14 @@ class PotentialMessages(torch.nn.Module):
 
     Args:
         block: of the network.
-        max_degree: L.
         product: class of the tensor product.
     """
 
     dense: torch.Tensor
 
-    def __init__(self, block: EquivariantChargesBlock, max_degree: int, product: Type[torch.nn.Module]):
+    def __init__(self, block: EquivariantChargesBlock, product: Type[torch.nn.Module]):
         super().__init__()
-        self.mixing = product(block.mixing, (block.max_charge_degree, max_degree, max_degree))
+        self.mixing = product(block.mixing)
         self.norms = Norms(block.norm)
         self.update = ResidualUpdate(block.update)
         self.readout = Perceptron(block.readout)
@@ -110,17 +108,14 @@ class EquivariantChargesByHand(torch.nn.Module):
 
     Args:
         block: of the network.
-        max_degree: L.
         product: class of the tensor product.
         species: not used.
     """
 
-    def __init__(
-        self, block: EquivariantChargesBlock, max_degree: int, product: Type[torch.nn.Module], species: List[int]
-    ):
+    def __init__(self, block: EquivariantChargesBlock, product: Type[torch.nn.Module], species: List[int]):
         super().__init__()
-        self.of_features = Charges(block, max_degree)
-        self.messages = PotentialMessages(block, max_degree, product)
+        self.of_features = Charges(block)
+        self.messages = PotentialMessages(block, product)
 
     def charges(self, x: torch.Tensor, spherical: torch.Tensor, rows: Block) -> Tuple[torch.Tensor, List[torch.Tensor]]:
         """Returns q and a state, see :class:`~lorem_openmm.inference.blocks.bridge.AutogradBridge`."""

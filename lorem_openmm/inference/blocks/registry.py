@@ -26,15 +26,12 @@ def gradients_by_hand(block: type[LongRangeBlock]) -> Callable[[FormT], FormT]:
     return declare
 
 
-def block_for_dynamics(
-    block: LongRangeBlock, max_degree: int, product: type[torch.nn.Module], species: list[int]
-) -> torch.nn.Module:
+def block_for_dynamics(block: LongRangeBlock, product: type[torch.nn.Module], species: list[int]) -> torch.nn.Module:
     """Returns the form of a block that dynamics runs.
 
     Args:
         block: of the network.
-        max_degree: L of the spherical features.
         product: class of the tensor product.
         species: atomic numbers, in the order of the rows.
     """
-    return _by_hand.get(type(block), AutogradBridge)(block, max_degree, product, species)
+    return _by_hand.get(type(block), AutogradBridge)(block, product, species)

@@ -1,0 +1,24 @@
+"""The norm of the features of a degree, and its slope."""
+
+from typing import Tuple
+
+import torch
+
+
+def norms_and_slopes(
+    squares: torch.Tensor, factors: torch.Tensor, smoothing: float
+) -> Tuple[torch.Tensor, torch.Tensor]:
+    """N = T (√(‖x‖² + ε²) − ε) and dn/d(½‖x‖²) = T / √(‖x‖² + ε²), so that dn/dx is the slope times x.
+
+    ε = 0: the norm itself, whose slope at zero is finite, and its product with x = 0 is zero.
+
+    Args:
+        squares: ‖x‖² of any shape.
+        factors: T, of a shape that broadcasts.
+        smoothing: ε.
+    """
+    if smoothing > 0.0:
+        roots = torch.sqrt(squares + smoothing * smoothing)
+        return (roots - smoothing) * factors, factors / roots
+    slopes = factors / torch.sqrt(squares.clamp(min=1e-37))  # the smallest normal float32
+    return squares * slopes, slopes
