@@ -10,7 +10,7 @@ from typing import List, Tuple
 
 import torch
 
-from lorem_openmm.inference.neighbors import Block
+from lorem_openmm.inference.neighbors import RowBlock
 from lorem_openmm.inference.short_range import CenterWeights, Edges, SpeciesTable
 from lorem_openmm.model import Lorem
 
@@ -57,7 +57,7 @@ class EdgeMaps(torch.nn.Module):
         self.register_buffer("real", real.to(table.weights).view(1, -1, 1), persistent=False)
 
     def forward(
-        self, edges: Edges, block: Block
+        self, edges: Edges, block: RowBlock
     ) -> Tuple[torch.Tensor, torch.Tensor, torch.Tensor, List[torch.Tensor]]:
         """Returns start and scalar message [n, d] each, factors F [2s, (L+1)², n], and what the way back needs.
 
@@ -84,7 +84,7 @@ class EdgeMaps(torch.nn.Module):
         return torch.cat(starts), torch.cat(messages), factors, [angular, maps]
 
     def pullback(
-        self, edges: Edges, block: Block, saved: List[torch.Tensor], message: torch.Tensor, factors: torch.Tensor
+        self, edges: Edges, block: RowBlock, saved: List[torch.Tensor], message: torch.Tensor, factors: torch.Tensor
     ) -> Tuple[torch.Tensor, torch.Tensor]:
         """Returns dE/dρ [n, K, S] and dE/dY [n, (L+1)², S].
 
@@ -112,7 +112,7 @@ class EdgeMaps(torch.nn.Module):
         radial = self._of_own_species(torch.cat(parts), block)
         return radial.transpose(1, 2), of_angular.index_select(1, self.places)
 
-    def _by_species(self, radial: torch.Tensor, block: Block) -> torch.Tensor:
+    def _by_species(self, radial: torch.Tensor, block: RowBlock) -> torch.Tensor:
         """Returns ρ [n, S, n_species·K] in the columns of the neighbour's species, zero in others."""
         first, n_species = 0, len(block.slot_counts)
         result = radial.new_zeros((radial.shape[0], radial.shape[1], n_species, radial.shape[2]))
@@ -121,7 +121,7 @@ class EdgeMaps(torch.nn.Module):
             first += count
         return result.flatten(2)
 
-    def _of_own_species(self, gradient: torch.Tensor, block: Block) -> torch.Tensor:
+    def _of_own_species(self, gradient: torch.Tensor, block: RowBlock) -> torch.Tensor:
         """Returns the columns of the neighbour's species [n, S, K] of [n, S, n_species·K]."""
         by_species = gradient.view(gradient.shape[0], gradient.shape[1], len(block.slot_counts), -1)
         first = 0

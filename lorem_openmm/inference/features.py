@@ -5,7 +5,7 @@ from typing import List, NamedTuple, Optional, Type
 import torch
 
 from lorem_openmm.inference.layers import Norms, Perceptron, ResidualUpdate
-from lorem_openmm.inference.neighbors import Block
+from lorem_openmm.inference.neighbors import RowBlock
 from lorem_openmm.inference.rounds import Rounds, RoundsState
 from lorem_openmm.inference.short_range import EdgeFunctions, Edges
 from lorem_openmm.model import Lorem
@@ -66,7 +66,7 @@ class BlockFeatures(torch.nn.Module):
         self.readout = Perceptron(model.readout)
         self.rounds = Rounds(model) if len(model.rounds) > 0 else None
 
-    def forward(self, positions: torch.Tensor, offsets: torch.Tensor, block: Block) -> Features:
+    def forward(self, positions: torch.Tensor, offsets: torch.Tensor, block: RowBlock) -> Features:
         """Returns features and energies.
 
         Args:
@@ -90,7 +90,7 @@ class BlockFeatures(torch.nn.Module):
         return Features(energies, x, spherical, edges, saved, factors, first, slopes, updates, hidden, rounds)
 
     def pullback(
-        self, state: Features, block: Block, x: torch.Tensor, spherical: torch.Tensor, slope: torch.Tensor
+        self, state: Features, block: RowBlock, x: torch.Tensor, spherical: torch.Tensor, slope: torch.Tensor
     ) -> torch.Tensor:
         """Returns dE/dr_ij [3, n·S], short-range energies included.
 

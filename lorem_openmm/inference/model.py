@@ -12,7 +12,7 @@ from lorem_openmm.inference.accuracy import ewald_settings
 from lorem_openmm.inference.blocks import block_for_dynamics
 from lorem_openmm.inference.edge_maps import EdgeMaps
 from lorem_openmm.inference.features import BlockFeatures, Features
-from lorem_openmm.inference.neighbors import Block, NeighborTable
+from lorem_openmm.inference.neighbors import NeighborTable, RowBlock
 from lorem_openmm.inference.products import Product
 from lorem_openmm.inference.reflections import ReflectionProduct
 from lorem_openmm.inference.short_range import DensityFunctions
@@ -43,7 +43,7 @@ class Results(NamedTuple):
     virial: torch.Tensor
 
 
-class Received(NamedTuple):
+class LongRangeResult(NamedTuple):
     """Charges, long-range energies and their derivatives.
 
     Attributes:
@@ -85,38 +85,38 @@ class LongRangeMessages(torch.nn.Module):
     def forward(
         self,
         states: List[Features],
-        blocks: List[Block],
+        row_blocks: List[RowBlock],
         positions: torch.Tensor,
         cell: torch.Tensor,
         compute_virial: bool,
-    ) -> Received:
-        """Returns energies and derivatives; see :class:`Received`.
+    ) -> LongRangeResult:
+        """Returns energies and derivatives; see :class:`LongRangeResult`.
 
         Args:
-            states: of all blocks.
-            blocks: all rows.
+            states: of all blocks of rows.
+            row_blocks: all rows.
             positions: [3, n_atoms] Å by row.
             cell: [3, 3] Å.
             compute_virial: whether to compute the virial.
         """
         parts: List[torch.Tensor] = []
         charge_states: List[List[torch.Tensor]] = []
-        for state, block in zip(states, blocks):  # noqa: B905 (not in TorchScript)
-            part, charge_state = self.block.charges(state.x, state.spherical, block)
+        for state, rows in zip(states, row_blocks):  # noqa: B905 (not in TorchScript)
+            part, charge_state = self.block.charges(state.x, state.spherical, rows)
             parts.append(part)
             charge_states.append(charge_state)
         charges = torch.cat(parts)
-        rows: List[NearRows] = []
-        for state, block in zip(states, blocks):  # noqa: B905 (not in TorchScript)
-            rows.append(NearRows(block.first, block.neighbors, state.edges.distances))
-        potentials, saved = self.operator(charges, positions.t(), cell, rows)
+        near: List[NearRows] = []
+        for state, rows in zip(states, row_blocks):  # noqa: B905 (not in TorchScript)
+            near.append(NearRows(rows.first, rows.neighbors, state.edges.distances))
+        potentials, saved = self.operator(charges, positions.t(), cell, near)
         energies: List[torch.Tensor] = []
         adjoints: List[torch.Tensor] = []
         of_x: List[torch.Tensor] = []
         of_spherical: List[torch.Tensor] = []
-        for state, block in zip(states, blocks):  # noqa: B905 (not in TorchScript)
-            felt = potentials.narrow(0, block.first, block.size)
-            energy, received = self.block.receive(state.x, state.spherical, felt, block)
+        for state, rows in zip(states, row_blocks):  # noqa: B905 (not in TorchScript)
+            of_rows = potentials.narrow(0, rows.first, rows.size)
+            energy, received = self.block.receive(state.x, state.spherical, of_rows, rows)
             adjoint, x, spherical = self.block.receive_pullback(received, state.spherical)
             energies.append(energy)
             adjoints.append(adjoint)
@@ -125,15 +125,15 @@ class LongRangeMessages(torch.nn.Module):
 
         adjoint = torch.cat(adjoints)
         gradients = self.operator.pullback(saved, charges, adjoint)
-        for i, block in enumerate(blocks):
-            own = gradients.charges.narrow(0, block.first, block.size)
-            x, spherical = self.block.charges_pullback(charge_states[i], own)
+        for i, rows in enumerate(row_blocks):
+            of_charges = gradients.charges.narrow(0, rows.first, rows.size)
+            x, spherical = self.block.charges_pullback(charge_states[i], of_charges)
             of_x[i] = of_x[i] + x
             of_spherical[i] = of_spherical[i] + spherical
         virial = torch.zeros_like(cell)
         if compute_virial:
             virial = self.operator.strain(saved, charges, adjoint)
-        return Received(
+        return LongRangeResult(
             charges, torch.cat(energies), of_x, of_spherical, gradients.distances, gradients.positions, virial
         )
 
@@ -182,7 +182,7 @@ class InferenceModel(torch.nn.Module):
         for i, block in enumerate(table.blocks):
             states.append(self.features(positions, offsets[i], block))
         short_range = torch.cat([state.energies for state in states])
-        received = self._received(table, states, positions, cell, compute_virial)
+        received = self._long_range_result(table, states, positions, cell, compute_virial)
         edge_gradients: List[torch.Tensor] = []
         for i, block in enumerate(table.blocks):
             found = self.features.pullback(states[i], block, received.x[i], received.spherical[i], received.slopes[i])
@@ -193,17 +193,17 @@ class InferenceModel(torch.nn.Module):
             virial = virial + edge_virial(states, edge_gradients)
         return Results(short_range, received.energies, received.charges, forces, virial)
 
-    def _received(
+    def _long_range_result(
         self,
         table: NeighborTable,
         states: List[Features],
         positions: torch.Tensor,
         cell: torch.Tensor,
         compute_virial: bool,
-    ) -> Received:
+    ) -> LongRangeResult:
         if self.long_range is not None:
             return self.long_range(states, table.blocks, positions, cell, compute_virial)
-        return Received(
+        return LongRangeResult(
             positions.new_zeros((positions.shape[1], 0)),
             torch.zeros_like(positions[0]),
             [torch.zeros_like(state.x) for state in states],

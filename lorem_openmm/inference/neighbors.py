@@ -11,7 +11,7 @@ from typing import List, NamedTuple
 import torch
 
 
-class Block(NamedTuple):
+class RowBlock(NamedTuple):
     """Rows ``first`` … ``first + size − 1`` and their slots.
 
     Attributes:
@@ -41,7 +41,7 @@ class NeighborTable(NamedTuple):
         reverse: [total slots] index, over the slots of all blocks, of the slot that holds the edge from j to i.
     """
 
-    blocks: List[Block]
+    blocks: List[RowBlock]
     reverse: torch.Tensor
 
 
@@ -94,7 +94,7 @@ def build_table(
     per_row = sizes.view(n_atoms, n_species)
     edge_ends: List[int] = torch.cumsum(per_row.sum(dim=1), 0).tolist()
 
-    blocks: List[Block] = []
+    blocks: List[RowBlock] = []
     slots: List[torch.Tensor] = []
     total, first_edge = 0, 0
     for first in range(0, n_atoms, block_size):
@@ -120,7 +120,7 @@ def build_table(
         rows[slot] = neighbor
         centers_of_block = species[first : first + size]
         center_counts: List[int] = torch.bincount(centers_of_block, minlength=n_species).tolist()
-        blocks.append(Block(first, size, center_counts, slot_counts, rows, padded_shifts, empty))
+        blocks.append(RowBlock(first, size, center_counts, slot_counts, rows, padded_shifts, empty))
         slots.append(slot + total)
         total += size * num_slots
         first_edge += n_edges

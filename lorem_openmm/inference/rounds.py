@@ -5,7 +5,7 @@ from typing import List, NamedTuple, Optional, Tuple
 import torch
 
 from lorem_openmm.graph import AtomGraph, lay_out
-from lorem_openmm.inference.neighbors import Block
+from lorem_openmm.inference.neighbors import RowBlock
 from lorem_openmm.inference.short_range import Edges
 from lorem_openmm.model import Lorem
 from lorem_openmm.nn.message_passing import RoundWeights
@@ -40,7 +40,7 @@ class Rounds(torch.nn.Module):
         return weights
 
     def forward(
-        self, x: torch.Tensor, spherical: torch.Tensor, edges: Edges, block: Block
+        self, x: torch.Tensor, spherical: torch.Tensor, edges: Edges, block: RowBlock
     ) -> Tuple[torch.Tensor, torch.Tensor, torch.Tensor, RoundsState]:
         """Returns x [n, d], spherical features [s, (L+1)², n], atomic energies [n] and the state.
 
@@ -98,7 +98,7 @@ class Rounds(torch.nn.Module):
         return gradients
 
 
-def edges_as_graph(x: torch.Tensor, block: Block) -> AtomGraph:
+def edges_as_graph(x: torch.Tensor, block: RowBlock) -> AtomGraph:
     """Returns the slots of a block as the edges of a graph: what the rounds read of it, geometry left out."""
     num_slots = block.neighbors.shape[0] // block.size
     rows = torch.arange(block.size, device=x.device)

@@ -9,7 +9,7 @@ from typing import List, NamedTuple, Tuple
 
 import torch
 
-from lorem_openmm.inference.neighbors import Block
+from lorem_openmm.inference.neighbors import RowBlock
 from lorem_openmm.model import Lorem
 from lorem_openmm.ops.angular import AngularFunctions
 from lorem_openmm.ops.radial import RadialFunctions
@@ -44,7 +44,7 @@ class EdgeFunctions(torch.nn.Module):
         self.radial = RadialFunctions(h.cutoff, h.num_radial, h.radial_basis, h.cutoff_function)
         self.angular = AngularFunctions(h.max_degree)
 
-    def forward(self, positions: torch.Tensor, offsets: torch.Tensor, block: Block) -> Edges:
+    def forward(self, positions: torch.Tensor, offsets: torch.Tensor, block: RowBlock) -> Edges:
         """Returns the edges of a block.
 
         Args:
@@ -159,7 +159,7 @@ class DensityFunctions(torch.nn.Module):
         self.num_radial = model.hyperparameters.num_radial
 
     def forward(
-        self, edges: Edges, block: Block
+        self, edges: Edges, block: RowBlock
     ) -> Tuple[torch.Tensor, torch.Tensor, torch.Tensor, List[torch.Tensor]]:
         """Returns start and scalar message [n, d] each, factors F [2s, (L+1)², n], and what the way back needs.
 
@@ -184,7 +184,7 @@ class DensityFunctions(torch.nn.Module):
         return torch.cat(starts), torch.cat(messages), torch.cat(factors, dim=2).transpose(0, 1), nothing
 
     def pullback(
-        self, edges: Edges, block: Block, saved: List[torch.Tensor], message: torch.Tensor, factors: torch.Tensor
+        self, edges: Edges, block: RowBlock, saved: List[torch.Tensor], message: torch.Tensor, factors: torch.Tensor
     ) -> Tuple[torch.Tensor, torch.Tensor]:
         """Returns dE/dρ [n, K, S] and dE/dY [n, (L+1)², S].
 

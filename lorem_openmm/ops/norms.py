@@ -20,5 +20,7 @@ def norms_and_slopes(
     if smoothing > 0.0:
         roots = torch.sqrt(squares + smoothing * smoothing)
         return (roots - smoothing) * factors, factors / roots
-    slopes = factors / torch.sqrt(squares.clamp(min=1e-37))  # the smallest normal float32
-    return squares * slopes, slopes
+    positive = squares > 1e-37  # the smallest normal float32
+    # Not the root of a clamped square: its second derivative at zero is infinity times zero.
+    roots = torch.sqrt(torch.where(positive, squares, torch.ones_like(squares)))
+    return torch.where(positive, roots, torch.zeros_like(roots)) * factors, factors / roots

@@ -14,8 +14,8 @@ from lorem_openmm.sums.mesh_points import first_points, spline_weights
 from lorem_openmm.sums.mesh_tiles import Tiles, sort_into_tiles, spread
 
 
-class Blocks(NamedTuple):
-    """Blocks of the mesh that hold atoms.
+class OccupiedBlocks(NamedTuple):
+    """OccupiedBlocks of the mesh that hold atoms.
 
     Attributes:
         widths: mesh points of a block along each axis.
@@ -52,7 +52,7 @@ class Places(NamedTuple):
     window: torch.Tensor
     window_slopes: torch.Tensor
     rows: torch.Tensor
-    blocks: Optional[Blocks]
+    blocks: Optional[OccupiedBlocks]
     tiles: Optional[Tiles]
 
 
@@ -79,7 +79,7 @@ def places_on_mesh(
     by_block = torch.argsort(number)
     first = first.index_select(0, by_block)
     weights, slopes = _splines(offsets.index_select(0, by_block), order)
-    blocks: Optional[Blocks] = None
+    blocks: Optional[OccupiedBlocks] = None
     tiles: Optional[Tiles] = None
     if scaled.device.type == "cpu":
         blocks = _cut(number, n_blocks, widths, first, weights)
@@ -107,7 +107,7 @@ def _splines(offsets: torch.Tensor, order: int) -> Tuple[torch.Tensor, torch.Ten
 
 def _cut(
     number: torch.Tensor, n_blocks: List[int], widths: List[int], first: torch.Tensor, weights: torch.Tensor
-) -> Blocks:
+) -> OccupiedBlocks:
     corners: List[int] = []
     counts: List[int] = []
     found: List[int] = torch.bincount(number).tolist()
@@ -124,7 +124,7 @@ def _cut(
         inside = (first[:, axis] % width).unsqueeze(1) + points
         empty = weights.new_zeros((weights.shape[0], width + order - 1))
         dense.append(empty.scatter(1, inside, weights[:, axis]))
-    return Blocks(widths, corners, counts, dense)
+    return OccupiedBlocks(widths, corners, counts, dense)
 
 
 def charges_on_mesh(charges: torch.Tensor, places: Places) -> torch.Tensor:

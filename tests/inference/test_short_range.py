@@ -9,7 +9,7 @@ from made_rows import assert_close, naive_pullback, neighborhood, random, sorted
 
 from lorem_openmm.inference.edge_maps import EdgeMaps
 from lorem_openmm.inference.features import BlockFeatures
-from lorem_openmm.inference.neighbors import Block
+from lorem_openmm.inference.neighbors import RowBlock
 from lorem_openmm.inference.products import Product
 from lorem_openmm.inference.reflections import ReflectionProduct
 from lorem_openmm.inference.short_range import DensityFunctions, EdgeFunctions, Edges
@@ -29,13 +29,15 @@ def rows_of(structure: str, block_size: int = 3) -> tuple[Atoms, Neighborhood]:
     return atoms, neighborhood(atoms, block_size)
 
 
-def slots(block: Block, near: Neighborhood, offsets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def slots(
+    block: RowBlock, near: Neighborhood, offsets: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Centers, neighbours and vectors of the slots of a block, one after the other."""
     centers = torch.arange(block.first, block.first + block.size).repeat_interleave(len(block.neighbors) // block.size)
     return centers, block.neighbors, near.positions[block.neighbors] - near.positions[centers] + offsets.t()
 
 
-def edge_forward(module: EdgeFunctions, near: Neighborhood, block: Block):
+def edge_forward(module: EdgeFunctions, near: Neighborhood, block: RowBlock):
     """Distances, radial and angular functions of offsets."""
 
     def forward(offsets: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -83,7 +85,9 @@ def test_coincident_atoms_have_no_direction():
     assert not pulled.view(3, *together.shape)[:, together].any()
 
 
-def naive_density(model: Lorem, numbers: torch.Tensor, block: Block, edges: Edges) -> tuple[torch.Tensor, torch.Tensor]:
+def naive_density(
+    model: Lorem, numbers: torch.Tensor, block: RowBlock, edges: Edges
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Scalar message [n, d] and factors [n, 2s, (L+1)²], the pair network evaluated on every slot."""
     short, h = model.short_range, model.hyperparameters
     centers = torch.arange(block.first, block.first + block.size)[:, None].expand(edges.distances.shape)

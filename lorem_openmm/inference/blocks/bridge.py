@@ -4,7 +4,7 @@ from typing import List, Optional, Tuple, Type
 
 import torch
 
-from lorem_openmm.inference.neighbors import Block
+from lorem_openmm.inference.neighbors import RowBlock
 from lorem_openmm.nn.blocks import LongRangeBlock
 
 
@@ -26,7 +26,9 @@ class AutogradBridge(torch.nn.Module):
         self.block = block
         self.register_buffer("species", torch.tensor(species), persistent=False)
 
-    def charges(self, x: torch.Tensor, spherical: torch.Tensor, rows: Block) -> Tuple[torch.Tensor, List[torch.Tensor]]:
+    def charges(
+        self, x: torch.Tensor, spherical: torch.Tensor, rows: RowBlock
+    ) -> Tuple[torch.Tensor, List[torch.Tensor]]:
         """Returns q [n, num_channels] and the state.
 
         Args:
@@ -47,7 +49,7 @@ class AutogradBridge(torch.nn.Module):
         return found[0], found[1].permute(1, 2, 0)
 
     def receive(
-        self, x: torch.Tensor, spherical: torch.Tensor, potentials: torch.Tensor, rows: Block
+        self, x: torch.Tensor, spherical: torch.Tensor, potentials: torch.Tensor, rows: RowBlock
     ) -> Tuple[torch.Tensor, List[torch.Tensor]]:
         """Returns the long-range atomic energies E_i [n] and the state.
 
@@ -76,7 +78,7 @@ class AutogradBridge(torch.nn.Module):
         found = _gradients(state, torch.ones_like(state[3]))
         return found[0], found[1], found[2].permute(1, 2, 0)
 
-    def _numbers(self, rows: Block) -> torch.Tensor:
+    def _numbers(self, rows: RowBlock) -> torch.Tensor:
         counts = torch.tensor(rows.center_counts, device=self.species.device)
         return torch.repeat_interleave(self.species, counts)
 

@@ -6,7 +6,7 @@ import torch
 
 from lorem_openmm.inference.blocks.registry import gradients_by_hand
 from lorem_openmm.inference.layers import Norms, Perceptron, ResidualUpdate
-from lorem_openmm.inference.neighbors import Block
+from lorem_openmm.inference.neighbors import RowBlock
 from lorem_openmm.inference.products import WholeProduct
 from lorem_openmm.nn.blocks.equivariant_charges import EquivariantChargesBlock
 
@@ -117,7 +117,9 @@ class EquivariantChargesByHand(torch.nn.Module):
         self.of_features = Charges(block)
         self.messages = PotentialMessages(block, product)
 
-    def charges(self, x: torch.Tensor, spherical: torch.Tensor, rows: Block) -> Tuple[torch.Tensor, List[torch.Tensor]]:
+    def charges(
+        self, x: torch.Tensor, spherical: torch.Tensor, rows: RowBlock
+    ) -> Tuple[torch.Tensor, List[torch.Tensor]]:
         """Returns q and a state, see :class:`~lorem_openmm.inference.blocks.bridge.AutogradBridge`."""
         return self.of_features(x, spherical)
 
@@ -126,7 +128,7 @@ class EquivariantChargesByHand(torch.nn.Module):
         return self.of_features.pullback(state, gradient)
 
     def receive(
-        self, x: torch.Tensor, spherical: torch.Tensor, potentials: torch.Tensor, rows: Block
+        self, x: torch.Tensor, spherical: torch.Tensor, potentials: torch.Tensor, rows: RowBlock
     ) -> Tuple[torch.Tensor, List[torch.Tensor]]:
         """Returns E_i and a state."""
         return self.messages(x, spherical, potentials)
