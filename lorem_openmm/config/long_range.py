@@ -1,6 +1,7 @@
 """Sections of long-range blocks: one class per ``kind``, found by its name."""
 
 from collections.abc import Mapping
+from importlib.metadata import entry_points
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, WithJsonSchema
@@ -39,6 +40,7 @@ class CoulombCharges(LongRange):
     exponent: Literal[1] = Field(1, description="Coulomb's law has no other exponent")
 
 
+ENTRY_POINTS = "lorem_openmm.long_range"
 _kinds: dict[str, type[LongRange]] = {}
 
 
@@ -68,6 +70,12 @@ for _section in BUILT_IN:
     register_kind(_section)
 
 
+def _load_installed() -> None:
+    """Imports the modules that installed packages name as entry points; they declare their kinds."""
+    for entry in entry_points(group=ENTRY_POINTS):
+        entry.load()
+
+
 def read_long_range(value: Any) -> Any:
     """Returns True for the published block, False for none, else the section of a kind.
 
@@ -78,12 +86,14 @@ def read_long_range(value: Any) -> Any:
         ValueError: If there is no such kind, or its keys break a rule.
     """
     if isinstance(value, Mapping):
-        kinds = ["none", *_kinds]
         kind = value.get("kind")
+        if kind not in _kinds:
+            _load_installed()
+        kinds = ["none", *_kinds]
         if kind not in kinds:
             raise ValueError(
                 f"kind must be one of {', '.join(kinds)}, received {kind!r}.{did_you_mean(str(kind), kinds)} "
-                "A kind of your own is known after its file was imported"
+                f"A kind of your own is known after its file was imported, or by an entry point '{ENTRY_POINTS}'"
             )
         if kind == "none":
             if len(value) > 1:

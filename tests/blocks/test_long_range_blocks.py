@@ -1,5 +1,11 @@
 """A block costs one file: the toy's trains, is exported and runs everywhere, with the right forces and stress."""
 
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -180,6 +186,27 @@ def test_charges_have_no_higher_degree_than_features_whatever_their_exponent():
         with pytest.raises(ConfigError, match="max_charge_degree must not exceed max_degree, received 2 > 1"):
             config.parse(config.Model, {"long_range": value, "max_degree": 1, "max_charge_degree": 2}, "test")
     assert small_model(long_range={"kind": "scalar_charges"}, max_degree=1).long_range
+
+
+def test_installed_packages_declare_kinds(tmp_path):
+    package = tmp_path / "site"
+    (package / "far_fields-1.0.dist-info").mkdir(parents=True)
+    (package / "far_fields-1.0.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: far-fields\nVersion: 1.0\n"
+    )
+    group = "[lorem_openmm.long_range]\ntoy = far_fields\n"
+    (package / "far_fields-1.0.dist-info" / "entry_points.txt").write_text(group)
+    shutil.copy(Path(__file__).with_name("toy_block.py"), package / "far_fields.py")
+    program = (
+        "from lorem_openmm.config import Model\n"
+        "from lorem_openmm.model import Lorem\n"
+        "model = Lorem(Model(long_range={'kind': 'toy'}, max_degree=1, max_charge_degree=0))\n"
+        "print(type(model.long_range).__module__)\n"
+    )
+    paths = os.pathsep.join([str(package), *filter(None, [os.environ.get("PYTHONPATH")])])
+    settings = {"env": os.environ | {"PYTHONPATH": paths}, "capture_output": True, "text": True}
+    run = subprocess.run([sys.executable, "-c", program], check=False, **settings)
+    assert run.stdout == "far_fields\n", run.stderr
 
 
 def test_a_kind_has_one_section():
