@@ -2,7 +2,8 @@
 # They make and reuse .venv; everything is also reachable by pip install + snakemake / pytest (README).
 
 PYTHON ?= python3
-CORES ?= $(shell nproc 2>/dev/null || echo 2)
+# Not by OMP_NUM_THREADS, which nproc would heed: these are processes of one thread each.
+CORES ?= $(shell env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc 2>/dev/null || echo 2)
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 PARITY := .venv-parity
