@@ -9,6 +9,8 @@ rule label:
         LAYOUT.root / "logs" / "label" / "{dataset}.log",
     conda:
         "../envs/run.yaml"
+    # Takes all cores: after trainings of other data sets, which would leave some idle, everything else would wait.
+    priority: 1
     threads: workflow.cores or 1
     params:
         config=str(LAYOUT.config),
