@@ -7,10 +7,10 @@ rule label:
         summary=LAYOUT.labels("{dataset}").with_suffix(".json"),
     log:
         LAYOUT.root / "logs" / "label" / "{dataset}.log",
-    conda:
-        "../envs/run.yaml"
     # Takes all cores: after trainings of other data sets, which would leave some idle, everything else would wait.
     priority: 1
+    conda:
+        "../envs/run.yaml"
     threads: workflow.cores or 1
     params:
         config=str(LAYOUT.config),
