@@ -40,7 +40,7 @@ class CoulombCharges(LongRange):
     exponent: Literal[1] = Field(1, description="Coulomb's law has no other exponent")
 
 
-ENTRY_POINTS = "lorem_openmm.long_range"
+ENTRY_POINTS = "lorem_openmm.nn.blocks"
 _kinds: dict[str, type[LongRange]] = {}
 
 

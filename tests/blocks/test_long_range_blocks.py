@@ -194,7 +194,7 @@ def test_installed_packages_declare_kinds(tmp_path):
     (package / "far_fields-1.0.dist-info" / "METADATA").write_text(
         "Metadata-Version: 2.1\nName: far-fields\nVersion: 1.0\n"
     )
-    group = "[lorem_openmm.long_range]\ntoy = far_fields\n"
+    group = "[lorem_openmm.nn.blocks]\ntoy = far_fields\n"
     (package / "far_fields-1.0.dist-info" / "entry_points.txt").write_text(group)
     shutil.copy(Path(__file__).with_name("toy_block.py"), package / "far_fields.py")
     program = (
