@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, WithJsonSchema
 
-from lorem_openmm.config.section import Count, Section
+from lorem_openmm.config.section import Count, Section, describe_faults
 from lorem_openmm.errors import ConfigError, did_you_mean
 
 
@@ -102,8 +102,7 @@ def read_long_range(value: Any) -> Any:
         try:
             value = _kinds[kind].model_validate(dict(value))
         except ValidationError as error:
-            faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
-            raise ValueError("; ".join(faults)) from None
+            raise ValueError("; ".join(describe_faults(_kinds[kind], error))) from None
     if isinstance(value, str) and value in _kinds:
         raise ValueError(f"must be true, false or keys with a kind, received {value!r}; write {{kind: {value}}}")
     if value == EquivariantCharges():

@@ -52,8 +52,18 @@ def parse(section: type[SectionT], values: Mapping[str, Any], source: str) -> Se
     try:
         return section.model_validate(dict(values))
     except ValidationError as error:
-        lines = [_describe(section, fault) for fault in error.errors()]
+        lines = describe_faults(section, error)
         raise ConfigError(f"{source}: {len(lines)} fault(s)\n" + "\n".join(f"  {line}" for line in lines)) from None
+
+
+def describe_faults(section: type[Section], error: ValidationError) -> list[str]:
+    """Returns each fault as a line that names its key, the rule and what was received.
+
+    Args:
+        section: The class that was to be built.
+        error: What pydantic found.
+    """
+    return [_describe(section, fault) for fault in error.errors()]
 
 
 def _describe(section: type[Section], fault: Any) -> str:

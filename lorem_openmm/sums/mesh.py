@@ -29,7 +29,7 @@ from lorem_openmm.sums.mesh_places import (
     read_rows,
     rows_of_mesh,
 )
-from lorem_openmm.sums.mesh_terms import MeshCell, MeshTerms, on_mesh, overlaps, planes
+from lorem_openmm.sums.mesh_terms import MeshCell, MeshTerms, on_mesh, overlaps, planes, self_terms
 from lorem_openmm.sums.own_terms import with_own_terms
 
 
@@ -71,11 +71,8 @@ class MeshSum(torch.nn.Module):
         """Computes what does not depend on charges, for positions [n, 3] Å."""
         places = places_on_mesh(torch.mm(positions, terms.scale), terms.sizes, terms.neighborhood.shape[0])
         w = places.weights
-        spline = w.permute(2, 1, 0).contiguous()
-        along = overlaps(spline, spline)
-        x, y, z = along.unbind(1)
-        self_term = on_mesh(x, y, z, terms) + terms.self_term
-        return MeshGeometry(places, plane_weights(w[:, 0], w[:, 1]), along, self_term.unsqueeze(1))
+        along, self_term = self_terms(w, terms)
+        return MeshGeometry(places, plane_weights(w[:, 0], w[:, 1]), along, self_term)
 
     def potentials(
         self, geometry: MeshGeometry, charges: torch.Tensor, terms: MeshTerms

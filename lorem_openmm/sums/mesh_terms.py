@@ -1,7 +1,7 @@
 """What a mesh sum needs of the cell alone: its influence function, and what a charge does to itself on the mesh."""
 
 import math
-from typing import List, NamedTuple
+from typing import List, NamedTuple, Tuple
 
 import torch
 
@@ -118,3 +118,16 @@ def planes(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 def on_mesh(x: torch.Tensor, y: torch.Tensor, z: torch.Tensor, terms: MeshTerms) -> torch.Tensor:
     """Σ_ab w_a w_b K_(a−b) [n], what the mesh makes a unit charge feel of itself, from the overlaps [p, n] each."""
     return (torch.mm(terms.neighborhood.flatten(0, 1).t(), planes(x, y)) * z).sum(dim=0)
+
+
+def self_terms(weights: torch.Tensor, terms: MeshTerms) -> Tuple[torch.Tensor, torch.Tensor]:
+    """Returns Σ_m w_m w_(m+t) [p, 3, n] and s [n, 1] of :func:`.own_terms.with_own_terms`.
+
+    Args:
+        weights: of the splines [n, 3, p].
+        terms: of the cell.
+    """
+    spline = weights.permute(2, 1, 0).contiguous()
+    along = overlaps(spline, spline)
+    x, y, z = along.unbind(1)
+    return along, (on_mesh(x, y, z, terms) + terms.self_term).unsqueeze(1)

@@ -9,7 +9,7 @@ from typing import List, NamedTuple
 import torch
 
 from lorem_openmm.sums.mesh_points import block_width, first_points, spline_weights
-from lorem_openmm.sums.mesh_terms import MeshCell, MeshTerms, on_mesh, overlaps
+from lorem_openmm.sums.mesh_terms import MeshCell, MeshTerms, self_terms
 from lorem_openmm.sums.own_terms import with_own_terms
 
 
@@ -135,9 +135,7 @@ class TiledMeshSum(torch.nn.Module):
         first, offsets = first_points(torch.mm(positions, terms.scale), terms.sizes, order)
         weights = spline_weights(offsets, order)
         tiles = sort_into_tiles(first, weights, terms.sizes)
-        spline = weights.permute(2, 1, 0).contiguous()
-        x, y, z = overlaps(spline, spline).unbind(1)
-        return TiledGeometry(tiles, (on_mesh(x, y, z, terms) + terms.self_term).unsqueeze(1))
+        return TiledGeometry(tiles, self_terms(weights, terms)[1])
 
     def potentials(self, geometry: TiledGeometry, charges: torch.Tensor, terms: MeshTerms) -> torch.Tensor:
         """Returns V [n_atoms, n_channels] for charges [n_atoms, n_channels], not necessarily neutral."""

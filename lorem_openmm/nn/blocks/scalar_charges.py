@@ -33,4 +33,8 @@ class ScalarChargesBlock(LongRangeBlock):
         self, x: torch.Tensor, spherical: torch.Tensor, potentials: torch.Tensor, atomic_numbers: torch.Tensor
     ) -> torch.Tensor:
         """Returns the long-range atomic energies [n_atoms] eV of V [n_atoms, num_charges]."""
+        return self.message_energies(x, potentials)
+
+    def message_energies(self, x: torch.Tensor, potentials: torch.Tensor) -> torch.Tensor:
+        """Returns MLP(Update(x, V)) [n_atoms] eV."""
         return self.readout(self.update(x, potentials)).squeeze(1)
