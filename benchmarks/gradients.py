@@ -79,7 +79,7 @@ class ByAutograd(torch.nn.Module):
         potentials = self.operator(torch.cat(charges), r.t(), cell, rows)[0]
         for i, block in enumerate(table.blocks):
             felt = potentials.narrow(0, block.first, block.size)
-            energies.append(self.block.receive(states[i].x, states[i].spherical, felt, block)[0].sum())
+            energies.append(self.block.receive(states[i].x, states[i].spherical, charges[i], felt, block)[0].sum())
         energy = torch.stack(energies).sum()
         gradient = torch.autograd.grad([energy], [r])[0]
         assert gradient is not None  # for TorchScript

@@ -46,10 +46,15 @@ class ElementChargesBlock(LongRangeBlock):
         return self.of_element[atomic_numbers].unsqueeze(1)
 
     def receive(
-        self, x: torch.Tensor, spherical: torch.Tensor, potentials: torch.Tensor, atomic_numbers: torch.Tensor
+        self,
+        x: torch.Tensor,
+        spherical: torch.Tensor,
+        charges: torch.Tensor,
+        potentials: torch.Tensor,
+        atomic_numbers: torch.Tensor,
     ) -> torch.Tensor:
-        """Returns the energies [n_atoms] of potentials [n_atoms, 1], ½ Σ_j q_j / r_ij."""
-        return self.constant * self.of_element[atomic_numbers] * potentials[:, 0]
+        """Returns the energies [n_atoms] of charges [n_atoms, 1] in potentials [n_atoms, 1], ½ Σ_j q_j / r_ij."""
+        return self.constant * charges[:, 0] * potentials[:, 0]
 
 
 def made_data(path, count):

@@ -100,7 +100,7 @@ class Lorem(torch.nn.Module):
         if self.long_range is not None:
             charges = self.long_range.charges(x, spherical, graph.atomic_numbers)
             potentials = self.pair_sum(charges, graph, distances)
-            long_range_energies = self.long_range.receive(x, spherical, potentials, graph.atomic_numbers)
+            long_range_energies = self.long_range.receive(x, spherical, charges, potentials, graph.atomic_numbers)
             charges = charges.index_select(1, self.long_range.channel_order)
         return AtomicOutput(energies, long_range_energies, charges, potentials)
 

@@ -10,6 +10,7 @@ import torch
 
 from lorem_openmm.inference.accuracy import ewald_settings
 from lorem_openmm.inference.blocks import block_for_dynamics
+from lorem_openmm.inference.blocks.bridge import ReceivedGradients
 from lorem_openmm.inference.edge_maps import EdgeMaps
 from lorem_openmm.inference.features import BlockFeatures, Features
 from lorem_openmm.inference.neighbors import NeighborTable, RowBlock
@@ -66,7 +67,7 @@ class LongRangeResult(NamedTuple):
 
 
 class LongRangeMessages(torch.nn.Module):
-    """E = Σ_i E_i(x_i, x_i^lm, V_i), V = K q(x, x^lm), and dE/dq = K dE/dV, as K is symmetric.
+    """E = Σ_i E_i(x_i, x_i^lm, q_i, V_i), V = K q(x, x^lm); dE/dq gains K dE/dV, as K is symmetric.
 
     Args:
         block: q and E, see :class:`lorem_openmm.inference.blocks.bridge.AutogradBridge`.
@@ -111,25 +112,25 @@ class LongRangeMessages(torch.nn.Module):
             near.append(NearRows(rows.first, rows.neighbors, state.edges.distances))
         potentials, saved = self.operator(charges, positions.t(), cell, near)
         energies: List[torch.Tensor] = []
-        adjoints: List[torch.Tensor] = []
+        received: List[ReceivedGradients] = []
+        for i, rows in enumerate(row_blocks):
+            of_rows, state = potentials.narrow(0, rows.first, rows.size), states[i]
+            energy, kept = self.block.receive(state.x, state.spherical, parts[i], of_rows, rows)
+            energies.append(energy)
+            received.append(self.block.receive_pullback(kept, state.spherical))
+
+        adjoint = torch.cat([found.potentials for found in received])
+        gradients = self.operator.pullback(saved, charges, adjoint)
         of_x: List[torch.Tensor] = []
         of_spherical: List[torch.Tensor] = []
-        for state, rows in zip(states, row_blocks):  # noqa: B905 (not in TorchScript)
-            of_rows = potentials.narrow(0, rows.first, rows.size)
-            energy, received = self.block.receive(state.x, state.spherical, of_rows, rows)
-            adjoint, x, spherical = self.block.receive_pullback(received, state.spherical)
-            energies.append(energy)
-            adjoints.append(adjoint)
-            of_x.append(x)
-            of_spherical.append(spherical)
-
-        adjoint = torch.cat(adjoints)
-        gradients = self.operator.pullback(saved, charges, adjoint)
         for i, rows in enumerate(row_blocks):
-            of_charges = gradients.charges.narrow(0, rows.first, rows.size)
+            of_charges, found = gradients.charges.narrow(0, rows.first, rows.size), received[i]
+            own = found.charges
+            if own is not None:
+                of_charges = of_charges + own
             x, spherical = self.block.charges_pullback(charge_states[i], of_charges)
-            of_x[i] = of_x[i] + x
-            of_spherical[i] = of_spherical[i] + spherical
+            of_x.append(found.x + x)
+            of_spherical.append(found.spherical + spherical)
         virial = torch.zeros_like(cell)
         if compute_virial:
             virial = self.operator.strain(saved, charges, adjoint)

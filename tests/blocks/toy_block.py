@@ -38,10 +38,15 @@ class ToyBlock(LongRangeBlock):
         return torch.cat([scalar, self.vectors(spherical)], dim=1)
 
     def receive(
-        self, x: torch.Tensor, spherical: torch.Tensor, potentials: torch.Tensor, atomic_numbers: torch.Tensor
+        self,
+        x: torch.Tensor,
+        spherical: torch.Tensor,
+        charges: torch.Tensor,
+        potentials: torch.Tensor,
+        atomic_numbers: torch.Tensor,
     ) -> torch.Tensor:
         felt = self.response(x).squeeze(1) * potentials[:, 0]
-        return self.strength * (felt + (self.vectors(spherical) * potentials[:, 1:]).sum(dim=1))
+        return self.strength * (felt + (charges[:, 1:] * potentials[:, 1:]).sum(dim=1))
 
     def vectors(self, spherical: torch.Tensor) -> torch.Tensor:
         return torch.matmul(self.mix, spherical)[:, self.first : self.first + 3]

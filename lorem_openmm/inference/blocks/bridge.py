@@ -1,11 +1,27 @@
 """A block as it is written, differentiated by autograd between the explicit parts before and after it."""
 
-from typing import List, Optional, Tuple, Type
+from typing import List, NamedTuple, Optional, Tuple
 
 import torch
 
 from lorem_openmm.inference.neighbors import RowBlock
 from lorem_openmm.nn.blocks import LongRangeBlock
+
+
+class ReceivedGradients(NamedTuple):
+    """Derivatives of Σ E_i with respect to what a block received.
+
+    Attributes:
+        charges: q [n, num_channels], apart from what they do through V; None: zero.
+        potentials: V [n, num_channels].
+        x: scalar features [n, d].
+        spherical: [s, (L+1)², n].
+    """
+
+    charges: Optional[torch.Tensor]
+    potentials: torch.Tensor
+    x: torch.Tensor
+    spherical: torch.Tensor
 
 
 class AutogradBridge(torch.nn.Module):
@@ -15,13 +31,12 @@ class AutogradBridge(torch.nn.Module):
 
     Args:
         block: of the network.
-        product: not used.
         species: atomic numbers, in the order of the rows.
     """
 
     species: torch.Tensor
 
-    def __init__(self, block: LongRangeBlock, product: Type[torch.nn.Module], species: List[int]):
+    def __init__(self, block: LongRangeBlock, species: List[int]):
         super().__init__()
         self.block = block
         self.register_buffer("species", torch.tensor(species), persistent=False)
@@ -49,34 +64,35 @@ class AutogradBridge(torch.nn.Module):
         return found[0], found[1].permute(1, 2, 0)
 
     def receive(
-        self, x: torch.Tensor, spherical: torch.Tensor, potentials: torch.Tensor, rows: RowBlock
+        self,
+        x: torch.Tensor,
+        spherical: torch.Tensor,
+        charges: torch.Tensor,
+        potentials: torch.Tensor,
+        rows: RowBlock,
     ) -> Tuple[torch.Tensor, List[torch.Tensor]]:
         """Returns the long-range atomic energies E_i [n] and the state.
 
         Args:
             x: scalar features [n, d].
             spherical: [s, (L+1)², n].
+            charges: q [n, num_channels].
             potentials: V [n, num_channels].
             rows: of the block.
         """
         recording = torch.is_grad_enabled()
         torch.set_grad_enabled(True)
-        state = [potentials.detach().requires_grad_(True), x.detach().requires_grad_(True), _atoms_first(spherical)]
-        state.append(self.block.receive(state[1], state[2], state[0], self._numbers(rows)))
+        state = [x.detach().requires_grad_(True), _atoms_first(spherical)]
+        for value in [charges, potentials]:
+            state.append(value.detach().requires_grad_(True))
+        state.append(self.block.receive(state[0], state[1], state[2], state[3], self._numbers(rows)))
         torch.set_grad_enabled(recording)
-        return state[3].detach(), state
+        return state[4].detach(), state
 
-    def receive_pullback(
-        self, state: List[torch.Tensor], spherical: torch.Tensor
-    ) -> Tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Returns the derivatives of Σ E_i with respect to V [n, num_channels], x [n, d] and x^lm [s, (L+1)², n].
-
-        Args:
-            state: from :meth:`receive`.
-            spherical: as there.
-        """
-        found = _gradients(state, torch.ones_like(state[3]))
-        return found[0], found[1], found[2].permute(1, 2, 0)
+    def receive_pullback(self, state: List[torch.Tensor], spherical: torch.Tensor) -> ReceivedGradients:
+        """Returns the derivatives of Σ E_i for a state and the spherical features of :meth:`receive`."""
+        found = _gradients(state, torch.ones_like(state[4]))
+        return ReceivedGradients(found[2], found[3], found[0], found[1].permute(1, 2, 0))
 
     def _numbers(self, rows: RowBlock) -> torch.Tensor:
         counts = torch.tensor(rows.center_counts, device=self.species.device)

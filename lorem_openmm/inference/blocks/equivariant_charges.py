@@ -4,6 +4,7 @@ from typing import List, Tuple, Type
 
 import torch
 
+from lorem_openmm.inference.blocks.bridge import ReceivedGradients
 from lorem_openmm.inference.blocks.registry import gradients_by_hand
 from lorem_openmm.inference.layers import Norms, Perceptron, ResidualUpdate
 from lorem_openmm.inference.neighbors import RowBlock
@@ -83,15 +84,8 @@ class PotentialMessages(torch.nn.Module):
         energies, hidden = self.readout(x)
         return energies.squeeze(1), [spread, mixed, slopes] + hidden + update  # noqa: RUF005
 
-    def pullback(
-        self, state: List[torch.Tensor], spherical: torch.Tensor
-    ) -> Tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Returns the derivatives of Σ E_i with respect to V, x and x^lm.
-
-        Args:
-            state: from :meth:`forward`.
-            spherical: [s, (L+1)², n].
-        """
+    def pullback(self, state: List[torch.Tensor], spherical: torch.Tensor) -> ReceivedGradients:
+        """Returns the derivatives of Σ E_i for a state and the spherical features [s, (L+1)², n] of :meth:`forward`."""
         spread, mixed, slopes = state[0], state[1], state[2]
         n = 3 + self.readout.num_hidden
         gradient = self.readout.pullback(state[3:n], spherical.new_ones((spherical.shape[2], 1)))
@@ -99,7 +93,7 @@ class PotentialMessages(torch.nn.Module):
         of_mixed = self.norms.pullback(mixed, slopes, message[:, 1:])
         of_spread, features = self.mixing.pullback(spread, spherical, of_mixed)
         potentials = (of_spread * self.dense).sum(dim=0).t()
-        return torch.cat([message[:, :1], potentials], dim=1), x, features
+        return ReceivedGradients(None, torch.cat([message[:, :1], potentials], dim=1), x, features)
 
 
 @gradients_by_hand(EquivariantChargesBlock)
@@ -109,10 +103,9 @@ class EquivariantChargesByHand(torch.nn.Module):
     Args:
         block: of the network.
         product: class of the tensor product.
-        species: not used.
     """
 
-    def __init__(self, block: EquivariantChargesBlock, product: Type[torch.nn.Module], species: List[int]):
+    def __init__(self, block: EquivariantChargesBlock, product: Type[torch.nn.Module]):
         super().__init__()
         self.of_features = Charges(block)
         self.messages = PotentialMessages(block, product)
@@ -128,13 +121,16 @@ class EquivariantChargesByHand(torch.nn.Module):
         return self.of_features.pullback(state, gradient)
 
     def receive(
-        self, x: torch.Tensor, spherical: torch.Tensor, potentials: torch.Tensor, rows: RowBlock
+        self,
+        x: torch.Tensor,
+        spherical: torch.Tensor,
+        charges: torch.Tensor,
+        potentials: torch.Tensor,
+        rows: RowBlock,
     ) -> Tuple[torch.Tensor, List[torch.Tensor]]:
         """Returns E_i and a state."""
         return self.messages(x, spherical, potentials)
 
-    def receive_pullback(
-        self, state: List[torch.Tensor], spherical: torch.Tensor
-    ) -> Tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Returns the derivatives of Σ E_i with respect to V, x and x^lm."""
+    def receive_pullback(self, state: List[torch.Tensor], spherical: torch.Tensor) -> ReceivedGradients:
+        """Returns the derivatives of Σ E_i."""
         return self.messages.pullback(state, spherical)

@@ -15,6 +15,8 @@ _by_hand: dict[type[LongRangeBlock], Callable[..., torch.nn.Module]] = {}
 def gradients_by_hand(block: type[LongRangeBlock]) -> Callable[[FormT], FormT]:
     """Declares the form of a block for dynamics; decorates a class with the methods of :class:`AutogradBridge`.
 
+    It is made from the block and the class of the tensor product.
+
     Args:
         block: class of the block.
     """
@@ -34,4 +36,5 @@ def block_for_dynamics(block: LongRangeBlock, product: type[torch.nn.Module], sp
         product: class of the tensor product.
         species: atomic numbers, in the order of the rows.
     """
-    return _by_hand.get(type(block), AutogradBridge)(block, product, species)
+    by_hand = _by_hand.get(type(block))
+    return AutogradBridge(block, species) if by_hand is None else by_hand(block, product)

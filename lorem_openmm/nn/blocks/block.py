@@ -4,7 +4,7 @@ import torch
 
 
 class LongRangeBlock(torch.nn.Module):
-    """q_i = charges(x_i, x_i^lm, Z_i), V_i = ½ Σ_j q_j k(r_ij), E_i = receive(x_i, x_i^lm, V_i).
+    """q_i = charges(x_i, x_i^lm, Z_i), V_i = ½ Σ_j q_j k(r_ij), E_i = receive(x_i, x_i^lm, q_i, V_i, Z_i).
 
     Both methods see each atom by itself; the model sums the pairs in between, with the kernel k. They are written in
     plain differentiable operations: training differentiates them twice, and dynamics runs them in TorchScript with a
@@ -38,13 +38,19 @@ class LongRangeBlock(torch.nn.Module):
         raise NotImplementedError
 
     def receive(
-        self, x: torch.Tensor, spherical: torch.Tensor, potentials: torch.Tensor, atomic_numbers: torch.Tensor
+        self,
+        x: torch.Tensor,
+        spherical: torch.Tensor,
+        charges: torch.Tensor,
+        potentials: torch.Tensor,
+        atomic_numbers: torch.Tensor,
     ) -> torch.Tensor:
         """Returns the long-range atomic energies [n_atoms] eV.
 
         Args:
             x: scalar features [n_atoms, d].
             spherical: spherical features [n_atoms, s, (L+1)²].
+            charges: q [n_atoms, num_channels], from :meth:`charges`.
             potentials: V [n_atoms, num_channels].
             atomic_numbers: Z [n_atoms] integers.
         """

@@ -22,8 +22,12 @@ class CoulombChargesBlock(ScalarChargesBlock):
         self.constant = COULOMB_EV_ANGSTROM
 
     def receive(
-        self, x: torch.Tensor, spherical: torch.Tensor, potentials: torch.Tensor, atomic_numbers: torch.Tensor
+        self,
+        x: torch.Tensor,
+        spherical: torch.Tensor,
+        charges: torch.Tensor,
+        potentials: torch.Tensor,
+        atomic_numbers: torch.Tensor,
     ) -> torch.Tensor:
         """Returns the long-range atomic energies [n_atoms] eV of V [n_atoms, 1] e/Å."""
-        energies = self.constant * self.scalar_charges(x) * potentials
-        return energies.squeeze(1) + self.message_energies(x, potentials)
+        return self.constant * (charges * potentials).squeeze(1) + self.message_energies(x, potentials)

@@ -60,7 +60,12 @@ class EquivariantChargesBlock(LongRangeBlock):
         return torch.cat([self.scalar_charges(x), product.squeeze(1)], dim=1)
 
     def receive(
-        self, x: torch.Tensor, spherical: torch.Tensor, potentials: torch.Tensor, atomic_numbers: torch.Tensor
+        self,
+        x: torch.Tensor,
+        spherical: torch.Tensor,
+        charges: torch.Tensor,
+        potentials: torch.Tensor,
+        atomic_numbers: torch.Tensor,
     ) -> torch.Tensor:
         """Returns the long-range atomic energies [n_atoms] eV of V [n_atoms, 1 + (L_charge+1)²]."""
         spread = potentials[:, 1:].unsqueeze(1) * self.potential_weights().t()

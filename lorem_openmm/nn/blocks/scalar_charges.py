@@ -30,7 +30,12 @@ class ScalarChargesBlock(LongRangeBlock):
         return self.scalar_charges(x)
 
     def receive(
-        self, x: torch.Tensor, spherical: torch.Tensor, potentials: torch.Tensor, atomic_numbers: torch.Tensor
+        self,
+        x: torch.Tensor,
+        spherical: torch.Tensor,
+        charges: torch.Tensor,
+        potentials: torch.Tensor,
+        atomic_numbers: torch.Tensor,
     ) -> torch.Tensor:
         """Returns the long-range atomic energies [n_atoms] eV of V [n_atoms, num_charges]."""
         return self.message_energies(x, potentials)
