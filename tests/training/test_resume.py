@@ -167,11 +167,15 @@ def test_an_interruption_from_the_keyboard_is_handed_on(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch:
-        patch.setattr("lorem_openmm.training.history.History.on_train_epoch_start", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            train(settings(2), "small", [dimer_store], tmp_path / "run", device="cpu", progress=False)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background is born without
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr("lorem_openmm.training.history.History.on_train_epoch_start", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                train(settings(2), "small", [dimer_store], tmp_path / "run", device="cpu", progress=False)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
     train(settings(2), "small", [dimer_store], tmp_path / "run", device="cpu", progress=False)
     assert epochs_done(tmp_path / "run") == 2
 
