@@ -97,10 +97,10 @@ def test_a_closed_pipe_ends_quietly(arguments, streams, tmp_path):
     ],
 )
 def test_errors_of_the_system_are_one_line(monkeypatch, capsys, error, code, message):
-    def fail(options):
+    def schema(options):
         raise error
 
-    monkeypatch.setattr(commands, "schema", fail)
+    monkeypatch.setattr(commands, "schema", schema)
     assert main(["schema"]) == code
     text = capsys.readouterr().err
     assert f"lorem-openmm: {message}" in text
