@@ -3,7 +3,7 @@
 No pyplot: figures are plain objects, so that drawing needs no display and leaves no state behind.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ STYLE: Any = {  # keys and values of matplotlib's rcParams
     "axes.titlelocation": "left",
     "axes.titlesize": 10,
     "figure.facecolor": "white",
+    "figure.labelsize": 9.5,
     "font.size": 9,
     "grid.color": "#E3E3E3",
     "grid.linewidth": 0.6,
@@ -53,20 +54,14 @@ STYLE: Any = {  # keys and values of matplotlib's rcParams
 
 
 @contextmanager
-def style() -> Iterator[None]:
-    """Applies the package's style to everything drawn and saved inside the block."""
-    with mpl.rc_context(STYLE):
-        yield
-
-
-@contextmanager
 def new_figure(
     stem: str | Path, rows: int = 1, columns: int = 1, width: float = 5.2, height: float = 3.2, **subplots: Any
 ) -> Iterator[tuple[Figure, np.ndarray]]:
     """Yields an empty figure with its axes, and writes it when the block ends without an error.
 
     Args:
-        stem: Path without suffix; ``stem.png`` and ``stem.svg`` are written, in a folder made if need be.
+        stem: Path without suffix; ``stem.png`` and ``stem.svg`` are written, each whole or not at all, in a folder
+            made if need be.
         rows: Number of panels below each other.
         columns: Number of panels side by side.
         width: Width in inches.
@@ -75,35 +70,48 @@ def new_figure(
 
     Yields:
         The figure and its axes [rows, columns].
-    """
-    with style():
-        figure = Figure(figsize=(width, height), layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False, **subplots)
-        yield figure, axes
-        save_figure(figure, stem)
-
-
-def save_figure(figure: Figure, stem: str | Path) -> list[Path]:
-    """Writes ``stem.png`` and ``stem.svg``, each whole or not at all.
-
-    Args:
-        figure: What to write.
-        stem: Path without suffix.
-
-    Returns:
-        The paths written.
 
     Raises:
         OSError: If the folder cannot be written.
     """
-    paths = []
-    with style():
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        yield figure, figure.subplots(rows, columns, squeeze=False, **subplots)
         for kind in FORMATS:
-            path = Path(f"{stem}.{kind}")
-            with atomic_path(path) as temporary:
+            with atomic_path(Path(f"{stem}.{kind}")) as temporary:
                 figure.savefig(temporary, format=kind, metadata={"Date": None} if kind == "svg" else None)
-            paths.append(path)
-    return paths
+
+
+@contextmanager
+def new_panels(
+    stem: str | Path, titles: Sequence[str], width: float, height: float, x: str, y: str = "", **subplots: Any
+) -> Iterator[list[Axes]]:
+    """Yields a panel per title, at most three side by side, and writes the figure as :func:`new_figure` does.
+
+    Args:
+        stem: Path without suffix.
+        titles: Short texts above the panels.
+        width: Width of a panel in inches.
+        height: Height of a panel in inches.
+        x: Name and unit of the abscissa that the panels share.
+        y: Name and unit of the ordinate that they share; empty: each has its own.
+        **subplots: As in :func:`new_figure`.
+
+    Yields:
+        The panels in the order of the titles; those behind them are not seen.
+    """
+    columns = min(3, max(len(titles), 1))
+    rows = max(-(-len(titles) // columns), 1)
+    with new_figure(stem, rows, columns, width * columns + 0.6, height * rows + 0.5, **subplots) as (figure, axes):
+        panels = list(axes.flat)
+        for panel in panels[len(titles) :]:
+            panel.set_visible(False)
+        for panel, title in zip(panels, titles, strict=False):
+            label_axes(panel, "", "", title)
+        figure.supxlabel(x)
+        if y:
+            figure.supylabel(y)
+        yield panels
 
 
 def label_axes(axes: Axes, x: str, y: str, title: str = "") -> None:

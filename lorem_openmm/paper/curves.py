@@ -34,6 +34,11 @@ class Curve:
     reference: np.ndarray
     predicted: dict[str, np.ndarray]
 
+    @property
+    def lines(self) -> dict[str, np.ndarray]:
+        """The reference and what each run predicts, by name: [n_points] eV."""
+        return {"reference": self.reference, **self.predicted}
+
 
 def find_curves(store: Store, study: CurveStudy) -> list[Curve]:
     """Returns the curves of a data set, without predictions.
@@ -125,7 +130,7 @@ def curve_rows(curves: list[Curve], zero: str = "minimum") -> list[dict[str, Any
     """
     rows = []
     for curve in curves:
-        for run, energy in {"reference": curve.reference, **curve.predicted}.items():
+        for run, energy in curve.lines.items():
             place, lowest = minimum(curve.x, energy)
             difference = shifted(curve.x, energy, zero) - shifted(curve.x, curve.reference, zero)
             rows.append(
@@ -151,7 +156,7 @@ def reaction_rows(curves: list[Curve], reactants: str) -> list[dict[str, Any]]:
     first, last = (-1, 0) if reactants == "highest" else (0, -1)
     rows = []
     for curve in curves:
-        for run, energy in {"reference": curve.reference, **curve.predicted}.items():
+        for run, energy in curve.lines.items():
             difference = (energy - energy[first]) - (curve.reference - curve.reference[first])
             rows.append(
                 {

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from scipy.sparse.csgraph import shortest_path
+from scipy.spatial.distance import cdist
 
 from lorem_openmm.config import Model
 from lorem_openmm.data.store import Store
 from lorem_openmm.paper.curves import Curve, shape_error
 from lorem_openmm.paper.published_errors import CUMULENE_RESOLVED, variant
-from lorem_openmm.paper.receptive_field import layers_to_meet
 from lorem_openmm.paper.sections import ReceptiveFieldStudy
 from lorem_openmm.units import MEV_PER_EV
 
@@ -74,6 +75,28 @@ def receptive_rows(store: Store, curve: Curve, models: Mapping[str, Model], stud
             row["paper"] = "" if published is None else ("yes" if published else "no")
         rows.append(row)
     return sorted(rows, key=lambda row: (row["cutoff (Å)"], row["long range"] == "none", row["layers"]))
+
+
+def layers_to_meet(positions: np.ndarray, cutoff: float, first: list[int], second: list[int]) -> int | None:
+    """Returns the fewest layers of message passing after which one atom has heard of both ends.
+
+    k = min_i max(d(A, i), d(B, i)), where d counts edges of the graph of atoms closer than the cutoff
+
+    The energy is a sum over atoms, so it can depend on both ends together only if one atom's features do.
+
+    Args:
+        positions: [n_atoms, 3] Å.
+        cutoff: Å.
+        first: Atoms of end A; the nearest of them counts.
+        second: Atoms of end B.
+
+    Returns:
+        The number of layers; none if nothing joins the ends.
+    """
+    distances = cdist(positions, positions)
+    hops = shortest_path((distances < cutoff) & (distances > 0), unweighted=True)
+    meeting = np.maximum(hops[first].min(axis=0), hops[second].min(axis=0)).min()
+    return int(meeting) if np.isfinite(meeting) else None
 
 
 def best_of_each(rows: Rows) -> Rows:

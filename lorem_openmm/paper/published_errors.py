@@ -9,30 +9,10 @@ from lorem_openmm.config import Model
 
 # RMSE of energies in meV/atom and of forces in meV/Å, by data set and variant.
 RMSE: dict[str, dict[str, tuple[float, float]]] = {
-    "mgo_surface": {
-        "short": (2.234, 61.487),
-        "l=0": (0.063, 5.870),
-        "l=1": (0.062, 5.284),
-        "l=2": (0.064, 4.076),
-    },
-    "nacl_cluster": {
-        "short": (1.582, 50.110),
-        "l=0": (0.113, 1.243),
-        "l=1": (0.111, 1.062),
-        "l=2": (0.112, 1.155),
-    },
-    "biodimers": {
-        "short": (8.259, 16.452),
-        "l=0": (0.302, 1.677),
-        "l=1": (0.329, 1.725),
-        "l=2": (0.222, 1.646),
-    },
-    "cumulene": {
-        "short": (16.203, 126.000),
-        "l=0": (15.793, 133.092),
-        "l=1": (5.576, 85.956),
-        "l=2": (3.309, 50.084),
-    },
+    "mgo_surface": {"short": (2.234, 61.487), "l=0": (0.063, 5.870), "l=1": (0.062, 5.284), "l=2": (0.064, 4.076)},
+    "nacl_cluster": {"short": (1.582, 50.110), "l=0": (0.113, 1.243), "l=1": (0.111, 1.062), "l=2": (0.112, 1.155)},
+    "biodimers": {"short": (8.259, 16.452), "l=0": (0.302, 1.677), "l=1": (0.329, 1.725), "l=2": (0.222, 1.646)},
+    "cumulene": {"short": (16.203, 126.000), "l=0": (15.793, 133.092), "l=1": (5.576, 85.956), "l=2": (3.309, 50.084)},
 }
 
 # Is the dihedral of C9H4 resolved? By cutoff in Å, and (number of short-range layers, long range).

@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from lorem_openmm.config import Config
 from lorem_openmm.data.store import Store, read_store
 from lorem_openmm.export import PRETRAINED, load
 from lorem_openmm.files import write_json, write_text
@@ -36,6 +35,22 @@ Rows = list[dict[str, Any]]
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 
 
+class Task(NamedTuple):
+    """What all kinds of studies are made from and into.
+
+    Attributes:
+        settings: The whole configuration.
+        layout: Where runs, data sets and evaluations are.
+        output: Folder of the study.
+        place: Where models are evaluated.
+    """
+
+    settings: sections.ConfigWithStudies
+    layout: Layout
+    output: Path
+    place: torch.device
+
+
 def run_study(settings: sections.ConfigWithStudies, name: str, layout: Layout, device: str = "auto") -> Rows:
     """Writes ``table.csv``, ``table.md``, ``summary.json`` and the figures of a study.
 
@@ -54,37 +69,29 @@ def run_study(settings: sections.ConfigWithStudies, name: str, layout: Layout, d
         ModelFileError: If a run is not trained, or not evaluated where that is needed.
     """
     study, output = settings.studies[name], layout.study(name)
-    rows = _MAKERS[study.kind](settings, study, layout, output, choose_device(device))
+    rows = _MAKERS[study.kind](study, Task(settings, layout, output, choose_device(device)))
     write_text(output / "table.csv", as_csv(rows))
     write_text(output / "table.md", as_markdown(rows))
     write_json(output / "summary.json", finite({"study": name, **study.model_dump(mode="json"), "rows": rows}))
     return rows
 
 
-def _errors(settings: Config, study: sections.ErrorsStudy, layout: Layout, output: Path, place: torch.device) -> Rows:
-    del output, place
-    return error_table(settings, study, layout)
+def _errors(study: sections.ErrorsStudy, task: Task) -> Rows:
+    return error_table(task.settings, study, task.layout)
 
 
-def _classes(
-    settings: sections.ConfigWithStudies,
-    study: sections.ClassesStudy,
-    layout: Layout,
-    output: Path,
-    place: torch.device,
-) -> Rows:
-    del settings, place
-    rows = class_table(study, layout)
+def _classes(study: sections.ClassesStudy, task: Task) -> Rows:
+    rows = class_table(study, task.layout)
     names, errors = by_class(rows, study.runs)
-    figures.class_bars(output / "classes", names, errors)
+    figures.class_bars(task.output / "classes", names, errors)
     return rows
 
 
-def _curves(study: sections.CurveStudy, layout: Layout, place: torch.device) -> tuple[Store, list[Curve]]:
+def _curves(study: sections.CurveStudy, task: Task) -> tuple[Store, list[Curve]]:
     """The curves of a study with the predictions of its runs."""
-    store = read_store(layout.store(study.dataset))
+    store = read_store(task.layout.store(study.dataset))
     curves = find_curves(store, study)
-    energies = {run: predict(load_best(layout.run(run))[0], store, place).energy for run in study.runs}
+    energies = {run: predict(load_best(task.layout.run(run))[0], store, task.place).energy for run in study.runs}
     return store, with_predictions(curves, energies)
 
 
@@ -92,88 +99,48 @@ def _axis(study: sections.CurveStudy) -> str:
     return f"{study.coordinate.replace('_', ' ')} ({study.unit})"
 
 
-def _dihedral(
-    settings: sections.ConfigWithStudies,
-    study: sections.DihedralStudy,
-    layout: Layout,
-    output: Path,
-    place: torch.device,
-) -> Rows:
-    del settings
-    _, curves = _curves(study, layout, place)
-    figures.curves_figure(output / "profile", curves, _axis(study), "minimum")
+def _dihedral(study: sections.DihedralStudy, task: Task) -> Rows:
+    _, curves = _curves(study, task)
+    figures.curves_figure(task.output / "profile", curves, _axis(study), "minimum")
     return dihedral_rows(curves, study.resolved_below)
 
 
-def _receptive_field(
-    settings: sections.ConfigWithStudies,
-    study: sections.ReceptiveFieldStudy,
-    layout: Layout,
-    output: Path,
-    place: torch.device,
-) -> Rows:
-    store, curves = _curves(study, layout, place)
-    models = {run: settings.models[settings.runs[run].model] for run in study.runs}
+def _receptive_field(study: sections.ReceptiveFieldStudy, task: Task) -> Rows:
+    store, curves = _curves(study, task)
+    models = {run: task.settings.models[task.settings.runs[run].model] for run in study.runs}
     rows = receptive_rows(store, curves[0], models, study)
     best = best_of_each(rows)
-    write_text(output / "grid.md", as_markdown(receptive_grid(best)))
-    write_text(output / "grid.csv", as_csv(receptive_grid(best)))
+    write_text(task.output / "grid.md", as_markdown(receptive_grid(best)))
+    write_text(task.output / "grid.csv", as_csv(receptive_grid(best)))
     groups: dict[str, dict[str, str]] = {}
     for row in best:
         groups.setdefault(f"cutoff {row['cutoff (Å)']:g} Å", {})[row["run"]] = row["model"]
-    figures.receptive_figure(output / "profiles", curves[0], groups, _axis(study))
+    figures.receptive_figure(task.output / "profiles", curves[0], groups, _axis(study))
     return rows
 
 
-def _charge_degree(
-    settings: sections.ConfigWithStudies,
-    study: sections.ChargeDegreeStudy,
-    layout: Layout,
-    output: Path,
-    place: torch.device,
-) -> Rows:
-    _, curves = _curves(study, layout, place)
-    figures.curves_figure(output / "profile", curves, _axis(study), "minimum")
-    errors = error_table(settings, sections.ErrorsStudy(kind="errors", runs=study.runs), layout)
+def _charge_degree(study: sections.ChargeDegreeStudy, task: Task) -> Rows:
+    _, curves = _curves(study, task)
+    figures.curves_figure(task.output / "profile", curves, _axis(study), "minimum")
+    errors = error_table(task.settings, sections.ErrorsStudy(kind="errors", runs=study.runs), task.layout)
     return charge_degree_rows(errors, dihedral_rows(curves, study.resolved_below))
 
 
-def _distance(
-    settings: sections.ConfigWithStudies,
-    study: sections.DistanceStudy,
-    layout: Layout,
-    output: Path,
-    place: torch.device,
-) -> Rows:
-    del settings
-    _, curves = _curves(study, layout, place)
-    figures.curves_figure(output / "curves", curves, _axis(study), study.zero, mark_minima=True)
+def _distance(study: sections.DistanceStudy, task: Task) -> Rows:
+    _, curves = _curves(study, task)
+    figures.curves_figure(task.output / "curves", curves, _axis(study), study.zero, mark_minima=True)
     return curve_rows(curves, study.zero)
 
 
-def _reaction(
-    settings: sections.ConfigWithStudies,
-    study: sections.ReactionStudy,
-    layout: Layout,
-    output: Path,
-    place: torch.device,
-) -> Rows:
-    del settings
-    _, curves = _curves(study, layout, place)
+def _reaction(study: sections.ReactionStudy, task: Task) -> Rows:
+    _, curves = _curves(study, task)
     zero = "farthest" if study.reactants == "highest" else "nearest"
-    figures.curves_figure(output / "profile", curves, _axis(study), zero)
+    figures.curves_figure(task.output / "profile", curves, _axis(study), zero)
     return reaction_rows(curves, study.reactants)
 
 
-def _symmetry(
-    settings: sections.ConfigWithStudies,
-    study: sections.SymmetryStudy,
-    layout: Layout,
-    output: Path,
-    place: torch.device,
-) -> Rows:
-    del settings, place  # neighbour lists are made here, on the processor
-    store = read_store(layout.store(study.dataset))
+def _symmetry(study: sections.SymmetryStudy, task: Task) -> Rows:
+    store = read_store(task.layout.store(study.dataset))
     indices = store.indices(study.split)
     chosen = (indices if len(indices) else store.indices("train"))[: study.num_structures]
     structures = [store.structure(int(index)) for index in chosen]
@@ -187,7 +154,7 @@ def _symmetry(
     rows, errors = [], {}
     for name, source in sources.items():
         for precision, dtype in PRECISIONS.items():
-            potential = load(source) if isinstance(source, Path) else load_best(layout.run(source))[0]
+            potential = load(source) if isinstance(source, Path) else load_best(task.layout.run(source))[0]
             check_species(potential.species, store.elements)
             found = symmetry_errors(potential, structures, transformations, dtype)
             errors[f"{name}, {precision}"] = found
@@ -203,7 +170,7 @@ def _symmetry(
                     "paper: mean (meV)": SYMMETRY_ERROR[precision],
                 }
             )
-    figures.symmetry_figure(output / "symmetry", errors)
+    figures.symmetry_figure(task.output / "symmetry", errors)
     return rows
 
 

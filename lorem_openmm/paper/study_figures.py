@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 
 from lorem_openmm.paper.curves import Curve, minimum, shifted
-from lorem_openmm.plotting import COLORS, GREY, INK, label_axes, new_figure
+from lorem_openmm.plotting import COLORS, GREY, INK, label_axes, new_figure, new_panels
 from lorem_openmm.units import MEV_PER_EV
 
 LINES = ("-", "--", ":", "-.")
@@ -23,36 +24,17 @@ def curves_figure(stem: Path, curves: Sequence[Curve], x_label: str, zero: str, 
         zero: What each line is measured from: minimum, farthest or nearest.
         mark_minima: Whether to mark the minimum of each line with a diamond.
     """
-    columns = min(3, len(curves))
-    rows = -(-len(curves) // columns)
-    with new_figure(stem, rows, columns, 3.1 * columns + 0.8, 2.5 * rows + 0.5) as (figure, axes):
-        for panel in axes.flat[len(curves) :]:
-            panel.set_visible(False)
-        for panel, curve in zip(axes.flat, curves, strict=False):
-            draw_curve(panel, curve, zero, mark_minima)
-            label_axes(panel, "", "", curve.name)
-        figure.supxlabel(x_label, fontsize=9.5)
-        figure.supylabel("energy (eV)", fontsize=9.5)
-        axes[0, 0].legend(fontsize=7.5)
+    with new_panels(stem, [curve.name for curve in curves], 3.1, 2.5, x_label, "energy (eV)") as panels:
+        for panel, curve in zip(panels, curves, strict=False):
+            _draw_curve(panel, curve, zero, mark_minima)
+        panels[0].legend(fontsize=7.5)
 
 
-def draw_curve(
-    panel: Any, curve: Curve, zero: str, mark_minima: bool = False, labels: Mapping[str, str] | None = None
-) -> None:
-    """Draws one curve into a panel.
-
-    Args:
-        panel: The axes.
-        curve: Curve with predictions.
-        zero: What the line is measured from, as in :func:`curves_figure`.
-        mark_minima: Whether to mark the minima, as in :func:`curves_figure`.
-        labels: Names of runs in the legend; those not given are drawn under their own.
-    """
-    lines = {"reference": curve.reference, **curve.predicted}
-    for number, (run, energy) in enumerate(lines.items()):
+def _draw_curve(panel: Axes, curve: Curve, zero: str, mark_minima: bool) -> None:
+    for number, (run, energy) in enumerate(curve.lines.items()):
         y = shifted(curve.x, energy, zero)
         style = {"color": GREY, "linewidth": 3.0} if number == 0 else line_style(number - 1)
-        panel.plot(curve.x, y, label=(labels or {}).get(run, run), zorder=number, **style)
+        panel.plot(curve.x, y, label=run, zorder=number, **style)
         if mark_minima:
             place, lowest = minimum(curve.x, energy)
             level = lowest - (energy - y)[0]
@@ -116,7 +98,7 @@ def receptive_figure(stem: Path, curve: Curve, groups: Mapping[str, Mapping[str,
                 panel.axhline(0.0, color=INK, linewidth=1.3, label="flat: " + "; ".join(flat))
             label_axes(panel, "", "", title)
             panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), fontsize=7.5)
-        figure.supxlabel(x_label, fontsize=9.5)
+        figure.supxlabel(x_label)
         axes[0, 0].set_ylabel("energy (eV)")
 
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from lorem_openmm.data.splits import SPLITS
 from lorem_openmm.data.store import Store
-from lorem_openmm.plotting import COLORS, GREY, INK, label_axes, new_figure
+from lorem_openmm.plotting import COLORS, GREY, INK, label_axes, new_figure, new_panels
 from lorem_openmm.training.dimer_curves import MIN_CURVE, find_curves, reference_zero
 from lorem_openmm.training.predictions import Predictions, fragment_forces, is_separated, predicted_zero
 from lorem_openmm.units import MEV_PER_EV
@@ -110,14 +110,9 @@ def errors_by_separation(stem: Path, store: Store, runs: Mapping[str, Prediction
     names = [*store.metadata["class_names"]] or [""]
     offsets, separation = store["atom_offsets"], store["separation"]
     n_atoms = np.diff(offsets)
-    columns = min(3, len(names))
-    rows = -(-len(names) // columns)
-    width, height = 2.5 * columns + 0.6, 2.1 * rows + 0.5
-    with new_figure(stem, rows, columns, width, height, sharex=True, sharey=True) as (figure, axes):
-        for index, panel in enumerate(axes.flat):
-            panel.set_visible(index < len(names))
-            if index >= len(names):
-                continue
+    x, y = "separation (Å); shaded: trained on", "force RMSE (meV/Å)"
+    with new_panels(stem, names, 2.5, 2.1, x, y, sharex=True, sharey=True) as panels:
+        for index, panel in enumerate(panels[: len(names)]):
             member = np.isfinite(separation) & ((store["class_index"] == index) if names[0] else True)
             trained = member & (store["split"] == 0)
             if trained.any():
@@ -127,10 +122,7 @@ def errors_by_separation(stem: Path, store: Store, runs: Mapping[str, Prediction
                 rmse = MEV_PER_EV * np.sqrt(squares / (3 * n_atoms))
                 panel.plot(*_running(separation[member], rmse[member]), color=color, label=run)
             panel.set_yscale("log")
-            label_axes(panel, "", "", names[index])
-        figure.supxlabel("separation (Å); shaded: trained on", fontsize=9.5)
-        figure.supylabel("force RMSE (meV/Å)", fontsize=9.5)
-        axes[0, 0].legend()
+        panels[0].legend()
 
 
 def _running(x: np.ndarray, y: np.ndarray, n_windows: int = 15) -> tuple[np.ndarray, np.ndarray]:
@@ -164,22 +156,15 @@ def interaction_forces(stem: Path, store: Store, runs: Mapping[str, Predictions]
     values |= {f"error, {run}": fragment_forces(p.forces, fragments) - reference for run, p in runs.items()}
     present = np.unique(store["class_index"][separated])
     names = {int(index): store.metadata["class_names"][index] for index in present if index >= 0}
-    columns = min(3, max(len(names), 1))
-    rows = max(-(-len(names) // columns), 1)
-    width, height = 2.5 * columns + 0.6, 2.1 * rows + 0.5
-    with new_figure(stem, rows, columns, width, height, sharex=True, sharey=True) as (figure, axes):
-        for panel in axes.flat[len(names) :]:
-            panel.set_visible(False)
-        for panel, (index, name) in zip(axes.flat, names.items(), strict=False):
+    x, y = "separation (Å)", "total force on a fragment, RMS (meV/Å)"
+    with new_panels(stem, list(names.values()), 2.5, 2.1, x, y, sharex=True, sharey=True) as panels:
+        for panel, index in zip(panels, names, strict=False):
             chosen = separated[owner] & (store["class_index"][owner] == index)
             for color, (label, force) in zip((INK, *COLORS), values.items(), strict=False):
                 size = MEV_PER_EV * np.sqrt((force[chosen] ** 2).mean(axis=1))
                 panel.plot(*_running(store["separation"][owner[chosen]], size), color=color, label=label)
             panel.set_yscale("log")
-            label_axes(panel, "", "", name)
-        figure.supxlabel("separation (Å)", fontsize=9.5)
-        figure.supylabel("total force on a fragment, RMS (meV/Å)", fontsize=9.5)
-        axes[0, 0].legend()
+        panels[0].legend()
 
 
 def energy_curves(stem: Path, store: Store, runs: Mapping[str, Predictions]) -> None:
@@ -191,28 +176,21 @@ def energy_curves(stem: Path, store: Store, runs: Mapping[str, Predictions]) -> 
         runs: Predictions by name of the run.
     """
     curves = find_curves(store)
-    columns = min(3, len(curves))
-    rows = -(-len(curves) // columns)
-    with new_figure(stem, rows, columns, width=2.6 * columns + 0.6, height=2.2 * rows + 0.5) as (figure, axes):
-        for panel in axes.flat[len(curves) :]:
-            panel.set_visible(False)
-        for panel, (name, chosen) in zip(axes.flat, curves.items(), strict=False):
+    x_label = "separation (Å); right of the dotted line: not trained on"
+    with new_panels(stem, list(curves), 2.6, 2.2, x_label, "interaction energy (eV)") as panels:
+        for panel, chosen in zip(panels, curves.values(), strict=False):
             for number, curve in enumerate(chosen):
                 x, zero = store["separation"][curve], reference_zero(store, curve)
-                label = {"label": "reference"} if number == 0 else {}
-                panel.plot(x, store["energy"][curve] - zero, "o", markersize=3, color=INK, fillstyle="none", **label)
+                label = "reference" if number == 0 else None
+                panel.plot(x, store["energy"][curve] - zero, "o", ms=3, color=INK, fillstyle="none", label=label)
                 for color, (run, predictions) in zip(COLORS, runs.items(), strict=False):
-                    label = {"label": run} if number == 0 else {}
                     zero = predicted_zero(predictions, store, curve)
-                    panel.plot(x, predictions.energy[curve] - zero, color=color, **label)
+                    panel.plot(x, predictions.energy[curve] - zero, color=color, label=run if number == 0 else None)
             trained = np.concatenate(chosen)
             trained = trained[store["split"][trained] != SPLITS.index("test")]
             if len(trained):
                 panel.axvline(store["separation"][trained].max(), color=GREY, linestyle=":", linewidth=1)
-            label_axes(panel, "", "", name)
-        figure.supxlabel("separation (Å); right of the dotted line: not trained on", fontsize=9.5)
-        figure.supylabel("interaction energy (eV)", fontsize=9.5)
-        axes[0, 0].legend()
+        panels[0].legend()
 
 
 def find_profiles(store: Store) -> dict[str, np.ndarray]:
@@ -256,5 +234,5 @@ def reaction_profiles(stem: Path, store: Store, runs: Mapping[str, Predictions])
             bottom.axhline(0, color=INK, linewidth=0.7)
             label_axes(top, "", "energy (eV)" if column == 0 else "", name)
             label_axes(bottom, "", "error (meV)" if column == 0 else "")
-        figure.supxlabel("reaction coordinate r(C-X) − r(C-Y) (Å)", fontsize=9.5)
+        figure.supxlabel("reaction coordinate r(C-X) − r(C-Y) (Å)")
         axes[0, 0].legend()

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from lorem_openmm.plotting import COLORS, GREY, INK, label_axes, new_figure
+from lorem_openmm.plotting import COLORS, GREY, INK, new_panels
 from lorem_openmm.verdict.accuracy import CHEMICAL_ACCURACY
 from lorem_openmm.verdict.reactions import PATH_LIMIT, PathErrors
 from lorem_openmm.verdict.tails import RULES, Group, Tails
@@ -25,12 +25,10 @@ def draw_paths(stem: Path, paths: Sequence[PathErrors], run_name: str) -> None:
         paths: Paths of the run.
         run_name: Its name.
     """
-    columns = min(3, len(paths))
-    rows = -(-len(paths) // columns)
-    with new_figure(stem, rows, columns, 2.9 * columns + 0.4, 2.4 * rows + 0.5, sharey=True) as (figure, axes):
-        for panel in axes.flat[len(paths) :]:
-            panel.set_visible(False)
-        for panel, path in zip(axes.flat, paths, strict=False):
+    x_label = f"{run_name}: r(C-X) − r(C-Y) (Å); green: allowed, at the complexes and beyond the cutoff"
+    y_label = "error, measured from the top (meV)"
+    with new_panels(stem, [path.reaction for path in paths], 2.9, 2.4, x_label, y_label, sharey=True) as panels:
+        for panel, path in zip(panels, paths, strict=False):
             x, wells = path.coordinate, path.wells
             for side in (x < 0, x >= 0):
                 far = path.is_beyond & side
@@ -38,11 +36,6 @@ def draw_paths(stem: Path, paths: Sequence[PathErrors], run_name: str) -> None:
             panel.errorbar(x[wells], [0, 0], CHEMICAL_ACCURACY, fmt="none", ecolor=COLORS[2], capsize=4)
             panel.axhline(0, color=INK, linewidth=0.7)
             panel.plot(x, path.error, color=COLORS[0], marker="o", markersize=2.2)
-            label_axes(panel, "", "", path.reaction)
-        figure.supylabel("error, measured from the top (meV)", fontsize=9.5)
-        figure.supxlabel(
-            f"{run_name}: r(C-X) − r(C-Y) (Å); green: allowed, at the complexes and beyond the cutoff", fontsize=9.5
-        )
 
 
 def draw_tails(stem: Path, tails: Tails, run_name: str) -> None:
@@ -56,21 +49,13 @@ def draw_tails(stem: Path, tails: Tails, run_name: str) -> None:
         run_name: Its name.
     """
     groups = tails.groups()
-    columns = min(3, len(groups))
-    rows = -(-len(groups) // columns)
-    with new_figure(stem, rows, columns, 2.9 * columns + 0.4, 2.5 * rows + 0.5, sharex=True) as (figure, axes):
-        for panel in axes.flat[len(groups) :]:
-            panel.set_visible(False)
-        for panel, group in zip(axes.flat, groups, strict=False):
-            label_axes(panel, "", NAMES[group.n_ions])
-            _panel(panel, tails, group)
-        figure.supxlabel(
-            f"{run_name}: distance of the centres of mass (Å); coloured: the worst; green: allowed, where it is judged",
-            fontsize=9.5,
-        )
+    x = f"{run_name}: distance of the centres of mass (Å); coloured: the worst; green: allowed, where it is judged"
+    with new_panels(stem, [group.name for group in groups], 2.9, 2.5, x, sharex=True) as panels:
+        for panel, group in zip(panels, groups, strict=False):
+            _draw_tails(panel, tails, group)
 
 
-def _panel(panel: Axes, tails: Tails, group: Group) -> None:
+def _draw_tails(panel: Axes, tails: Tails, group: Group) -> None:
     rule = RULES[group.n_ions]
     values, middle, bound = tails.deviation(), 0.0, rule.bound
     if group.n_ions == 2:
@@ -89,4 +74,5 @@ def _panel(panel: Axes, tails: Tails, group: Group) -> None:
     name = tails.pairs[pair].name
     if len(name) > LONG_NAME:
         name = name.replace(" + ", "\n+ ")
+    panel.set_ylabel(NAMES[group.n_ions])
     panel.set_title(f"{group.name}\nworst: {name}", fontsize=8.5)

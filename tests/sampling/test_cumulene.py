@@ -6,7 +6,7 @@ from ase import Atoms
 
 from lorem_openmm import config
 from lorem_openmm.label.label_dataset import label_dataset
-from lorem_openmm.paper.receptive_field import layers_to_meet
+from lorem_openmm.paper.dihedral import layers_to_meet
 from lorem_openmm.sampling.cumulene import CARBON_BOND, cumulene
 from lorem_openmm.sampling.plans import create_plan
 
