@@ -7,10 +7,9 @@ import torch
 from scipy.integrate import lebedev_rule
 from scipy.spatial.transform import Rotation
 
-from lorem_openmm.data.neighbors import neighbor_list
 from lorem_openmm.data.structures import Structure
-from lorem_openmm.graph import AtomGraph, build_graph
 from lorem_openmm.potential import Potential
+from lorem_openmm.training.predictions import graph_for
 
 
 def rotation_grid(degree: int) -> np.ndarray:
@@ -55,28 +54,15 @@ def symmetry_errors(
     potential = potential.to(dtype)
     errors = np.zeros((len(structures), len(transformations)))
     for index, structure in enumerate(structures):
-        fixed = _graph(structure, np.eye(3), potential.cutoff, dtype)
-        energy = _energy(potential, fixed)
+        energy = _energy(potential, structure, np.eye(3))
         for number, matrix in enumerate(transformations):
-            turned = _graph(structure, matrix, potential.cutoff, dtype)
-            errors[index, number] = 1e3 * abs(_energy(potential, turned) - energy)
+            errors[index, number] = 1e3 * abs(_energy(potential, structure, matrix) - energy)
     return errors
 
 
-def _energy(potential: Potential, graph: AtomGraph) -> float:
-    return float(potential.evaluate(graph).atomic_energies.double().sum())
-
-
-def _graph(structure: Structure, matrix: np.ndarray, cutoff: float, dtype: torch.dtype) -> AtomGraph:
+def _energy(potential: Potential, structure: Structure, matrix: np.ndarray) -> float:
+    """Returns the energy in eV of a structure that is turned by a matrix [3, 3]."""
     positions, cell = structure.positions @ matrix.T, structure.cell @ matrix.T
-    edges = neighbor_list(positions, cell, structure.periodic, cutoff)
-    return build_graph(
-        torch.tensor(positions, dtype=dtype),
-        torch.tensor(structure.atomic_numbers),
-        [len(positions)],
-        torch.tensor(cell, dtype=dtype).unsqueeze(0),
-        [structure.periodic],
-        torch.tensor(edges.centers, dtype=torch.long),
-        torch.tensor(edges.neighbors, dtype=torch.long),
-        torch.tensor(edges.cell_shifts, dtype=dtype),
-    )
+    periodic = np.array([structure.periodic])
+    graph = graph_for(potential, positions, structure.atomic_numbers, [len(positions)], cell[None], periodic)
+    return float(potential.evaluate(graph).atomic_energies.double().sum())

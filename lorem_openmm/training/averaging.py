@@ -15,17 +15,15 @@ class WeightAverage(Callback):
     Validation sees the averaged weights, and they are what is selected. Values are copied, parameters stay the same
     tensors.
 
+    Args:
+        decay: β.
+
     Attributes:
         average: w̄ by name of the model's parameters; empty before the first step.
         n_updates: t.
     """
 
     def __init__(self, decay: float) -> None:
-        """Starts an average.
-
-        Args:
-            decay: β.
-        """
         self.decay = decay
         self.average: dict[str, torch.Tensor] = {}
         self.n_updates = 0

@@ -32,13 +32,7 @@ class AtomicCheckpointIO(CheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Writes a checkpoint, whole or not at all.
-
-        Args:
-            checkpoint: Plain values and tensors.
-            path: Where to.
-            storage_options: Not used.
-        """
+        """Writes a checkpoint, whole or not at all."""
         path = Path(path)
         with atomic_path(path) as temporary:
             torch.save(checkpoint, temporary)
@@ -48,21 +42,11 @@ class AtomicCheckpointIO(CheckpointIO):
                 path.replace(path.with_name(PREVIOUS))
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        """Reads a checkpoint of tensors and plain values.
-
-        Args:
-            path: The file.
-            map_location: Where to put the tensors; default: the CPU.
-            weights_only: Always on.
-        """
+        """Reads a checkpoint of tensors and plain values; ``weights_only`` is always on."""
         return read_checkpoint(Path(path), map_location or "cpu")
 
     def remove_checkpoint(self, path: Any) -> None:
-        """Deletes a checkpoint.
-
-        Args:
-            path: The file.
-        """
+        """Deletes a checkpoint."""
         Path(path).unlink(missing_ok=True)
 
 
@@ -72,6 +56,12 @@ class CheckpointWriter(Callback):
     The best weights are part of the checkpoint, one file, so that a kill between two files cannot leave weights of a
     history that was then trained again; ``best.ckpt`` is written from it.
 
+    Args:
+        folder: Folder of the checkpoints.
+        history: History whose rows hold the score.
+        constants: What to keep with the weights: hyperparameters, baseline, identity.
+        average: Average whose weights are selected in place of the model's.
+
     Attributes:
         best: selected weights with what is needed to use them; empty before the first validation.
     """
@@ -79,14 +69,6 @@ class CheckpointWriter(Callback):
     def __init__(
         self, folder: Path, history: History, constants: dict[str, Any], average: WeightAverage | None = None
     ) -> None:
-        """Notes where to write.
-
-        Args:
-            folder: Folder of the checkpoints.
-            history: History whose rows hold the score.
-            constants: What to keep with the weights: hyperparameters, baseline, identity.
-            average: Average whose weights are selected in place of the model's.
-        """
         self.folder, self.history, self.constants, self.average = folder, history, constants, average
         self.best: dict[str, Any] = {}
 

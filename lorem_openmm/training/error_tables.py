@@ -12,7 +12,7 @@ from lorem_openmm.data.splits import SPLITS
 from lorem_openmm.data.store import Store
 from lorem_openmm.training.losses import Residuals
 from lorem_openmm.training.metrics import ErrorSums, Metrics
-from lorem_openmm.training.predictions import Predictions, fragment_forces, is_separated
+from lorem_openmm.training.predictions import Predictions, fragment_forces, fragment_owners, is_separated
 from lorem_openmm.units import MEV_PER_EV
 
 BEYOND = "beyond cutoff"
@@ -95,8 +95,7 @@ def error_rows(store: Store, predictions: Predictions, fragments: np.ndarray) ->
     """
     difference = differences(store, predictions)
     system_index = np.repeat(np.arange(len(store)), np.diff(store["atom_offsets"]))
-    owner = np.zeros(fragments.max(initial=-1) + 1, dtype=np.int64)
-    owner[fragments] = system_index
+    owner = fragment_owners(store, fragments)
     total = torch.from_numpy(fragment_forces(store["forces"], fragments))
     total_error = torch.from_numpy(fragment_forces(predictions.forces, fragments)) - total
     rows = []

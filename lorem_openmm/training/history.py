@@ -15,7 +15,7 @@ from tqdm import tqdm
 from lorem_openmm.files import write_text
 from lorem_openmm.training.module import TrainingModule
 
-EPOCH_LINE = re.compile(r"epoch +(\d+)/")
+ROW, EPOCH_LINE = re.compile(r"(\d+),"), re.compile(r"epoch +(\d+)/")  # of metrics.csv and of train.log
 
 
 class History(Callback):
@@ -24,39 +24,31 @@ class History(Callback):
     Rows and lines of epochs after the checkpoint from which a killed training continues are dropped first, so that
     every epoch is there once. Of several processes, one writes.
 
+    Args:
+        output: Folder of the run.
+        epochs: Number of epochs in all.
+        done: Number of epochs already trained.
+        header: First line of the log.
+        validates: Whether there is a validation set.
+        show_bar: Whether to draw a progress bar, if there is a terminal.
+        writes: Whether this process is the one that writes.
+
     Attributes:
         row: metrics of the latest epoch by name; ``score`` is R²(energy) + R²(forces) of the validation set.
     """
 
     def __init__(
-        self,
-        output: Path,
-        epochs: int,
-        done: int,
-        header: str,
-        validates: bool,
-        show_bar: bool,
-        writes: bool = True,
+        self, output: Path, epochs: int, done: int, header: str, validates: bool, show_bar: bool, writes: bool
     ) -> None:
-        """Opens the files.
-
-        Args:
-            output: Folder of the run.
-            epochs: Number of epochs in all.
-            done: Number of epochs already trained.
-            header: First line of the log.
-            validates: Whether there is a validation set.
-            show_bar: Whether to draw a progress bar.
-            writes: Whether this process is the one that writes.
-        """
         self.output, self.epochs, self.done = output, epochs, done
-        self.validates, self.show_bar, self.writes = validates, show_bar and writes, writes
+        self.validates, self.writes = validates, writes
+        self.show_bar = show_bar and writes and sys.stderr.isatty()
         self.row: dict[str, Any] = {}
         self._bar: tqdm[Any] | None = None
         self._started = 0.0
         if writes:
-            prune_rows(output / "metrics.csv", done)
-            prune_lines(output / "train.log", done)
+            _prune(output / "metrics.csv", ROW, done)
+            _prune(output / "train.log", EPOCH_LINE, done)
         self.note(f"continued after epoch {done}" if done else header)
 
     def note(self, text: str) -> None:
@@ -181,37 +173,13 @@ def append_row(path: Path, row: dict[str, Any]) -> None:
         stream.write(text.getvalue())
 
 
-def prune_rows(path: Path, last: int) -> None:
-    """Drops the rows of epochs after ``last``, and a row that was cut off while it was written.
-
-    Args:
-        path: The table; nothing happens where there is none.
-        last: Number of the last epoch to keep.
-    """
-    if not path.exists():
-        return
-    names, *lines = path.read_text(encoding="utf-8").splitlines(keepends=True) or [""]
-    kept = [line for line in lines if line.endswith("\n") and int(line.split(",")[0]) <= last]
-    write_text(path, "".join([names, *kept]) if kept else "")
-
-
-def prune_lines(path: Path, last: int) -> None:
-    """Drops the lines of epochs after ``last`` from a log, and a line that was cut off; other lines stay.
-
-    Args:
-        path: The log; nothing happens where there is none.
-        last: Number of the last epoch to keep; 0: drop everything.
-    """
+def _prune(path: Path, numbered: re.Pattern[str], last: int) -> None:
+    """Drops the lines of epochs after ``last``, and a line that was cut off; others stay. Where it is 0, drops all."""
     if not path.exists():
         return
     kept = []
     for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-        match = EPOCH_LINE.match(line)
+        match = numbered.match(line)
         if line.endswith("\n") and (match is None or int(match[1]) <= last):
             kept.append(line)
     write_text(path, "".join(kept) if last else "")
-
-
-def on_terminal() -> bool:
-    """Whether a progress bar would be seen."""
-    return sys.stderr.isatty()

@@ -52,11 +52,7 @@ def effective(model: Model) -> dict[str, Any]:
     Args:
         model: The hyper-parameters.
     """
-    values = model.model_dump()
-    return values | {
-        "smearing": model.smearing_in_force,
-        "wavelength": model.wavelength_in_force,
-    }
+    return model.model_dump() | {"smearing": model.smearing_in_force, "wavelength": model.wavelength_in_force}
 
 
 def choose_baseline(run: Run, run_name: str, data: Sequence[Store], initial: Potential | None) -> dict[int, float]:

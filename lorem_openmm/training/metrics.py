@@ -14,17 +14,15 @@ UNITS = {"energy": "meV/atom", "forces": "meV/Å", "stress": "meV/Å^3"}
 class ErrorSums:
     """n, Σ|e|, Σe², Σy, Σy² of errors e and labels y, for each of several groups.
 
+    Args:
+        n_groups: Number of groups.
+        device: Where the errors will be.
+
     Attributes:
         sums: [n_groups, 5] float64.
     """
 
     def __init__(self, n_groups: int = 1, device: str | torch.device = "cpu") -> None:
-        """Starts from zero.
-
-        Args:
-            n_groups: Number of groups.
-            device: Where the errors will be.
-        """
         self.sums = torch.zeros(n_groups, 5, dtype=torch.float64, device=device)
 
     def update(self, error: torch.Tensor, label: torch.Tensor, group: torch.Tensor | None = None) -> None:
@@ -62,23 +60,18 @@ class ErrorSums:
 
 
 class Metrics:
-    """Errors of energies per atom, force components and stress components, by group of structures."""
+    """Errors of energies per atom, force components and stress components, by group of structures.
+
+    Args:
+        n_groups: Number of groups of structures.
+        device: Where the predictions will be.
+    """
 
     def __init__(self, n_groups: int = 1, device: str | torch.device = "cpu") -> None:
-        """Starts from zero.
-
-        Args:
-            n_groups: Number of groups of structures.
-            device: Where the predictions will be.
-        """
-        self.n_groups = n_groups
         self.errors = {name: ErrorSums(n_groups, device) for name in QUANTITIES}
 
     def update(
-        self,
-        difference: Residuals,
-        group: torch.Tensor | None = None,
-        system_index: torch.Tensor | None = None,
+        self, difference: Residuals, group: torch.Tensor | None = None, system_index: torch.Tensor | None = None
     ) -> None:
         """Adds a batch.
 

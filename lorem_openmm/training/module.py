@@ -27,16 +27,14 @@ class TrainingBatches:
 
     The structures are in memory on the device, so that joining a batch takes a fraction of a millisecond: worker
     processes would only add the cost of moving it.
+
+    Args:
+        structures: The training set.
+        training: Batch size, seed, augmentation.
+        epoch: Gives the number of the present epoch.
     """
 
     def __init__(self, structures: BatchSource, training: Training, epoch: Callable[[], int]) -> None:
-        """Notes what to iterate over.
-
-        Args:
-            structures: The training set.
-            training: Batch size, seed, augmentation.
-            epoch: Gives the number of the present epoch.
-        """
         self.structures, self.training, self.epoch = structures, training, epoch
 
     def __len__(self) -> int:
@@ -55,15 +53,14 @@ class TrainingBatches:
 
 
 class OrderedBatches:
-    """All structures of a set, in their order."""
+    """All structures of a set, in their order.
+
+    Args:
+        structures: The set.
+        batch_size: Structures per batch.
+    """
 
     def __init__(self, structures: BatchSource, batch_size: int) -> None:
-        """Notes what to iterate over.
-
-        Args:
-            structures: The set.
-            batch_size: Structures per batch.
-        """
         self.structures, self.batch_size = structures, batch_size
 
     def __len__(self) -> int:
@@ -78,6 +75,11 @@ class TrainingModule(LightningModule):
 
     Errors are summed on the device while the steps run and read once per epoch, so that nothing waits for them.
 
+    Args:
+        potential: What to train.
+        training: Losses, optimiser, schedule.
+        steps_per_epoch: Batches per epoch.
+
     Attributes:
         potential: what is trained.
         training_metrics: Training metrics of the epoch that runs, each batch before its update.
@@ -86,13 +88,6 @@ class TrainingModule(LightningModule):
     """
 
     def __init__(self, potential: Potential, training: Training, steps_per_epoch: int) -> None:
-        """Puts the parts together.
-
-        Args:
-            potential: What to train.
-            training: Losses, optimiser, schedule.
-            steps_per_epoch: Batches per epoch.
-        """
         super().__init__()
         keep_freed_memory()
         self.potential = potential
@@ -114,13 +109,7 @@ class TrainingModule(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """Returns the batch as it is: it was made on the device.
-
-        Args:
-            batch: The batch.
-            device: Where it is.
-            dataloader_idx: Not used.
-        """
+        """Returns the batch as it is: it was made on the device."""
         return batch
 
     def on_train_epoch_start(self) -> None:
@@ -132,12 +121,7 @@ class TrainingModule(LightningModule):
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
-        """Returns the loss of a batch; of a share of it, times the number of processes, which will be averaged over.
-
-        Args:
-            batch: Structures and labels.
-            batch_idx: Not used.
-        """
+        """Returns the loss of a batch; of a share of it, times the number of processes, which will be averaged over."""
         graph, labels = batch
         responses = None
         if self.training_settings.net_charge_weight > 0:
@@ -145,14 +129,12 @@ class TrainingModule(LightningModule):
         else:
             prediction = self.potential(graph, compute_stress=self.with_stress, create_graph=True)
         difference = residuals(prediction, graph, labels, self.with_stress, responses, self.num_scalar_channels)
-        value = share_of_loss(difference, self.training_settings, labels.whole)
+        whole = labels.whole
+        value = share_of_loss(difference, self.training_settings, whole)
         self.loss_sum += value.detach()
-        if labels.whole is None:
+        if whole is None or not whole.is_idle:
             self.training_metrics.update(difference)
-            return value
-        if not labels.whole.is_idle:
-            self.training_metrics.update(difference)
-        return value * labels.whole.n_processes
+        return value if whole is None else value * whole.n_processes
 
     def on_validation_epoch_start(self) -> None:
         """Starts the sums of the validation."""
@@ -160,12 +142,7 @@ class TrainingModule(LightningModule):
         self.validation_metrics = Metrics(device=self.device)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Adds up the errors of a batch.
-
-        Args:
-            batch: Structures and labels.
-            batch_idx: Not used.
-        """
+        """Adds up the errors of a batch."""
         graph, labels = batch
         if labels.whole is not None and labels.whole.is_idle:
             return

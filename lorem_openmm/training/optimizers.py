@@ -48,15 +48,13 @@ class Lamb(torch.optim.Optimizer):
     """p ← p − η (‖p‖ / ‖u‖) u with Adam's u = m̂ / (√v̂ + 10⁻⁶), bias corrected; the ratio is 1 if a norm is 0.
 
     The norms are those of whole parameters, of each [n_in, n_out] for parameters stacked by degree. No weight decay.
+
+    Args:
+        parameters: What to optimise.
+        learning_rate: η of the first step.
     """
 
     def __init__(self, parameters: Iterable[Tensor], learning_rate: float) -> None:
-        """Sorts the parameters into those stacked by degree and the others.
-
-        Args:
-            parameters: What to optimise.
-            learning_rate: η of the first step.
-        """
         kinds: dict[str, list[Tensor]] = {"single": [], "by_degree": []}
         for parameter in parameters:
             kinds["by_degree" if parameter.ndim == 3 else "single"].append(parameter)
@@ -66,11 +64,7 @@ class Lamb(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Closure = None) -> float | None:  # type: ignore[override]
-        """Makes one step.
-
-        Args:
-            closure: Computes loss and gradients first.
-        """
+        """Makes one step, after the closure, if there is one, has computed loss and gradients."""
         loss = _evaluate(closure)
         for group in self.param_groups:
             if group["params"]:
@@ -133,15 +127,13 @@ class Muon(torch.optim.Optimizer):
     O = NS(β m / (1 − β^(t+1)) + (1 − β) g / (1 − β^t)) with m ← β m + (1 − β) g, β = 0.95, and NS five Newton-Schulz
     iterations. Matrices are the weights of linear layers, embeddings, and each [n_in, n_out] of parameters stacked by
     degree; the others (biases, scales, path weights of tensor products) follow Adam with Nesterov's momentum.
+
+    Args:
+        model: What to optimise.
+        learning_rate: η of the first step.
     """
 
     def __init__(self, model: torch.nn.Module, learning_rate: float) -> None:
-        """Sorts the parameters of a model into kinds.
-
-        Args:
-            model: What to optimise.
-            learning_rate: η of the first step.
-        """
         transposed = {layer.weight for layer in model.modules() if isinstance(layer, torch.nn.Linear)}
         kinds: dict[str, list[Tensor]] = {"out_in": [], "in_out": [], "vectors": []}
         for parameter in model.parameters():
@@ -153,11 +145,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Closure = None) -> float | None:  # type: ignore[override]
-        """Makes one step.
-
-        Args:
-            closure: Computes loss and gradients first.
-        """
+        """Makes one step, after the closure, if there is one, has computed loss and gradients."""
         loss = _evaluate(closure)
         matrices: list[_Matrix] = []
         for group in self.param_groups:

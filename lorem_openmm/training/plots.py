@@ -10,14 +10,20 @@ from lorem_openmm.data.splits import SPLITS
 from lorem_openmm.data.store import Store
 from lorem_openmm.plotting import COLORS, GREY, INK, label_axes, new_figure, new_panels
 from lorem_openmm.training.dimer_curves import MIN_CURVE, find_curves, reference_zero
-from lorem_openmm.training.predictions import Predictions, fragment_forces, is_separated, predicted_zero
+from lorem_openmm.training.predictions import (
+    Predictions,
+    fragment_forces,
+    fragment_owners,
+    is_separated,
+    predicted_zero,
+)
 from lorem_openmm.units import MEV_PER_EV
 
 SPLIT_COLORS = dict(zip(SPLITS, (GREY, COLORS[0], COLORS[1]), strict=True))
 MAX_POINTS = 20_000  # per split and panel; a figure with more is slow and not clearer
 
 
-def all_figures(output: Path, store: Store, runs: Mapping[str, Predictions], fragments: np.ndarray) -> list[str]:
+def all_figures(output: Path, store: Store, runs: Mapping[str, Predictions], fragments: np.ndarray) -> None:
     """Draws every figure for which the data set has the data.
 
     Args:
@@ -25,28 +31,18 @@ def all_figures(output: Path, store: Store, runs: Mapping[str, Predictions], fra
         store: The data set.
         runs: Predictions by name of the run.
         fragments: [n_atoms] groups of atoms within the cutoff.
-
-    Returns:
-        The names of the figures, without folder and suffix.
     """
     name = store.metadata["name"]
-    figures = []
     for run, predictions in runs.items():
-        figures.append(f"parity_{name}" if len(runs) == 1 else f"parity_{name}_{run}")
-        parity(output / figures[-1], store, predictions, run)
+        parity(output / (f"parity_{name}" if len(runs) == 1 else f"parity_{name}_{run}"), store, predictions, run)
     if np.isfinite(store["separation"]).any():
-        figures.append(f"separation_{name}")
-        errors_by_separation(output / figures[-1], store, runs)
+        errors_by_separation(output / f"separation_{name}", store, runs)
     if len(store.metadata["class_names"]) and is_separated(store, fragments).any():
-        figures.append(f"interaction_{name}")
-        interaction_forces(output / figures[-1], store, runs, fragments)
+        interaction_forces(output / f"interaction_{name}", store, runs, fragments)
     if find_curves(store):
-        figures.append(f"curves_{name}")
-        energy_curves(output / figures[-1], store, runs)
+        energy_curves(output / f"curves_{name}", store, runs)
     if find_profiles(store):
-        figures.append(f"profile_{name}")
-        reaction_profiles(output / figures[-1], store, runs)
-    return figures
+        reaction_profiles(output / f"profile_{name}", store, runs)
 
 
 def parity(stem: Path, store: Store, predictions: Predictions, run: str) -> None:
@@ -147,10 +143,8 @@ def interaction_forces(stem: Path, store: Store, runs: Mapping[str, Predictions]
         runs: Predictions by name of the run.
         fragments: [n_atoms] groups of atoms within the cutoff.
     """
-    structure = np.repeat(np.arange(len(store)), np.diff(store["atom_offsets"]))
     separated = is_separated(store, fragments) & np.isfinite(store["separation"])
-    owner = np.zeros(fragments.max() + 1, dtype=np.int64)
-    owner[fragments] = structure
+    owner = fragment_owners(store, fragments)
     reference = fragment_forces(store["forces"], fragments)
     values = {"reference": reference}
     values |= {f"error, {run}": fragment_forces(p.forces, fragments) - reference for run, p in runs.items()}

@@ -20,7 +20,7 @@ from lorem_openmm.data.splits import SPLITS
 from lorem_openmm.data.store import Store
 from lorem_openmm.errors import ModelFileError
 from lorem_openmm.files import atomic_path
-from lorem_openmm.graph import build_graph
+from lorem_openmm.graph import AtomGraph, build_graph
 from lorem_openmm.potential import Potential, check_species
 from lorem_openmm.progress import progress
 from lorem_openmm.training.dimer_curves import find_curves, reference_zero
@@ -63,7 +63,7 @@ def predict(potential: Potential, store: Store, device: torch.device) -> Predict
     """
     check_species(potential.species, store.elements)
     potential = potential.to(device)
-    dtype = _dtype_of(potential)
+    dtype = next(potential.parameters()).dtype
     table = as_table(potential.baseline)
     energy = np.zeros(len(store))
     forces = np.zeros(store["forces"].shape)
@@ -86,13 +86,13 @@ def predict(potential: Potential, store: Store, device: torch.device) -> Predict
     baseline = composition_energies(table, store["atomic_numbers"], store["atom_offsets"])
     ends = [curve[-1] for curves in find_curves(store).values() for curve in curves]
     apart = np.full(len(store), np.nan)
-    apart[ends] = _energies_apart(potential, store, ends, device)
+    apart[ends] = _energies_apart(potential, store, ends)
     return Predictions(energy, forces, stress, baseline, apart)
 
 
-def _energies_apart(potential: Potential, store: Store, chosen: Sequence[int], device: torch.device) -> np.ndarray:
+def _energies_apart(potential: Potential, store: Store, chosen: Sequence[int]) -> np.ndarray:
     """Returns the energies in eV of the molecules of each chosen structure in vacuum, each alone, summed; else NaN."""
-    fragments, offsets, dtype = find_fragments(store, potential.cutoff), store["atom_offsets"], _dtype_of(potential)
+    fragments, offsets = find_fragments(store, potential.cutoff), store["atom_offsets"]
     atoms, sizes, owners = [], [], []
     for place, index in enumerate(chosen):
         own_atoms = np.arange(offsets[index], offsets[index + 1])
@@ -104,22 +104,42 @@ def _energies_apart(potential: Potential, store: Store, chosen: Sequence[int], d
     energies = np.full(len(chosen), np.nan)
     if not atoms:
         return energies
-    rows, ends = np.concatenate(atoms), np.cumsum([0, *sizes])
-    positions, numbers = store["positions"][rows], store["atomic_numbers"][rows].astype(np.int64)
-    cells, periodic = np.zeros((len(sizes), 3, 3)), np.zeros(len(sizes), dtype=bool)
-    edges, n_edges = neighbor_lists(positions, ends, cells, periodic, potential.cutoff)
-    first = np.repeat(ends[:-1], n_edges)
-    arrays = positions, numbers, cells, edges.centers + first, edges.neighbors + first, edges.cell_shifts
-    r, z, h, i, j, shifts = (torch.from_numpy(array).to(device) for array in arrays)
-    graph = build_graph(r.to(dtype), z, sizes, h.to(dtype), periodic.tolist(), i, j, shifts)
+    rows = np.concatenate(atoms)
+    graph = graph_for(potential, store["positions"][rows], store["atomic_numbers"][rows], sizes)
     alone = potential.evaluate(graph).energy.cpu().numpy()
     known = np.unique(owners)
     energies[known] = np.bincount(owners, weights=alone, minlength=len(chosen))[known]
     return energies
 
 
-def _dtype_of(potential: Potential) -> torch.dtype:
-    return next(potential.parameters()).dtype
+def graph_for(
+    potential: Potential,
+    positions: np.ndarray,
+    atomic_numbers: np.ndarray,
+    sizes: Sequence[int],
+    cell: np.ndarray | None = None,
+    periodic: np.ndarray | None = None,
+) -> AtomGraph:
+    """Joins structures into one graph with the cutoff, the precision and the device of a potential.
+
+    Args:
+        potential: What the graph is for.
+        positions: [n_atoms, 3] Å of all structures.
+        atomic_numbers: [n_atoms].
+        sizes: Number of atoms of each structure.
+        cell: [n_structures, 3, 3] Å; None: all are in vacuum.
+        periodic: [n_structures] booleans; None likewise.
+    """
+    ends = np.cumsum([0, *sizes])
+    if cell is None or periodic is None:
+        cell, periodic = np.zeros((len(sizes), 3, 3)), np.zeros(len(sizes), dtype=bool)
+    edges, n_edges = neighbor_lists(positions, ends, cell, periodic, potential.cutoff)
+    first = np.repeat(ends[:-1], n_edges)
+    numbers = atomic_numbers.astype(np.int64)
+    arrays = positions, numbers, cell, edges.centers + first, edges.neighbors + first, edges.cell_shifts
+    weight = next(potential.parameters())
+    r, z, h, i, j, shifts = (torch.from_numpy(array).to(weight.device) for array in arrays)
+    return build_graph(r.to(weight.dtype), z, list(sizes), h.to(weight.dtype), periodic.tolist(), i, j, shifts)
 
 
 def save_predictions(path: Path, predictions: Predictions, store: Store) -> None:
@@ -185,10 +205,19 @@ def is_separated(store: Store, fragments: np.ndarray) -> np.ndarray:
         store: The data set.
         fragments: Result of :func:`find_fragments`.
     """
-    structure = np.repeat(np.arange(len(store)), np.diff(store["atom_offsets"]))
-    owner = np.zeros(fragments.max(initial=-1) + 1, dtype=np.int64)
-    owner[fragments] = structure
-    return np.bincount(owner, minlength=len(store)) > 1
+    return np.bincount(fragment_owners(store, fragments), minlength=len(store)) > 1
+
+
+def fragment_owners(store: Store, fragments: np.ndarray) -> np.ndarray:
+    """Returns the structure of each group of atoms: [n_fragments].
+
+    Args:
+        store: The data set.
+        fragments: Result of :func:`find_fragments`.
+    """
+    owners = np.zeros(fragments.max(initial=-1) + 1, dtype=np.int64)
+    owners[fragments] = np.repeat(np.arange(len(store)), np.diff(store["atom_offsets"]))
+    return owners
 
 
 def fragment_forces(forces: np.ndarray, fragments: np.ndarray) -> np.ndarray:

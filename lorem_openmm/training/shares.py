@@ -28,32 +28,25 @@ class SharedSet:
     """A set of structures of which a process gets its share of each batch.
 
     The batches and their order are those of a single process; every process has the whole set.
+
+    Args:
+        structures: The set.
+        rank: Number of the process.
+        n_processes: How many there are.
+
+    Attributes:
+        device: Where the batches are.
+        dtype: Type of positions, cells and forces.
     """
 
     def __init__(self, structures: StructureSet, rank: int, n_processes: int) -> None:
-        """Notes whose share it is.
-
-        Args:
-            structures: The set.
-            rank: Number of the process.
-            n_processes: How many there are.
-        """
         self.structures, self.rank, self.n_processes = structures, rank, n_processes
+        self.device, self.dtype = structures.device, structures.dtype
         self._sizes = structures.sizes.cpu().numpy()
         self._has_stress = structures["has_stress"].cpu().numpy()
 
     def __len__(self) -> int:
         return len(self.structures)
-
-    @property
-    def device(self) -> torch.device:
-        """Returns where the batches are."""
-        return self.structures.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Returns the type of positions, cells and forces."""
-        return self.structures.dtype
 
     @property
     def costs(self) -> np.ndarray:
@@ -128,14 +121,12 @@ class SumsOverProcesses(Callback):
     """Adds up the sums of an epoch over the processes before they are read, and checks that all train the same.
 
     Every process then has the same metrics, so that all select the same weights and stop for the same reasons.
+
+    Args:
+        state: Settings and data by name, and the number of epochs done: what must be equal in all processes.
     """
 
     def __init__(self, state: dict[str, Any]) -> None:
-        """Notes what must be equal in all processes.
-
-        Args:
-            state: Settings and data by name, and the number of epochs done.
-        """
         self.present = state
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
@@ -155,11 +146,8 @@ class SumsOverProcesses(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Lets SIGTERM end this process at once, which the checkpoints allow at any moment.
 
-        Lightning's own handler would first wait for all processes, which wait for each other in a step.
-
-        Args:
-            trainer: Lightning's, which puts back the handlers that were there before it.
-            pl_module: What is trained.
+        Lightning's own handler would first wait for all processes, which wait for each other in a step. At the end of
+        the training Lightning puts back the handlers that were there before it.
         """
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -12,16 +12,14 @@ class EarlyStop(Callback):
     """Ends the training at a validated epoch that comes ``patience`` or more epochs after the best one.
 
     Called again, a training that was ended so does not go on.
+
+    Args:
+        patience: Epochs without a better score; 0: never stop.
+        checkpoints: Knows the best epoch; runs before this callback.
+        history: Knows the present one.
     """
 
     def __init__(self, patience: int, checkpoints: CheckpointWriter, history: History) -> None:
-        """Notes what to look at.
-
-        Args:
-            patience: Epochs without a better score; 0: never stop.
-            checkpoints: Knows the best epoch; runs before this callback.
-            history: Knows the present one.
-        """
         self.patience, self.checkpoints, self.history = patience, checkpoints, history
 
     def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:

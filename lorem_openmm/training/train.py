@@ -42,7 +42,7 @@ from lorem_openmm.training.devices import (
     find_processes,
     interruptible,
 )
-from lorem_openmm.training.history import History, on_terminal
+from lorem_openmm.training.history import History
 from lorem_openmm.training.initial import check_initial, choose_baseline, initial_identity, notes
 from lorem_openmm.training.module import OrderedBatches, TrainingBatches, TrainingModule
 from lorem_openmm.training.shares import SharedSet, SumsOverProcesses
@@ -149,12 +149,12 @@ def _train(
     potential = initial_potential(model, baseline, training.seed, initial)
     module = TrainingModule(potential, training, math.ceil(len(training_set) / training.batch_size))
     header = _header(run_name, potential, training_set, validation_set, module.steps_per_epoch, place, processes)
-    bar, writes = progress and on_terminal(), processes.rank == 0
+    writes = processes.rank == 0
     if differences and writes:  # not before all that is new has been read
         set_aside(output, f"was trained with other settings or data, so the training starts anew:\n{differences}")
     if writes:
         folder.mkdir(parents=True, exist_ok=True)
-    history = History(output, training.epochs, done, header, len(validation_set) > 0, bar, writes)
+    history = History(output, training.epochs, done, header, len(validation_set) > 0, progress, writes)
     if initial is not None and not done:
         history.note("; ".join(notes(baseline, initial)))
     constants = {"hyperparameters": model.model_dump(), "baseline": baseline, "identity": identity}
@@ -163,23 +163,21 @@ def _train(
     checkpoints = CheckpointWriter(folder, history, constants, *average)
     callbacks = [*average, *sums, history, checkpoints, EarlyStop(training.patience, checkpoints, history)]
     trainer = _make_trainer(output, training, place, done, callbacks, processes)
-    training_batches, validation_batches = (_shared(part, processes) for part in (training_set, validation_set))
+    parts: list[BatchSource] = [training_set, validation_set]
+    if processes.number > 1:
+        parts = [SharedSet(part, processes.rank, processes.number) for part in (training_set, validation_set)]
     end_with_launcher(processes)
     with _quiet(), interruptible():
         trainer.fit(
             module,
-            TrainingBatches(training_batches, training, lambda: trainer.current_epoch),
-            OrderedBatches(validation_batches, training.batch_size) if len(validation_set) else None,
+            TrainingBatches(parts[0], training, lambda: trainer.current_epoch),
+            OrderedBatches(parts[1], training.batch_size) if len(validation_set) else None,
             ckpt_path=found[0] if found else None,
             weights_only=True,
         )
     if writes:
         save_best(folder / BEST, checkpoints.best)
     return Result(output, checkpoints.best["epoch"], checkpoints.best["metrics"], processes.rank)
-
-
-def _shared(structures: StructureSet, processes: Processes) -> BatchSource:
-    return structures if processes.number == 1 else SharedSet(structures, processes.rank, processes.number)
 
 
 @building()

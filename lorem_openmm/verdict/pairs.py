@@ -5,15 +5,13 @@ from dataclasses import dataclass
 from itertools import combinations_with_replacement
 
 import numpy as np
-import torch
 from ase import Atoms
 
-from lorem_openmm.data.neighbors import neighbor_lists
-from lorem_openmm.graph import build_graph
 from lorem_openmm.potential import Potential
 from lorem_openmm.sampling.displacements import random_rotation
 from lorem_openmm.sampling.fragments import FAMILIES, Fragment, fragment, pair_class
 from lorem_openmm.sampling.multipoles import interaction, multipoles
+from lorem_openmm.training.predictions import graph_for
 
 BATCH_SIZE = 64
 
@@ -88,28 +86,12 @@ def energies(potential: Potential, structures: Sequence[Atoms]) -> np.ndarray:
         potential: The model; its precision is used.
         structures: The molecules.
     """
-    parts = [
-        _batch(potential, structures[start : start + BATCH_SIZE]) for start in range(0, len(structures), BATCH_SIZE)
-    ]
-    return np.concatenate(parts) if parts else np.zeros(0)
-
-
-def _batch(potential: Potential, structures: Sequence[Atoms]) -> np.ndarray:
-    sizes = [len(atoms) for atoms in structures]
-    offsets = np.concatenate([[0], np.cumsum(sizes)])
-    positions = np.concatenate([atoms.positions for atoms in structures])
-    cells, periodic = np.zeros((len(structures), 3, 3)), np.zeros(len(structures), dtype=bool)
-    edges, n_edges = neighbor_lists(positions, offsets, cells, periodic, potential.cutoff)
-    first = np.repeat(offsets[:-1], n_edges)
-    weight = next(potential.parameters())
-    graph = build_graph(
-        torch.as_tensor(positions, dtype=weight.dtype, device=weight.device),
-        torch.as_tensor(np.concatenate([atoms.numbers for atoms in structures]), device=weight.device).long(),
-        sizes,
-        torch.as_tensor(cells, dtype=weight.dtype, device=weight.device),
-        periodic.tolist(),
-        torch.as_tensor(edges.centers + first, device=weight.device),
-        torch.as_tensor(edges.neighbors + first, device=weight.device),
-        torch.as_tensor(edges.cell_shifts, device=weight.device),
-    )
-    return potential.evaluate(graph).energy.cpu().numpy()
+    parts = [np.zeros(0)]
+    for start in range(0, len(structures), BATCH_SIZE):
+        batch = structures[start : start + BATCH_SIZE]
+        positions, numbers = (
+            np.concatenate([atoms.arrays[name] for atoms in batch]) for name in ("positions", "numbers")
+        )
+        graph = graph_for(potential, positions, numbers, [len(atoms) for atoms in batch])
+        parts.append(potential.evaluate(graph).energy.cpu().numpy())
+    return np.concatenate(parts)
