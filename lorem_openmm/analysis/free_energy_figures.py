@@ -22,7 +22,7 @@ WEAK_BOND_FACTOR = 1.6  # of the covalent radii, below which a forming or breaki
 TITLES = {"transition_state": "transition state"}
 
 
-def axis_title(umbrella: config.Umbrella) -> str:
+def _axis_title(umbrella: config.Umbrella) -> str:
     """Returns the name of the coordinate with its unit, for example ``r(C–Cl) − r(C–Br) (Å)``."""
     if umbrella.coordinate == "center_distance":
         return "distance of the centres of mass (Å)"
@@ -55,7 +55,7 @@ def draw_profile(stem: Path, table: pd.DataFrame, umbrella: config.Umbrella, sum
         shown = values if "static_energy" not in columns else np.concatenate([values, columns["static_energy"]])
         low, high = np.nanmin(shown), np.nanmax(values)
         panel.set_ylim(low - 0.06 * (high - low), high + 0.22 * (high - low))
-        label_axes(panel, axis_title(umbrella), "energy (eV)", _title(summary["free_energy"]))
+        label_axes(panel, _axis_title(umbrella), "energy (eV)", _title(summary["free_energy"]))
         _shade_left_out(panel, umbrella, [entry["window"] for entry in summary["left_out"]])
         panel.legend(loc="upper right" if radial else "upper left")
         right = panel.secondary_yaxis("right", functions=(_to_kj_per_mol, _to_ev))
@@ -105,7 +105,7 @@ def draw_windows(stem: Path, windows: Sequence[Window], umbrella: config.Umbrell
             panel.stairs(density, edges, fill=True, color=COLORS[k % len(COLORS)], alpha=0.45, linewidth=0)
             panel.plot(window.center, 0.0, marker="|", color=COLORS[k % len(COLORS)], markersize=12, clip_on=False)
         panel.set_ylim(bottom=0.0)
-        label_axes(panel, axis_title(umbrella), "density (1/Å)")
+        label_axes(panel, _axis_title(umbrella), "density (1/Å)")
 
 
 def draw_overlap(stem: Path, overlap: np.ndarray, names: Sequence[int]) -> None:

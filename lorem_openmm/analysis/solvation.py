@@ -21,18 +21,15 @@ def analyze_solvation(data: SimulationData, output: Path) -> None:
     """
     if data.trajectory.unitcell_vectors is None:
         return
-    table = radial_distributions(data.trajectory, water_groups(data), BIN_WIDTH)
+    table = radial_distributions(data.trajectory, _water_groups(data), BIN_WIDTH)
     write_csv(output / "solvation.csv", table)
     draw_radial_distributions(output / "solvation", table)
 
 
-def water_groups(data: SimulationData) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def _water_groups(data: SimulationData) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Returns, for example for ``N of molecule 2``, these atoms and the oxygens of the water.
 
     Heavy atoms of each molecule by element, carbon only where there is nothing else.
-
-    Args:
-        data: A simulation with water around the molecules.
     """
     topology = data.trajectory.topology
     symbols = np.array([atom.element.symbol for atom in topology.atoms])

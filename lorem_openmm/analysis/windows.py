@@ -104,7 +104,7 @@ def _read(umbrella: config.Umbrella, index: int, folder: Path, data: SimulationD
             f"{folder}: must hold frames after the {umbrella.equilibration} steps of equilibration, its last is of "
             f"step {data.state['step'].max()}; run window {index} longer"
         )
-    coordinate = coordinate_of(data, umbrella.coordinate)[kept]
+    coordinate = _coordinate_of(data, umbrella.coordinate)[kept]
     center = umbrella.centers()[index]
     bias = 0.5 * umbrella.stiffness * (coordinate - center) ** 2
     lowest = int(np.argmin(data.state["potential_energy"].to_numpy()[kept] - bias))
@@ -112,7 +112,7 @@ def _read(umbrella: config.Umbrella, index: int, folder: Path, data: SimulationD
     return Window(index, center, coordinate, inefficiency(coordinate), positions, data.trajectory.topology)
 
 
-def coordinate_of(data: SimulationData, coordinate: config.Coordinate) -> np.ndarray:
+def _coordinate_of(data: SimulationData, coordinate: config.Coordinate) -> np.ndarray:
     """Returns the coordinate of each frame in Å [n_frames], as the bias sees it.
 
     Args:

@@ -33,7 +33,7 @@ def curves_figure(stem: Path, curves: Sequence[Curve], x_label: str, zero: str, 
 def _draw_curve(panel: Axes, curve: Curve, zero: str, mark_minima: bool) -> None:
     for number, (run, energy) in enumerate(curve.lines.items()):
         y = shifted(curve.x, energy, zero)
-        style = {"color": GREY, "linewidth": 3.0} if number == 0 else line_style(number - 1)
+        style = {"color": GREY, "linewidth": 3.0} if number == 0 else _line_style(number - 1)
         panel.plot(curve.x, y, label=run, zorder=number, **style)
         if mark_minima:
             place, lowest = minimum(curve.x, energy)
@@ -41,12 +41,8 @@ def _draw_curve(panel: Axes, curve: Curve, zero: str, mark_minima: bool) -> None
             panel.plot([place], [level], "D", markersize=5, color=style["color"], markeredgecolor=INK, zorder=30)
 
 
-def line_style(number: int) -> dict[str, Any]:
-    """Returns colour and dashes of the n-th line of a panel, different for as many lines as a reader can follow.
-
-    Args:
-        number: Number of the line, from 0.
-    """
+def _line_style(number: int) -> dict[str, Any]:
+    """Returns colour and dashes of the n-th line of a panel, different for as many lines as a reader can follow."""
     return {"color": COLORS[number % len(COLORS)], "linestyle": LINES[number // len(COLORS) % len(LINES)]}
 
 
@@ -90,10 +86,10 @@ def receptive_figure(stem: Path, curve: Curve, groups: Mapping[str, Mapping[str,
             flat: list[str] = []
             for number, (run, name) in enumerate(runs.items()):
                 energy = curve.predicted[run]
-                if is_flat(energy, curve.reference):
+                if _is_flat(energy, curve.reference):
                     flat.append(name)
                     continue
-                panel.plot(curve.x, shifted(curve.x, energy, "minimum"), label=name, **line_style(number))
+                panel.plot(curve.x, shifted(curve.x, energy, "minimum"), label=name, **_line_style(number))
             if flat:
                 panel.axhline(0.0, color=INK, linewidth=1.3, label="flat: " + "; ".join(flat))
             label_axes(panel, "", "", title)
@@ -102,13 +98,8 @@ def receptive_figure(stem: Path, curve: Curve, groups: Mapping[str, Mapping[str,
         axes[0, 0].set_ylabel("energy (eV)")
 
 
-def is_flat(energy: np.ndarray, reference: np.ndarray) -> bool:
-    """Whether a profile varies by less than a hundredth of the reference's range.
-
-    Args:
-        energy: [n_points] eV.
-        reference: [n_points] eV.
-    """
+def _is_flat(energy: np.ndarray, reference: np.ndarray) -> bool:
+    """Whether a profile varies by less than a hundredth of the reference's range."""
     return float(np.ptp(energy)) < 0.01 * float(np.ptp(reference))
 
 

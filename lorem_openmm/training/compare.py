@@ -52,7 +52,7 @@ def compare_runs(settings: config.Config, names: Sequence[str], layout: Layout) 
         rows += compare(store, predictions, max(model.cutoff for model in models.values()), layout.comparison)
     result = {"rows": rows, "gains": gains(rows)}
     write_text(layout.comparison / "errors.csv", as_csv(rows))
-    write_text(layout.comparison / "errors.md", as_markdown(main_comparison(rows)))
+    write_text(layout.comparison / "errors.md", as_markdown(_main_comparison(rows)))
     write_json(layout.comparison / "gains.json", finite(result["gains"]))
     return result
 
@@ -97,12 +97,8 @@ def gains(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return result
 
 
-def main_comparison(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Returns the test errors of all runs, as a whole and beyond the cutoff by class.
-
-    Args:
-        rows: Result of :func:`compare`.
-    """
+def _main_comparison(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Returns the test errors of all runs, as a whole and beyond the cutoff by class."""
     columns = (*ERRORS, "forces_gain", "fragment_force_gain")
     chosen = [row for row in rows if row["split"] == "test" and "separation" not in row["group"]]
     chosen.sort(key=lambda row: (row["dataset"], row["group"], row["class"]))

@@ -35,13 +35,8 @@ class Grouping:
     names: list[tuple[str, str]]
 
 
-def groupings(store: Store, separated: np.ndarray) -> list[Grouping]:
-    """Returns the divisions by which errors are reported.
-
-    Args:
-        store: The data set.
-        separated: [n_structures] whether parts of the structure are beyond the cutoff of each other.
-    """
+def _groupings(store: Store, separated: np.ndarray) -> list[Grouping]:
+    """Returns the divisions by which errors are reported."""
     everything = np.zeros(len(store), dtype=np.int64)
     classes = store["class_index"].astype(np.int64)
     class_names = [str(name) for name in store.metadata["class_names"]]
@@ -100,7 +95,7 @@ def error_rows(store: Store, predictions: Predictions, fragments: np.ndarray) ->
     total_error = torch.from_numpy(fragment_forces(predictions.forces, fragments)) - total
     rows = []
     for number, split in enumerate(SPLITS):
-        for grouping in groupings(store, is_separated(store, fragments)):
+        for grouping in _groupings(store, is_separated(store, fragments)):
             group = np.where(store["split"] == number, grouping.index, -1)
             metrics = Metrics(len(grouping.names))
             metrics.update(difference, torch.from_numpy(group), torch.from_numpy(system_index))

@@ -81,15 +81,15 @@ class History(Callback):
         self.row = self._collect(trainer, pl_module)
         if not self.writes:
             return
-        append_row(self.output / "metrics.csv", self.row)
-        line = format_row(self.row, self.epochs)
+        _append_row(self.output / "metrics.csv", self.row)
+        line = _format_row(self.row, self.epochs)
         with (self.output / "train.log").open("a", encoding="utf-8") as log:
             log.write(line + "\n")
         if trainer.logger is not None:
             values = {name: value for name, value in self.row.items() if value != "" and name != "epoch"}
             trainer.logger.log_metrics(values, step=self.row["epoch"])
         if self._bar is not None:
-            self._bar.set_postfix_str(bar_text(self.row), refresh=False)
+            self._bar.set_postfix_str(_bar_text(self.row), refresh=False)
             self._bar.update()
 
     def teardown(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
@@ -126,13 +126,8 @@ def score(metrics: dict[str, float]) -> float:
     return sum(0.0 if math.isnan(metrics[name]) else metrics[name] for name in ("energy_r2", "forces_r2"))
 
 
-def format_row(row: dict[str, Any], epochs: int) -> str:
-    """Returns an epoch as one line of the log.
-
-    Args:
-        row: Its metrics.
-        epochs: Number of epochs in all.
-    """
+def _format_row(row: dict[str, Any], epochs: int) -> str:
+    """Returns an epoch as one line of the log."""
     width = len(str(epochs))
     parts = [
         f"epoch {row['epoch']:{width}d}/{epochs}  lr {row['learning_rate']:.2e}  loss {row['train_loss']:.3e}",
@@ -147,23 +142,14 @@ def format_row(row: dict[str, Any], epochs: int) -> str:
     return "  ".join([*parts, f"{row['seconds']:.2f} s"])
 
 
-def bar_text(row: dict[str, Any]) -> str:
-    """Returns what the bar says of an epoch.
-
-    Args:
-        row: Its metrics.
-    """
+def _bar_text(row: dict[str, Any]) -> str:
+    """Returns what the bar says of an epoch."""
     part = "validation" if row.get("validation_energy_rmse", "") != "" else "train"
     return f"{part} E {row[part + '_energy_rmse']:.2f} meV/atom, F {row[part + '_forces_rmse']:.1f} meV/Å"
 
 
-def append_row(path: Path, row: dict[str, Any]) -> None:
-    """Adds a row to a table, and the names of its columns before the first one.
-
-    Args:
-        path: The table.
-        row: Values by column.
-    """
+def _append_row(path: Path, row: dict[str, Any]) -> None:
+    """Adds a row to a table, and the names of its columns before the first one."""
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(row), lineterminator="\n")
     if not path.exists() or path.stat().st_size == 0:

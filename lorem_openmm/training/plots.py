@@ -34,26 +34,19 @@ def all_figures(output: Path, store: Store, runs: Mapping[str, Predictions], fra
     """
     name = store.metadata["name"]
     for run, predictions in runs.items():
-        parity(output / (f"parity_{name}" if len(runs) == 1 else f"parity_{name}_{run}"), store, predictions, run)
+        _parity(output / (f"parity_{name}" if len(runs) == 1 else f"parity_{name}_{run}"), store, predictions, run)
     if np.isfinite(store["separation"]).any():
-        errors_by_separation(output / f"separation_{name}", store, runs)
+        _errors_by_separation(output / f"separation_{name}", store, runs)
     if len(store.metadata["class_names"]) and is_separated(store, fragments).any():
-        interaction_forces(output / f"interaction_{name}", store, runs, fragments)
+        _interaction_forces(output / f"interaction_{name}", store, runs, fragments)
     if find_curves(store):
-        energy_curves(output / f"curves_{name}", store, runs)
+        _energy_curves(output / f"curves_{name}", store, runs)
     if find_profiles(store):
-        reaction_profiles(output / f"profile_{name}", store, runs)
+        _reaction_profiles(output / f"profile_{name}", store, runs)
 
 
-def parity(stem: Path, store: Store, predictions: Predictions, run: str) -> None:
-    """Draws predicted against reference energies per atom (the baseline subtracted) and force components, by split.
-
-    Args:
-        stem: Path without suffix.
-        store: The data set.
-        predictions: Predictions of the run on it.
-        run: Name of the run.
-    """
+def _parity(stem: Path, store: Store, predictions: Predictions, run: str) -> None:
+    """Draws predicted against reference energies per atom (the baseline subtracted) and force components, by split."""
     n_atoms = np.diff(store["atom_offsets"])
     energies = [(values - predictions.baseline) / n_atoms for values in (store["energy"], predictions.energy)]
     forces = [store["forces"], predictions.forces]
@@ -93,15 +86,10 @@ def _scatter(axes: Axes, reference: np.ndarray, predicted: np.ndarray, split: st
     )
 
 
-def errors_by_separation(stem: Path, store: Store, runs: Mapping[str, Predictions]) -> None:
+def _errors_by_separation(stem: Path, store: Store, runs: Mapping[str, Predictions]) -> None:
     """Draws the force RMSE along the separation, one panel per class.
 
     Lines join root mean squares over windows of equal numbers of structures; where the training set is, is shaded.
-
-    Args:
-        stem: Path without suffix.
-        store: The data set.
-        runs: Predictions by name of the run.
     """
     names = [*store.metadata["class_names"]] or [""]
     offsets, separation = store["atom_offsets"], store["separation"]
@@ -131,17 +119,11 @@ def _running(x: np.ndarray, y: np.ndarray, n_windows: int = 15) -> tuple[np.ndar
     return medians, np.array([np.sqrt(np.mean(y[part] ** 2)) for part in parts])
 
 
-def interaction_forces(stem: Path, store: Store, runs: Mapping[str, Predictions], fragments: np.ndarray) -> None:
+def _interaction_forces(stem: Path, store: Store, runs: Mapping[str, Predictions], fragments: np.ndarray) -> None:
     """Draws the total force on a fragment beyond the cutoff of the others, and its errors, along the separation.
 
     Root mean squares over windows of equal numbers of structures, one panel per class. A short-range model has no such
     force, so that its error is the force itself.
-
-    Args:
-        stem: Path without suffix.
-        store: The data set.
-        runs: Predictions by name of the run.
-        fragments: [n_atoms] groups of atoms within the cutoff.
     """
     separated = is_separated(store, fragments) & np.isfinite(store["separation"])
     owner = fragment_owners(store, fragments)
@@ -161,14 +143,8 @@ def interaction_forces(stem: Path, store: Store, runs: Mapping[str, Predictions]
         panels[0].legend()
 
 
-def energy_curves(stem: Path, store: Store, runs: Mapping[str, Predictions]) -> None:
-    """Draws the energies of dimers along their separation, one panel per class: reference points, predicted lines.
-
-    Args:
-        stem: Path without suffix.
-        store: The data set.
-        runs: Predictions by name of the run.
-    """
+def _energy_curves(stem: Path, store: Store, runs: Mapping[str, Predictions]) -> None:
+    """Draws the energies of dimers along their separation, one panel per class: reference points, predicted lines."""
     curves = find_curves(store)
     x_label = "separation (Å); right of the dotted line: not trained on"
     with new_panels(stem, list(curves), 2.6, 2.2, x_label, "interaction energy (eV)") as panels:
@@ -205,14 +181,8 @@ def find_profiles(store: Store) -> dict[str, np.ndarray]:
     return profiles
 
 
-def reaction_profiles(stem: Path, store: Store, runs: Mapping[str, Predictions]) -> None:
-    """Draws energies along reaction coordinates, one panel per reaction, and their errors below.
-
-    Args:
-        stem: Path without suffix.
-        store: The data set.
-        runs: Predictions by name of the run.
-    """
+def _reaction_profiles(stem: Path, store: Store, runs: Mapping[str, Predictions]) -> None:
+    """Draws energies along reaction coordinates, one panel per reaction, and their errors below."""
     profiles = find_profiles(store)
     columns = len(profiles)
     options = {"sharex": "col", "height_ratios": [2, 1]}
