@@ -28,7 +28,7 @@ def simulate(options: argparse.Namespace) -> None:
 
 
 def _say_verdict(summary: dict[str, Any]) -> None:
-    from lorem_openmm.simulate.verdict import Verdict
+    from lorem_openmm.simulate.stability import Verdict
 
     if summary.get("verdict"):  # runs of earlier versions have none
         say(f"verdict: {Verdict.of(summary['verdict']).describe()}")

@@ -7,7 +7,7 @@ from openmmml import MLPotential
 
 from lorem_openmm import export
 from lorem_openmm.errors import UnknownElementError
-from lorem_openmm.simulate.systems import starting_structure
+from lorem_openmm.simulate.systems import read_structure
 
 pytestmark = pytest.mark.skipif(not export.PRETRAINED.is_file(), reason="no model ships with this build")
 
@@ -22,7 +22,7 @@ def test_it_is_small_and_states_its_limits():
 
 
 def test_it_is_what_runs_without_a_model_path():
-    structure = starting_structure("sn2:Cl,Br,3.2", 0)
+    structure = read_structure("sn2:Cl,Br,3.2", 0)
     system = MLPotential("lorem").createSystem(structure.topology)
     context = openmm.Context(system, openmm.VerletIntegrator(0.0005), openmm.Platform.getPlatformByName("Reference"))
     context.setPositions(structure.positions / 10 * unit.nanometer)

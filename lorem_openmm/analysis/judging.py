@@ -7,7 +7,7 @@ import mdtraj
 import numpy as np
 import pandas as pd
 
-from lorem_openmm.simulate.verdict import Verdict
+from lorem_openmm.simulate.stability import Verdict
 from lorem_openmm.simulate.watch import Frame, Watch
 from lorem_openmm.simulate.watch_energy import Energies, Ensemble
 from lorem_openmm.simulate.watch_structure import Subject

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from lorem_openmm.plotting import BROKEN, COLORS, GREY, INK, label_axes, new_figure
 from lorem_openmm.simulate.energy import EnergyConservation
-from lorem_openmm.simulate.verdict import Verdict, sound_rows
+from lorem_openmm.simulate.stability import Verdict, sound_rows
 from lorem_openmm.units import MEV_PER_EV
 
 TIME = "time (ps)"

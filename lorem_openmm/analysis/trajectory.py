@@ -18,7 +18,7 @@ from lorem_openmm.files import ascii_path, read_json
 from lorem_openmm.simulate.energy import read_state
 from lorem_openmm.simulate.molecules import join_residues
 from lorem_openmm.simulate.records import PROGRESS, STATE, SUMMARY, TOPOLOGY, TRAJECTORY
-from lorem_openmm.simulate.verdict import Verdict, sound_rows
+from lorem_openmm.simulate.stability import Verdict, sound_rows
 
 WATER = "HOH"  # name of the residues of water that is not one of the molecules studied
 

@@ -91,8 +91,8 @@ def read_state(path: str | Path) -> dict[str, np.ndarray]:
 
     Returns:
         Columns [n_frames] by name: ``step``, ``time`` (ps), ``potential_energy``, ``kinetic_energy``,
-        ``total_energy`` (eV), ``temperature`` (K), ``volume`` (nm³, periodic systems only), ``speed`` (ns/day). What is
-        missing at the end of a line is NaN.
+        ``total_energy`` (eV), ``temperature`` (K), ``volume`` (nm³, periodic systems only), ``speed`` (ns/day). A last
+        line that ends before its temperature is whole is left out; what is missing behind it is NaN.
 
     Raises:
         DataError: If the file is missing, empty, or is not such a table.
@@ -105,12 +105,15 @@ def read_state(path: str | Path) -> dict[str, np.ndarray]:
     except (csv.Error, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a table of energies ({error}); run the simulation again") from None
     names = [COLUMNS.get(header.strip('#"'), header) for header in headers]
+    needed = max((index for index, name in enumerate(names) if name in REQUIRED), default=0)
+    if lines and len(lines[-1]) < len(names) and len(lines[-1]) <= needed + 1:  # the program ended within this line
+        del lines[-1]
     columns = {name: _numbers(lines, index) for index, name in enumerate(names) if name in COLUMNS.values()}
     table = {name: values for name, values in columns.items() if values is not None}
     faults = [name for name in REQUIRED if name not in table]
     if faults or not lines:
-        fault = f"columns {', '.join(faults)} are missing or hold something else than numbers"
-        fault = fault if faults else "it has no lines"
+        missing = f"columns {', '.join(faults)} are missing or hold something else than numbers"
+        fault = missing if faults else "it has no lines"
         raise DataError(f"{path}: not a table of energies, {fault}; run the simulation again")
     table["step"] = table["step"].astype(np.int64)
     for name in ENERGIES:

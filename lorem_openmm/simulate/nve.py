@@ -12,9 +12,9 @@ from lorem_openmm.errors import ConfigError, SimulationError
 from lorem_openmm.progress import progress
 from lorem_openmm.seeds import openmm_seed
 from lorem_openmm.simulate import engine
-from lorem_openmm.simulate.energy import nve_drift
-from lorem_openmm.simulate.systems import starting_structure
-from lorem_openmm.simulate.verdict import Verdict
+from lorem_openmm.simulate.energy import EnergyConservation, nve_drift
+from lorem_openmm.simulate.stability import Verdict
+from lorem_openmm.simulate.systems import read_structure
 from lorem_openmm.simulate.watch import Watch
 from lorem_openmm.simulate.watch_openmm import ADVICE, frame_of, judge_error, watch_start
 from lorem_openmm.simulate.watch_reporter import WatchReporter
@@ -116,7 +116,7 @@ def nve_test(
     values |= {"reactive": reactive, "on_unstable": on_unstable}
     simulation = config.parse(config.Simulation, values, "nve_test")
     chosen = engine.choose_platform(device, precision)
-    structure = starting_structure(start, seed)
+    structure = read_structure(start, seed)
     system = engine.create_system(structure, simulation, Path(model), chosen)
 
     warm = simulation.model_copy(update={"friction_per_ps": EQUILIBRATION_FRICTION, "timestep_fs": EQUILIBRATION_STEP})
@@ -163,9 +163,7 @@ def _measure(verlet: app.Simulation, simulation: config.Simulation, watch: Watch
                 verlet.step(1)  # the first calls compile
             started = time.monotonic()
             verlet.step(interval)
-            frame = frame_of(
-                verlet.context.getState(positions=True, energy=True), verlet.currentStep, _periodic(verlet)
-            )
+            frame = frame_of(verlet, verlet.context.getState(positions=True, energy=True))
             seconds += time.monotonic() - started
             watch.check(frame)
         except Exception as error:
@@ -174,7 +172,8 @@ def _measure(verlet: app.Simulation, simulation: config.Simulation, watch: Watch
             break
         points.append((frame.time_ps, *(frame.energies or ())))
     verdict = watch.conclude()
-    times, potential, kinetic = np.array([p for p in points if _is_sound(p[0], verdict)]).reshape(-1, 3).T
+    sound = [point for point in points if verdict.time_ps is None or point[0] < verdict.time_ps]
+    times, potential, kinetic = np.array(sound).reshape(-1, 3).T
     totals = potential + kinetic
     time_ps = len(times) * interval * simulation.timestep_fs * 1e-3
     dof = engine.degrees_of_freedom(verlet.system)
@@ -184,9 +183,7 @@ def _measure(verlet: app.Simulation, simulation: config.Simulation, watch: Watch
         conservation = nve_drift(totals, times, temperature, dof)
     return NveResult(
         verdict=verdict,
-        drift=conservation.drift if conservation else None,
-        drift_error=conservation.drift_error if conservation else None,
-        fluctuation=conservation.fluctuation if conservation else None,
+        **(conservation._asdict() if conservation else dict.fromkeys(EnergyConservation._fields)),
         temperature=temperature,
         n_dof=dof,
         timestep_fs=simulation.timestep_fs,
@@ -198,11 +195,3 @@ def _measure(verlet: app.Simulation, simulation: config.Simulation, watch: Watch
         times=times,
         total_energies=totals,
     )
-
-
-def _periodic(dynamics: app.Simulation) -> bool:
-    return dynamics.topology.getPeriodicBoxVectors() is not None
-
-
-def _is_sound(time_ps: float, verdict: Verdict) -> bool:
-    return verdict.time_ps is None or time_ps < verdict.time_ps

@@ -11,8 +11,8 @@ from lorem_openmm.errors import SimulationError
 from lorem_openmm.files import sha256_of_file
 from lorem_openmm.simulate.energy import nve_drift
 from lorem_openmm.simulate.records import Records
+from lorem_openmm.simulate.stability import Verdict
 from lorem_openmm.simulate.systems import file_of
-from lorem_openmm.simulate.verdict import Verdict
 from lorem_openmm.simulate.watch_openmm import ADVICE
 
 SHORTEST_FIT = 10  # lines of energies below which no drift is stated

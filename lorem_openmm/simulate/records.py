@@ -26,6 +26,7 @@ PROGRESS = "progress.json"
 UNFINISHED = "unfinished"
 UNSTABLE = "unstable"
 MOVED = (TRAJECTORY, STATE, TOPOLOGY, CHECKPOINT)
+START_ANEW = "choose another output, or start anew with --restart (which removes what is there)"
 
 
 class Records:
@@ -107,14 +108,13 @@ class Records:
         checkpoint = self.folder / progress["checkpoint"]
         self._move(self.folder / CHECKPOINT, checkpoint)
         if not checkpoint.is_file() or sha256_of_file(checkpoint) != progress["sha256"]:
-            raise DataError(f"{checkpoint}: missing or altered; {self._start_anew()}")
+            raise DataError(f"{checkpoint}: missing or altered; {START_ANEW}")
         for path in (self.trajectory, self.state):
             length = progress["lengths"][path.name]
             found = path.stat().st_size if path.is_file() else 0
             if found < length:
                 raise DataError(
-                    f"{path}: must hold at least the {length} bytes of the last checkpoint; found {found}; "
-                    f"{self._start_anew()}"
+                    f"{path}: must hold at least the {length} bytes of the last checkpoint; found {found}; {START_ANEW}"
                 )
             if length == 0:
                 path.unlink(missing_ok=True)
@@ -183,9 +183,6 @@ class Records:
         if steps < done:
             lines.append(f"  steps: {done} there, {steps} now")
         return "\n".join(lines)
-
-    def _start_anew(self) -> str:
-        return "choose another output, or start anew with --restart (which removes what is there)"
 
     @staticmethod
     def _move(source: Path, target: Path) -> None:

@@ -13,7 +13,7 @@ from lorem_openmm.errors import ConfigError
 from lorem_openmm.progress import progress
 from lorem_openmm.simulate import engine
 from lorem_openmm.simulate.bias import CENTER, find_bias, pull, relax_at
-from lorem_openmm.simulate.systems import starting_structure
+from lorem_openmm.simulate.systems import read_structure
 from lorem_openmm.units import ANGSTROM_PER_NANOMETER
 
 STIFFNESS = 200.0  # eV/Å²
@@ -58,7 +58,7 @@ def static_profile(
         ModelFileError: If the model file is missing or damaged.
     """
     chosen = engine.choose_platform(device, simulation.precision)
-    start = starting_structure(simulation.start, simulation.seed)
+    start = read_structure(simulation.start, simulation.seed)
     system = engine.create_system(start, simulation, Path(model), chosen)
     context = openmm.Context(system, openmm.VerletIntegrator(1e-3), chosen.platform, chosen.properties)
     bias = find_bias(system)

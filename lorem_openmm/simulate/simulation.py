@@ -19,8 +19,8 @@ from lorem_openmm.simulate import engine, solvate
 from lorem_openmm.simulate.energy import read_state, write_empty_state
 from lorem_openmm.simulate.outcome import answer, averages, settings_of
 from lorem_openmm.simulate.records import Records
-from lorem_openmm.simulate.systems import is_built, starting_structure
-from lorem_openmm.simulate.verdict import Verdict, sound_rows
+from lorem_openmm.simulate.stability import Verdict, sound_rows
+from lorem_openmm.simulate.systems import is_built, read_structure
 from lorem_openmm.simulate.watch_openmm import frame_of, judge_error, watch_start
 from lorem_openmm.simulate.watch_reporter import WatchReporter
 from lorem_openmm.units import ANGSTROM_PER_NANOMETER
@@ -108,22 +108,17 @@ class _Run:
         self.simulation, self.records, self.settings = simulation, records, settings
         self.checkpoint_seconds = checkpoint_seconds
         self.device = engine.choose_platform(device, simulation.precision, simulation.solvent is not None)
-        self.start = starting_structure(simulation.start, simulation.seed)
+        self.start = read_structure(simulation.start, simulation.seed)
         if simulation.solvent is not None:
             self.start = solvate.solvate(self.start, simulation.solvent, simulation.seed)
         self.system = engine.create_system(self.start, simulation, model, self.device)
         self.watch = watch_start(self.start, self.system, simulation)
-        self.periodic = self.start.topology.getPeriodicBoxVectors() is not None
-        self.seconds, self.timed_steps = 0.0, 0
-        self.steps = 0
+        self.seconds, self.timed_steps, self.steps = 0.0, 0, 0
 
     def complete(self) -> dict[str, Any]:
         """Runs to the end and returns the summary."""
         before = self.records.started()
-        if before is None:
-            dynamics = self._begin()
-        else:
-            dynamics = self._continue(before)
+        dynamics = self._begin() if before is None else self._continue(before)
         self._add_reporters(dynamics)
         self._advance(dynamics)
         verdict = self.watch.conclude()
@@ -146,11 +141,9 @@ class _Run:
                 positions = self._equilibrate_water(solvent, positions)
         except SimulationError as error:
             self.watch.condemn(str(error), 0, 0.0)
-        dynamics = engine.create_simulation(self.system, self.start, self.simulation, self.device)
+        dynamics = engine.create_simulation(self.system, self.start, simulation, self.device)
         dynamics.context.setPositions(positions / ANGSTROM_PER_NANOMETER)
-        dynamics.context.setVelocitiesToTemperature(
-            self.simulation.temperature * unit.kelvin, openmm_seed(self.simulation.seed)
-        )
+        dynamics.context.setVelocitiesToTemperature(simulation.temperature * unit.kelvin, openmm_seed(simulation.seed))
         with atomic_path(self.records.topology) as temporary, temporary.open("w") as stream:
             app.PDBFile.writeFile(self.start.topology, positions * unit.angstrom, stream, keepIds=True)
         self._judge(dynamics)
@@ -159,19 +152,18 @@ class _Run:
 
     def _judge(self, dynamics: app.Simulation) -> None:
         """Shows the watch where the simulation stands."""
-        step = dynamics.currentStep
         try:
             state = dynamics.context.getState(positions=True, energy=True)
         except Exception as error:
-            judge_error(dynamics, self.watch, step, error)
+            judge_error(dynamics, self.watch, dynamics.currentStep, error)
             return
-        self.watch.check(frame_of(state, step, self.periodic))
+        self.watch.check(frame_of(dynamics, state))
 
     def _equilibrate_water(self, solvent: config.Solvent, positions: np.ndarray) -> np.ndarray:
         simulation, device = self.simulation, self.device
-        pressure = simulation.pressure_bar or ATMOSPHERE
-        conditions = solvate.Conditions(simulation.temperature, pressure, openmm_seed(simulation.seed))
-        self.start = solvate.equilibrate(self.start, solvent, positions, conditions, device.platform, device.properties)
+        conditions = simulation.temperature, simulation.pressure_bar or ATMOSPHERE, openmm_seed(simulation.seed)
+        platform = device.platform, device.properties
+        self.start = solvate.equilibrate(self.start, solvent, positions, *conditions, *platform)
         # The box has shrunk; a run that continues takes it from its checkpoint.
         self.system.setDefaultPeriodicBoxVectors(*self.start.topology.getPeriodicBoxVectors())
         return self.start.positions
@@ -205,9 +197,10 @@ class _Run:
         # Without bonds every atom is a molecule of its own: wrapping would break the real ones.
         trajectory, state = str(self.records.trajectory), str(self.records.state)
         dynamics.reporters.append(app.DCDReporter(trajectory, interval, append=appends, enforcePeriodicBox=False))
+        periodic = self.start.box is not None
         columns = ("step", "time", "potentialEnergy", "kineticEnergy", "totalEnergy", "temperature", "speed")
         dynamics.reporters.append(
-            app.StateDataReporter(state, interval, **dict.fromkeys(columns, True), volume=self.periodic, append=appends)
+            app.StateDataReporter(state, interval, **dict.fromkeys(columns, True), volume=periodic, append=appends)
         )
 
     def _advance(self, dynamics: app.Simulation) -> None:

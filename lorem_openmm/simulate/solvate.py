@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import openmm
@@ -45,20 +45,6 @@ WATER_FRICTION = 10.0  # 1/ps
 RELAX_TOLERANCE, RELAX_ITERATIONS = 100.0, 50  # kJ/mol/nm: only what was put too close
 BAROSTAT_INTERVAL = 10  # steps: a box that is 7 % too thin needs many small moves
 CHUNK = 50  # steps between two marks of the progress bar
-
-
-class Conditions(NamedTuple):
-    """Under which water is brought to equilibrium.
-
-    Attributes:
-        temperature: K.
-        pressure_bar: bar.
-        seed: Seed of velocities, thermostat and barostat, from 1.
-    """
-
-    temperature: float
-    pressure_bar: float
-    seed: int
 
 
 def solvate(start: Start, solvent: config.Solvent, seed: int = 0) -> Start:
@@ -128,7 +114,13 @@ def mixed_system(start: Start, solvent: config.Solvent, model: Path, **options: 
 
 
 def equilibrate(
-    start: Start, solvent: config.Solvent, positions: np.ndarray, conditions: Conditions, *platform: Any
+    start: Start,
+    solvent: config.Solvent,
+    positions: np.ndarray,
+    temperature: float,
+    pressure_bar: float,
+    seed: int,
+    *platform: Any,
 ) -> Start:
     """Lets the water move around the fixed molecules, by the force field alone, which costs little.
 
@@ -139,7 +131,9 @@ def equilibrate(
         start: Result of :func:`solvate`.
         solvent: The same as there.
         positions: [n_atoms, 3] Å, minimised.
-        conditions: Temperature, pressure and seed.
+        temperature: K.
+        pressure_bar: bar.
+        seed: Seed of velocities, thermostat and barostat, from 1.
         *platform: OpenMM's platform and its properties.
 
     Returns:
@@ -154,14 +148,14 @@ def equilibrate(
     system = _fixed_molecules(start, solvent)
     # One molecule for the barostat: else it would change their distance.
     system.addForce(_as_one_molecule(_atoms(start)))
-    barostat = openmm.MonteCarloBarostat(conditions.pressure_bar, conditions.temperature, BAROSTAT_INTERVAL)
-    barostat.setRandomNumberSeed(conditions.seed)
+    barostat = openmm.MonteCarloBarostat(pressure_bar, temperature, BAROSTAT_INTERVAL)
+    barostat.setRandomNumberSeed(seed)
     system.addForce(barostat)
-    integrator = openmm.LangevinMiddleIntegrator(conditions.temperature, WATER_FRICTION, WATER_STEP)
-    integrator.setRandomNumberSeed(conditions.seed)
+    integrator = openmm.LangevinMiddleIntegrator(temperature, WATER_FRICTION, WATER_STEP)
+    integrator.setRandomNumberSeed(seed)
     context = openmm.Context(system, integrator, *platform)
     context.setPositions(positions / ANGSTROM_PER_NANOMETER)
-    context.setVelocitiesToTemperature(conditions.temperature, conditions.seed)
+    context.setVelocitiesToTemperature(temperature, seed)
     chunks = [CHUNK] * (steps // CHUNK) + [steps % CHUNK] * (steps % CHUNK > 0)
     for chunk in progress(chunks, len(chunks), "equilibrate water"):
         try:

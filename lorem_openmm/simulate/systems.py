@@ -6,6 +6,7 @@ PDB or PDBx file keeps its own residues and bonds.
 
 import logging
 import re
+from os.path import exists, isfile  # False for texts that no file can have, which Path's raise
 from pathlib import Path
 
 import numpy as np
@@ -42,23 +43,6 @@ WATER_DENSITY, WATER_TEMPERATURE = 1.0, 300.0  # g/cm³, K
 def read_structure(structure: str | Path, seed: int = 0) -> Start:
     """Reads a structure file, or builds a structure from a short text: topology, positions, molecules, charge.
 
-    Args:
-        structure: PDB, mmCIF, CIF, XYZ, SDF or another file of :mod:`lorem_openmm.simulate.structure_files`, also
-            compressed; ``file@index`` for one of several structures;
-            ``smiles:CCO``, ``sn2:Cl,Br,3.2``, ``dimer:acetate,methylammonium,4.0`` or ``water:64`` (a periodic box).
-        seed: Conformer of a SMILES, relative orientation of a dimer, places of the waters.
-
-    Raises:
-        ConfigError: If the text is not one of these, or there is no such file.
-        DataError: If the file cannot be read, or what it holds cannot be simulated.
-        InstallationError: If a SMILES is given and RDKit is not installed.
-    """
-    return starting_structure(str(structure), seed)
-
-
-def starting_structure(start: str, seed: int = 0) -> Start:
-    """Builds or reads the structure that ``simulations.*.start`` names; see :func:`read_structure`.
-
     Built structures are those of the labels: X⁻ behind CH₃Y on the analytic path of the reaction, relaxed fragments in
     a random relative orientation, a box of classical liquid water at 1 g/cm³. Files are read through OpenMM (PDB and
     PDBx; the first model) or ASE (all others; the last structure). ``CRYST1`` or ``_cell`` with three lengths of 1 Å
@@ -66,8 +50,9 @@ def starting_structure(start: str, seed: int = 0) -> Start:
     together along their bonds.
 
     Args:
-        start: ``sn2:X,Y,distance``, ``dimer:first,second,distance``, ``smiles:...``, ``water:number``, a file, or
-            ``file@index``.
+        structure: PDB, mmCIF, CIF, XYZ, SDF or another file of :mod:`lorem_openmm.simulate.structure_files`, also
+            compressed; ``file@index`` for one of several structures;
+            ``smiles:CCO``, ``sn2:Cl,Br,3.2``, ``dimer:acetate,methylammonium,4.0`` or ``water:64`` (a periodic box).
         seed: Conformer of a SMILES, relative orientation of a dimer, everything about a box of water.
 
     Raises:
@@ -77,6 +62,7 @@ def starting_structure(start: str, seed: int = 0) -> Start:
             some directions only, has a box too small for its atoms, or a charge that is not a whole number.
         InstallationError: If a SMILES is given and RDKit is not installed.
     """
+    start = str(structure)
     result = _built(start, seed) if is_built(start) else _read(start)
     logger.info("%s: %s", start, result.describe())
     return result
@@ -106,11 +92,11 @@ def _built(start: str, seed: int) -> Start:
 
 def _read(start: str) -> Start:
     path, index = file_of(start)
-    if not _is_file(path):
+    if not isfile(path):
         kind, colon, _ = start.partition(":")
         hint = did_you_mean(kind, KINDS) if colon else ""
         texts = ", ".join(f"`{example}`" for example in KINDS.values())
-        what = " It is a folder, a pipe or a device." if _exists(path) else ""
+        what = " It is a folder, a pipe or a device." if exists(path) else ""
         raise ConfigError(f"start: must be {texts} or an existing file; received `{start}`.{what}{hint}")
     if index is not None and not re.fullmatch(r"[+-]?\d+", index):
         raise ConfigError(f"start: `@` must be followed by the number of a structure, from 0; received `{start}`")
@@ -119,7 +105,7 @@ def _read(start: str) -> Start:
 
 def is_built(start: str) -> bool:
     """Returns whether the text asks for a structure to be built, and not for a file."""
-    return start.partition(":")[0] in KINDS and not _is_file(Path(start))
+    return start.partition(":")[0] in KINDS and not isfile(start)
 
 
 def file_of(start: str) -> tuple[Path, str | None]:
@@ -130,23 +116,9 @@ def file_of(start: str) -> tuple[Path, str | None]:
     """
     whole = Path(expand_home(start))
     before, _, index = str(whole).rpartition("@")
-    if before and not _exists(whole) and (re.fullmatch(r"[+-]?\d+", index) or _is_file(Path(before))):
+    if before and not exists(whole) and (re.fullmatch(r"[+-]?\d+", index) or isfile(before)):
         return Path(before), index
     return whole, None
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # too long, or holds what no name can
-        return False
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return False
 
 
 def molecules_of(topology: app.Topology) -> list[list[int]]:

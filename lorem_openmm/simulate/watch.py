@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lorem_openmm.simulate.verdict import Verdict
+from lorem_openmm.simulate.stability import Verdict
 from lorem_openmm.simulate.watch_energy import Energies, EnergyWatch, Ensemble
 from lorem_openmm.simulate.watch_structure import Finding, Reactive, StructureWatch, Subject, reactive_atoms
 

@@ -38,21 +38,23 @@ def watch_start(start: Start, system: openmm.System, dynamics: config.Dynamics) 
     return Watch(subject, dynamics.reactive, ensemble)
 
 
-def frame_of(state: openmm.State, step: int, periodic: bool) -> Frame:
+def frame_of(dynamics: app.Simulation, state: openmm.State, with_energies: bool = True) -> Frame:
     """Returns what the watch looks at.
 
     Args:
-        state: State with positions and energies.
-        step: Number of its step.
-        periodic: Whether there is a box.
+        dynamics: Where the state is from, at the same step.
+        state: State with positions.
+        with_energies: Whether the state has energies.
     """
+    periodic = dynamics.system.usesPeriodicBoundaryConditions()
     box = state.getPeriodicBoxVectors(asNumpy=True).value_in_unit(unit.angstrom) if periodic else None
-    energies = Energies(
-        state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole) / KJ_PER_MOL_PER_EV,
-        state.getKineticEnergy().value_in_unit(unit.kilojoule_per_mole) / KJ_PER_MOL_PER_EV,
-    )
     positions = state.getPositions(asNumpy=True).value_in_unit(unit.angstrom)
-    return Frame(step, state.getTime().value_in_unit(unit.picosecond), positions, box, energies)
+    frame = Frame(dynamics.currentStep, state.getTime().value_in_unit(unit.picosecond), positions, box)
+    if not with_energies:
+        return frame
+    both = (state.getPotentialEnergy(), state.getKineticEnergy())
+    in_ev = (energy.value_in_unit(unit.kilojoule_per_mole) / KJ_PER_MOL_PER_EV for energy in both)
+    return frame._replace(energies=Energies(*in_ev))
 
 
 def subject_of(
@@ -90,19 +92,14 @@ def judge_error(dynamics: app.Simulation, watch: Watch, begun: int, error: Excep
     """
     if not watch.verdict.stable:  # found by a reporter
         return
-    step, state = dynamics.currentStep, dynamics.context.getState(positions=True)
-    time_ps = state.getTime().value_in_unit(unit.picosecond)
+    frame = frame_of(dynamics, dynamics.context.getState(positions=True), with_energies=False)
     if SPAN in str(error):
         watch.condemn(
-            f"between step {begun} and {step} the molecules came to span half of the box, beyond which nearest images "
-            "are ambiguous; hold them together with `restraint` and `restraint_distance`, or take a larger "
+            f"between step {begun} and {frame.step} the molecules came to span half of the box, beyond which nearest "
+            "images are ambiguous; hold them together with `restraint` and `restraint_distance`, or take a larger "
             "`solvent.box_edge`",
-            step,
-            time_ps,
+            frame.step,
+            frame.time_ps,
         )
-        return
-    periodic = dynamics.topology.getPeriodicBoxVectors() is not None
-    box = state.getPeriodicBoxVectors(asNumpy=True).value_in_unit(unit.angstrom) if periodic else None
-    positions = state.getPositions(asNumpy=True).value_in_unit(unit.angstrom)
-    if watch.check(Frame(step, time_ps, positions, box)):
+    elif watch.check(frame):
         raise error

@@ -9,8 +9,8 @@ from openmm import app, unit
 
 from lorem_openmm.errors import ConfigError, SimulationError
 from lorem_openmm.simulate.engine import degrees_of_freedom
+from lorem_openmm.simulate.stability import Verdict
 from lorem_openmm.simulate.systems import molecules_of
-from lorem_openmm.simulate.verdict import Verdict
 from lorem_openmm.simulate.watch import Frame, Watch
 from lorem_openmm.simulate.watch_energy import Ensemble
 from lorem_openmm.simulate.watch_openmm import ADVICE, frame_of, subject_of
@@ -91,7 +91,7 @@ class WatchReporter:
     def report(self, simulation: app.Simulation, state: openmm.State) -> None:
         """Checks a frame."""
         watch = self.watch = self.watch or self._begin(simulation)
-        frame = frame_of(state, simulation.currentStep, simulation.system.usesPeriodicBoundaryConditions())
+        frame = frame_of(simulation, state)
         if watch.check(frame):
             return
         finite = np.isfinite(frame.positions).all() and np.isfinite(frame.energies or 0.0).all()
@@ -99,9 +99,7 @@ class WatchReporter:
             raise SimulationError(f"{watch.verdict.describe()}. {ADVICE}")
 
     def _begin(self, simulation: app.Simulation) -> Watch:
-        state = simulation.context.getState(positions=True, energy=True)
-        periodic = simulation.system.usesPeriodicBoundaryConditions()
-        frame = frame_of(state, simulation.currentStep, periodic)
+        frame = frame_of(simulation, simulation.context.getState(positions=True, energy=True))
         topology, count = simulation.topology, len(frame.positions)
         wrong = [index for index in self._atoms or () if not 0 <= index < count]
         if wrong:

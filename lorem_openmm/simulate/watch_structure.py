@@ -140,12 +140,8 @@ class StructureWatch:
     def _describe(self, reactive: set[int]) -> list[str]:
         if self.reactive[self.around].all():
             return [OVERLAPS]
-        names = [self._name(atom) for atom in sorted(reactive)]
-        but = (
-            f", but those of {', '.join(names[:MOST_NAMES])}{' ...' if len(names) > MOST_NAMES else ''}"
-            if names
-            else ""
-        )
+        shown = ", ".join(self._name(atom) for atom in sorted(reactive)[:MOST_NAMES])
+        but = f", but those of {shown}{' ...' if len(reactive) > MOST_NAMES else ''}" if reactive else ""
         return [BONDS + but, OVERLAPS, EXCHANGES + but]
 
     def check(self, positions: np.ndarray, box: np.ndarray | None) -> list[Finding]:
@@ -200,7 +196,7 @@ class StructureWatch:
         return [
             Finding(
                 OVERLAPS,
-                self._key(pairs[k]),
+                tuple(pairs[k].tolist()),
                 True,
                 f"{self._pair(pairs[k])} are on top of each other: {found[k]:.2f} Å apart, "
                 f"{relative[k]:.2f} of the sum of their covalent radii (limit {OVERLAP:g}); {COUNTED}",
@@ -219,9 +215,8 @@ class StructureWatch:
             light = [int(atom) for atom in pairs[k] if self.hydrogen[atom]]
             if light and not any(relative[k] < self._own_bond(atom, lengths) for atom in light):
                 continue
-            findings.append(
-                Finding(EXCHANGES, self._key(pairs[k]), not light, self._describe_new_bond(pairs[k], found[k], light))
-            )
+            text = self._describe_new_bond(pairs[k], found[k], light)
+            findings.append(Finding(EXCHANGES, tuple(pairs[k].tolist()), not light, text))
         return findings
 
     def _own_bond(self, hydrogen: int, lengths: np.ndarray) -> float:
@@ -251,7 +246,7 @@ class StructureWatch:
         return [
             Finding(
                 BONDS,
-                self._key(self.bonds[k]),
+                tuple(self.bonds[k].tolist()),
                 bool(stretch[k] > BROKEN),
                 f"the bond {self._name(self.bonds[k][0])}–{self._name(self.bonds[k][1])} is broken: {lengths[k]:.2f} Å "
                 f"long, {stretch[k]:.2f} Å longer than at the start (limit {STRETCH:g} Å); {COUNTED}",
@@ -264,7 +259,3 @@ class StructureWatch:
 
     def _pair(self, pair: np.ndarray) -> str:
         return f"{self._name(pair[0])} and {self._name(pair[1])}"
-
-    @staticmethod
-    def _key(pair: np.ndarray) -> tuple[int, ...]:
-        return tuple(int(atom) for atom in pair)

@@ -6,7 +6,7 @@ import numpy as np
 from openmm import app, unit
 
 from lorem_openmm.files import write_json
-from lorem_openmm.simulate.verdict import Verdict
+from lorem_openmm.simulate.stability import Verdict
 from lorem_openmm.units import KJ_PER_MOL_PER_EV
 
 STABLE = Verdict(True, None, None, None, [])

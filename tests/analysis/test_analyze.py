@@ -11,7 +11,7 @@ from lorem_openmm.analysis.analyze import analyze
 from lorem_openmm.analysis.liquid import radial_distributions
 from lorem_openmm.analysis.trajectory import load_simulation
 from lorem_openmm.errors import ConfigError, DataError
-from lorem_openmm.simulate.verdict import Verdict
+from lorem_openmm.simulate.stability import Verdict
 from lorem_openmm.units import EV_PER_KELVIN
 
 NVE = {"friction_per_ps": 0.0, "temperature": 300.0}

@@ -13,7 +13,7 @@ from lorem_openmm.config import Umbrella
 from lorem_openmm.errors import ConfigError, DataError
 from lorem_openmm.export import PRETRAINED
 from lorem_openmm.files import read_json, write_json
-from lorem_openmm.simulate.verdict import Verdict
+from lorem_openmm.simulate.stability import Verdict
 
 KT = 8.617333262e-5 * 300.0
 SN2 = {

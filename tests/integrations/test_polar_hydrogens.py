@@ -21,7 +21,7 @@ from lorem_openmm.sampling.fragments import all_fragments
 from lorem_openmm.simulate.force_fields import force_field as force_field_of
 from lorem_openmm.simulate.force_fields import with_bonds
 from lorem_openmm.simulate.simulation import simulate
-from lorem_openmm.simulate.systems import starting_structure
+from lorem_openmm.simulate.systems import read_structure
 
 SIGMA, EPSILON = 2 * 0.02245 / 2 ** (1 / 6), 0.046 * 4.184  # nm, kJ/mol: CHARMM's polar hydrogens
 OXYGEN = 0.31507524065751241, 0.635968  # TIP3P's
@@ -140,7 +140,7 @@ def test_interpolation_leaves_the_force_field_alone():
 
 def test_pairs_across_a_cut_bond_stay_as_the_force_field_has_them():
     """O-H of methanol: C is excluded, hydrogens of the methyl group have scaled terms of their own, 0 here."""
-    start = starting_structure("dimer:methanol,methanol,1.0")
+    start = read_structure("dimer:methanol,methanol,1.0")
     topology = with_bonds(start)
     system = force_field_of(["fragments"]).createSystem(topology)
     atoms = Atoms([a.element.symbol for a in topology.atoms()], start.positions)
@@ -177,7 +177,7 @@ def test_they_come_back_from_xml_with_the_pressure_of_the_box():
 
 
 def test_only_hydrogens_without_a_term_are_chosen():
-    start = starting_structure("dimer:methanol,methylammonium,1.0")
+    start = read_structure("dimer:methanol,methylammonium,1.0")
     system = force_field_of(["fragments"]).createSystem(with_bonds(start))
     names = [f"{atom.element.symbol}{atom.index}" for atom in start.topology.atoms()]
     found = [names[k] for k in bare_hydrogens(start.topology, system, range(len(names)))]
@@ -186,7 +186,7 @@ def test_only_hydrogens_without_a_term_are_chosen():
 
 
 def test_nothing_changes_where_there_is_none():
-    start = starting_structure("dimer:methane,methane,1.0")
+    start = read_structure("dimer:methane,methane,1.0")
     topology = with_bonds(start)
     system = force_field_of(["fragments"]).createSystem(topology)
     one, other = (mixed(topology, system, range(5), polarHydrogenRepulsion=on) for on in (True, False))

@@ -22,7 +22,7 @@ from lorem_openmm.simulate.molecules import Sn2Atoms, find_sn2
 from lorem_openmm.simulate.scan import static_profile
 from lorem_openmm.simulate.simulation import simulate
 from lorem_openmm.simulate.start import Start
-from lorem_openmm.simulate.systems import starting_structure
+from lorem_openmm.simulate.systems import read_structure
 
 KJ_PER_MOL = 96.48533212331  # in 1 eV
 SN2 = {"run": "r", "start": "sn2:Cl,Br,3.2", "steps": 60, "report_interval": 10, "seed": 3}
@@ -61,7 +61,7 @@ def bias_alone(start, bias):
     ],
 )
 def test_energy_and_forces_are_those_of_the_formula(structure, coordinate, formula):
-    start = starting_structure(structure)
+    start = read_structure(structure)
     context, force = bias_alone(start, Bias(coordinate=coordinate, center=0.7, stiffness=3.0))
     positions = start.positions + np.random.default_rng(0).normal(0.0, 0.2, start.positions.shape)
 
@@ -100,7 +100,7 @@ def test_the_bias_acts_through_the_box_with_the_nearest_image():
 
 
 def test_centre_and_stiffness_can_change_in_a_context():
-    start = starting_structure("sn2:Cl,Br,3.2")
+    start = read_structure("sn2:Cl,Br,3.2")
     context, force = bias_alone(start, Bias(coordinate="bond_difference", center=0.0, stiffness=1.0))
     context.setPositions(start.positions / 10.0)
     context.setParameter(CENTER, measure(context, force) / 10.0 - 0.1)
@@ -132,7 +132,7 @@ def test_structures_without_the_coordinate_are_refused(tmp_path, model_file, sta
 
 
 def test_pulling_reaches_the_centre_or_says_that_it_is_blocked():
-    start = starting_structure("sn2:Cl,Br,3.2")
+    start = read_structure("sn2:Cl,Br,3.2")
     system = openmm.System()
     for atom in start.topology.atoms():
         system.addParticle(atom.element.mass)
@@ -170,7 +170,7 @@ def test_static_profile_of_a_symmetric_reaction_is_symmetric():
     umbrella = Umbrella(
         run="r", start="sn2:Cl,Cl,3.0", coordinate="bond_difference", first=1.2, last=-1.2, precision="double"
     )
-    start = starting_structure(umbrella.start)
+    start = read_structure(umbrella.start)
     centers = np.linspace(1.2, -1.2, 9).tolist()
     found = static_profile(umbrella.window(0), PRETRAINED, centers, [start.positions])
     assert found.coordinate == pytest.approx(centers, abs=0.01)

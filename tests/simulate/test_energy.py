@@ -63,6 +63,24 @@ def test_state_tables_are_read_in_ev(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("last", "speed"),
+    [
+        ("20,0.010,9.6,0.0,9.6,", None),
+        ("20,0.010,9.6,0.0,9.6,30", None),  # of 300.5, perhaps
+        ("20,0.010,9.6,0.0,9.6,300.5,", np.nan),
+        ("20,0.010,9.6,0.0,9.6,300.5,1", 1.0),
+    ],
+)
+def test_a_last_line_is_left_out_where_it_was_cut_before_its_temperature_was_whole(tmp_path, last, speed):
+    path = tmp_path / "state.csv"
+    path.write_text(f"{HEADER}\n10,0.005,9.6,0.0,9.6,299.5,2\n{last}")
+    table = read_state(path)
+    assert table["step"].tolist() == [10] + [20] * (speed is not None)
+    assert table["temperature"].mean() == (299.5 if speed is None else 300.0)
+    assert table["speed"] == pytest.approx([2.0] + [speed] * (speed is not None), nan_ok=True)
+
+
+@pytest.mark.parametrize(
     "text",
     ["", "a,b\n1,2\n", '#"Step","Time (ps)"\n', "\0\1\2", f"{HEADER}\n10,0.005,nothing,0.0,9.6,300.5,--\n", HEADER],
 )

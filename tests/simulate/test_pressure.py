@@ -12,7 +12,7 @@ from lorem_openmm.errors import ConfigError
 from lorem_openmm.simulate import engine
 from lorem_openmm.simulate.energy import read_state
 from lorem_openmm.simulate.simulation import simulate
-from lorem_openmm.simulate.systems import starting_structure
+from lorem_openmm.simulate.systems import read_structure
 
 
 def settings(**changes):
@@ -36,7 +36,7 @@ def read(folder):
 
 def test_an_ideal_gas_has_its_volume():
     # ⟨V⟩ = (N + 1) kT / p, with a standard deviation of √(N + 1) kT / p.
-    start = starting_structure("water:8", 1)
+    start = read_structure("water:8", 1)
     n_atoms, kt_over_p = len(start.positions), 1.380649e-23 * 300.0 / 1e8 * 1e27  # nm³ at 1000 bar
     system = openmm.System()
     for _ in range(n_atoms):
@@ -89,7 +89,7 @@ def test_a_pause_keeps_the_box(tmp_path, still_model):
 
 
 def test_other_random_numbers_after_each_pause():
-    start = starting_structure("water:8", 1)
+    start = read_structure("water:8", 1)
     seeds = set()
     for step in (0, 10, 20, 10):
         system = openmm.System()

@@ -19,7 +19,7 @@ from lorem_openmm.files import read_json
 from lorem_openmm.outputs import claim
 from lorem_openmm.simulate.energy import read_state
 from lorem_openmm.simulate.simulation import simulate
-from lorem_openmm.simulate.systems import starting_structure
+from lorem_openmm.simulate.systems import read_structure
 
 SCRIPT = """
 import sys, torch
@@ -71,7 +71,7 @@ def test_built_structures_are_minimised_at_their_distance(tmp_path, sound_model)
     simulate(settings(steps=1, report_interval=1, start="dimer:methanol,water,3.0"), sound_model, tmp_path / "run")
     start = mdtraj.load(str(tmp_path / "run" / "topology.pdb"))
     centers = [mdtraj.compute_center_of_mass(start.atom_slice(atoms)) for atoms in (range(6), range(6, 9))]
-    built = starting_structure("dimer:methanol,water,3.0", 3)
+    built = read_structure("dimer:methanol,water,3.0", 3)
     masses = np.array([atom.element.mass._value for atom in built.topology.atoms()])
     a, b = (np.average(built.positions[m], axis=0, weights=masses[m]) for m in built.molecules)
     assert 10.0 * np.linalg.norm(centers[1] - centers[0]) == pytest.approx(np.linalg.norm(b - a), abs=0.05)

@@ -18,7 +18,7 @@ from lorem_openmm.sampling.fragments import all_fragments
 from lorem_openmm.simulate import engine, solvate
 from lorem_openmm.simulate.energy import read_state
 from lorem_openmm.simulate.simulation import simulate
-from lorem_openmm.simulate.systems import starting_structure
+from lorem_openmm.simulate.systems import read_structure
 
 KJ_PER_MOL_PER_EV = 96.48533212331
 COULOMB = 138.93545764438198  # kJ/mol nm/e²
@@ -40,7 +40,7 @@ def settings(**changes):
 
 
 def in_water(text, solvent=BOX):
-    return solvate.solvate(starting_structure(text), solvent)
+    return solvate.solvate(read_structure(text), solvent)
 
 
 def context_of(system, positions, platform=REFERENCE):
@@ -208,8 +208,7 @@ def test_water_comes_to_its_density_around_fixed_molecules():
     solvent = Solvent(box_edge=20.0, equilibration_ps=2.0)
     start = in_water("dimer:acetate,methylammonium,1.0", solvent)
     device = engine.choose_platform("cpu", "single", solvent=True)
-    conditions = solvate.Conditions(300.0, 1.0, 1)
-    done = solvate.equilibrate(start, solvent, start.positions, conditions, device.platform, device.properties)
+    done = solvate.equilibrate(start, solvent, start.positions, 300.0, 1.0, 1, device.platform, device.properties)
     edge = done.topology.getPeriodicBoxVectors()[0][0].value_in_unit(unit.angstrom)
     before, after = (start.positions[:15], done.positions[:15])
     assert np.abs((after - after[0]) - (before - before[0])).max() < 1e-9

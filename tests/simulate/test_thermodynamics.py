@@ -12,7 +12,7 @@ from made_ensembles import ensemble_deviation, gas_at, kinetic_deviations, lange
 
 from lorem_openmm.export import PRETRAINED
 from lorem_openmm.simulate.nve import nve_test
-from lorem_openmm.simulate.systems import starting_structure
+from lorem_openmm.simulate.systems import read_structure
 
 pytestmark = pytest.mark.slow
 RIGHT, WRONG = 3.0, 3.0  # standard errors: below the first, above the second
@@ -20,7 +20,7 @@ RIGHT, WRONG = 3.0, 3.0  # standard errors: below the first, above the second
 
 def complex_in_vacuum() -> Atoms:
     """Cl- + CH3Br, which the shipped model knows."""
-    start = starting_structure("sn2:Cl,Br,3.2")
+    start = read_structure("sn2:Cl,Br,3.2")
     return Atoms([atom.element.symbol for atom in start.topology.atoms()], start.positions)
 
 
