@@ -34,10 +34,7 @@ or stage by stage:
 def build_parser() -> argparse.ArgumentParser:
     """Returns the parser of all commands."""
     parser = argparse.ArgumentParser(
-        "lorem-openmm",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "lorem-openmm", description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--version", action="store_true", help="print the versions of this package and its parts")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")

@@ -5,8 +5,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-logging.getLogger("pymbar").setLevel(logging.ERROR)  # it recommends JAX when it is imported
-from pymbar import timeseries  # noqa: E402
+logging.disable(logging.WARNING)  # pymbar recommends JAX when it is imported
+from pymbar import MBAR, timeseries  # noqa: E402
+
+logging.disable(logging.NOTSET)
+
+__all__ = ["MBAR", "Average", "average", "timeseries"]
 
 LONGEST_EQUILIBRATION = 0.5  # share of a series that may be left out
 FEWEST_VALUES = 10  # below which no standard error is stated

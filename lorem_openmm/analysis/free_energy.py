@@ -62,7 +62,7 @@ def free_energy(
     windows, left_out = read_windows(umbrella, [Path(folder) for folder in folders])
     radial = umbrella.coordinate == "center_distance"
     if len(windows) < FEWEST_WINDOWS:
-        return _none(output, umbrella, windows, left_out)
+        return _none(output, umbrella, len(windows), left_out)
     profile, halves = _profiles(umbrella, windows, radial)
     static = _static(umbrella, windows, model, device)
 
@@ -70,8 +70,7 @@ def free_energy(
     reference = points["apart"] if radial else points.get("reactants", int(np.nanargmin(profile.values)))
     values, errors = profile.values - profile.values[reference], profile.errors[:, reference]
     table = pd.DataFrame({"coordinate": profile.coordinate, "free_energy": values, "error": errors})
-    summary = _describe(umbrella, windows, profile, halves)
-    summary["left_out"] = [{"window": index, "reason": why} for index, why in left_out.items()]
+    summary = _planned(umbrella, left_out) | _describe(umbrella, windows, profile, halves)
     summary["free_energy"] = _energies(profile.coordinate, values, points, profile.errors)
     stationary: dict[str, int] = {}
     if static is not None:
@@ -95,26 +94,26 @@ def free_energy(
     return summary
 
 
-def _none(
-    output: Path, umbrella: config.Umbrella, windows: Sequence[Window], left_out: dict[int, str]
-) -> dict[str, Any]:
+def _none(output: Path, umbrella: config.Umbrella, n_sound: int, left_out: dict[int, str]) -> dict[str, Any]:
     """Writes and returns the summary where there are not enough windows for a profile."""
     first = next(iter(left_out))
     reason = (
-        f"a free energy needs at least {FEWEST_WINDOWS} windows that are sound, and {len(windows)} of "
+        f"a free energy needs at least {FEWEST_WINDOWS} windows that are sound, and {n_sound} of "
         f"{umbrella.num_windows} are: window {first} {left_out[first]}"
     )
-    summary = {
+    summary = _planned(umbrella, left_out) | {"free_energy": None, "reason": reason, "warnings": [reason]}
+    write_json(output / "summary.json", summary)
+    return summary
+
+
+def _planned(umbrella: config.Umbrella, left_out: dict[int, str]) -> dict[str, Any]:
+    """Returns what a summary says in any case."""
+    return {
         "coordinate": umbrella.coordinate,
         "start": umbrella.start,
         "temperature": umbrella.temperature,
-        "free_energy": None,
-        "reason": reason,
         "left_out": [{"window": index, "reason": why} for index, why in left_out.items()],
-        "warnings": [reason],
     }
-    write_json(output / "summary.json", summary)
-    return summary
 
 
 def _profiles(
@@ -214,9 +213,6 @@ def _describe(
     difference = halves[1].values - halves[0].values
     smallest, where = neighbor_overlap(profile.overlap)
     return {
-        "coordinate": umbrella.coordinate,
-        "start": umbrella.start,
-        "temperature": umbrella.temperature,
         "time_ps_per_window": umbrella.steps * umbrella.timestep_fs * 1e-3,
         "windows": [
             {
@@ -284,12 +280,7 @@ def _write_tables(output: Path, table: pd.DataFrame, profile: FreeEnergy) -> Non
 
 
 def _write_structures(
-    path: Path,
-    window: Window,
-    static: StaticProfile,
-    curve: _Curve,
-    which: Any,
-    names: Sequence[str] = (),
+    path: Path, window: Window, static: StaticProfile, curve: _Curve, which: Any, names: Sequence[str] = ()
 ) -> None:
     symbols = [atom.element.symbol for atom in window.topology.atoms]
     structures = []

@@ -58,7 +58,8 @@ def draw_profile(stem: Path, table: pd.DataFrame, umbrella: config.Umbrella, sum
         label_axes(panel, _axis_title(umbrella), "energy (eV)", _title(summary["free_energy"]))
         _shade_left_out(panel, umbrella, [entry["window"] for entry in summary["left_out"]])
         panel.legend(loc="upper right" if radial else "upper left")
-        right = panel.secondary_yaxis("right", functions=(_to_kj_per_mol, _to_ev))
+        both_ways = (lambda ev: ev * KJ_PER_MOL_PER_EV, lambda kj_per_mol: kj_per_mol / KJ_PER_MOL_PER_EV)
+        right = panel.secondary_yaxis("right", functions=both_ways)
         right.set_ylabel("energy (kJ/mol)")
         right.spines["right"].set_visible(True)
 
@@ -78,14 +79,6 @@ def _title(energies: Mapping[str, Any]) -> str:
         if name in energies:
             parts.append(f"{word} {energies[name]['ev']:.3f} ± {energies[name]['error_ev']:.3f} eV")
     return ", ".join(parts).replace("-", "−")
-
-
-def _to_kj_per_mol(values: np.ndarray) -> np.ndarray:
-    return values * KJ_PER_MOL_PER_EV
-
-
-def _to_ev(values: np.ndarray) -> np.ndarray:
-    return values / KJ_PER_MOL_PER_EV
 
 
 def draw_windows(stem: Path, windows: Sequence[Window], umbrella: config.Umbrella) -> None:

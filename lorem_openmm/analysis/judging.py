@@ -52,9 +52,8 @@ def judge(
     steps, times = state["step"].to_numpy(), state["time"].to_numpy()
     for k in range(len(trajectory)):
         positions = ANGSTROM_PER_NANOMETER * trajectory.xyz[k].astype(float)
-        if not watch.check(
-            Frame(int(steps[k]), float(times[k]), positions, _box(trajectory, k), Energies(*energies[k]))
-        ):
+        frame = Frame(int(steps[k]), float(times[k]), positions, _box(trajectory, k), Energies(*energies[k]))
+        if not watch.check(frame):
             break
     return watch.conclude()
 

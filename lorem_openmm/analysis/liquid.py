@@ -50,10 +50,8 @@ def analyze_liquid(data: SimulationData, output: Path) -> dict[str, Any]:
     write_csv(output / "radial.csv", radial)
     liquid_figures.draw_radial_distributions(output / "radial", radial)
     rows += _shell_rows(used, radial)
-    moved = None
-    if fixed_box:
-        moved = _diffusion(data, start, output)
-        rows += _diffusion_rows(data, start, moved)
+    moved = _diffusion(data, start, output) if fixed_box else None
+    rows += _diffusion_rows(data, start, moved)
     table = pd.DataFrame(rows)
     write_csv(output / "liquid.csv", table)
     return {
@@ -87,10 +85,7 @@ Groups = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
 def radial_distributions(
-    trajectory: mdtraj.Trajectory,
-    groups: Groups | None = None,
-    bin_width: float = BIN_WIDTH,
-    n_blocks: int = N_BLOCKS,
+    trajectory: mdtraj.Trajectory, groups: Groups | None = None, bin_width: float = BIN_WIDTH, n_blocks: int = N_BLOCKS
 ) -> pd.DataFrame:
     """g(r) of pairs of atoms, up to half the box.
 
@@ -107,7 +102,7 @@ def radial_distributions(
         standard error, ``O–O error``.
     """
     heights = 1.0 / np.linalg.norm(np.linalg.inv(trajectory.unitcell_vectors), axis=1)
-    longest = float(heights.min() / 2)
+    options = {"r_range": (0.0, float(heights.min() / 2)), "bin_width": bin_width / ANGSTROM_PER_NANOMETER}
     blocks = np.array_split(np.arange(len(trajectory)), n_blocks) if len(trajectory) >= n_blocks else []
     columns: dict[str, np.ndarray] = {}
     errors: dict[str, np.ndarray] = {}
@@ -115,13 +110,13 @@ def radial_distributions(
         pairs = trajectory.topology.select_pairs(first, second)
         if len(pairs) == 0:
             continue
-        distances, columns[name] = _radial(trajectory, pairs, longest, bin_width)
+        distances, values = mdtraj.compute_rdf(trajectory, pairs, **options)
         columns["distance"] = ANGSTROM_PER_NANOMETER * distances
+        columns[name] = values
         if blocks:
-            parts = np.stack([_radial(trajectory[block], pairs, longest, bin_width)[1] for block in blocks])
+            parts = np.stack([mdtraj.compute_rdf(trajectory[block], pairs, **options)[1] for block in blocks])
             errors[f"{name} error"] = parts.std(axis=0, ddof=1) / np.sqrt(len(parts))
-    names = ["distance", *(name for name in columns if name != "distance")]
-    return pd.DataFrame({name: columns[name] for name in names if name in columns} | errors)
+    return pd.DataFrame(columns | errors)
 
 
 def _element_groups(topology: mdtraj.Topology) -> Groups:
@@ -131,14 +126,6 @@ def _element_groups(topology: mdtraj.Topology) -> Groups:
         f"{first}–{second}": (np.flatnonzero(symbols == first), np.flatnonzero(symbols == second))
         for first, second in combinations_with_replacement(elements, 2)
     }
-
-
-def _radial(
-    trajectory: mdtraj.Trajectory, pairs: np.ndarray, longest: float, bin_width: float
-) -> tuple[np.ndarray, np.ndarray]:
-    width = bin_width / ANGSTROM_PER_NANOMETER
-    distances, values = mdtraj.compute_rdf(trajectory, pairs, r_range=(0.0, longest), bin_width=width)
-    return distances, values
 
 
 class Shell(NamedTuple):
@@ -182,9 +169,8 @@ def _shell_rows(trajectory: mdtraj.Trajectory, radial: pd.DataFrame) -> list[Row
     symbols = [atom.element.symbol for atom in trajectory.topology.atoms]
     volume = float(np.mean(trajectory.unitcell_volumes)) * ANGSTROM_PER_NANOMETER**3
     rows = []
-    enough = len(trajectory) >= N_BLOCKS
-    parts = [trajectory[block] for block in np.array_split(np.arange(len(trajectory)), N_BLOCKS)] if enough else []
-    tables = [radial_distributions(part, n_blocks=len(part) + 1) for part in parts]
+    blocks = np.array_split(np.arange(len(trajectory)), N_BLOCKS) if len(trajectory) >= N_BLOCKS else []
+    tables = [radial_distributions(trajectory[block], n_blocks=len(block) + 1) for block in blocks]
     for pair in (name for name in radial.columns if "–" in name and "error" not in name):
         density = symbols.count(pair.split("–")[1]) / volume
         best = first_shell(radial["distance"].to_numpy(), radial[pair].to_numpy(), density)
@@ -217,18 +203,14 @@ def _diffusion_rows(data: SimulationData, start: int, moved: Diffusion | None) -
     unit = "10⁻⁹ m²/s"
     note = f"this box; MSD grows as t^{moved.exponent:.2f} from {moved.fitted[0]:.1f} to {moved.fitted[1]:.1f} ps"
     rows = [Row("diffusion", moved.coefficient, moved.error, unit, note)]
-    if _is_water(data):
+    symbols = [atom.element.symbol for atom in data.trajectory.topology.atoms]
+    if all(sorted(symbols[k] for k in members) == ["H", "H", "O"] for members in data.molecules):
         temperature = float(data.state["temperature"].iloc[start:].mean())
         edge = float(np.mean(data.trajectory.unitcell_volumes) ** (1 / 3)) * ANGSTROM_PER_NANOMETER
         correction = finite_size_correction(temperature, edge, WATER_VISCOSITY)
         note = f"Yeh-Hummer, with the viscosity of real water, {WATER_VISCOSITY} mPa·s; to be added"
         rows.append(Row("diffusion, finite-size correction", correction, float("nan"), unit, note))
     return rows
-
-
-def _is_water(data: SimulationData) -> bool:
-    symbols = [atom.element.symbol for atom in data.trajectory.topology.atoms]
-    return all(sorted(symbols[k] for k in members) == ["H", "H", "O"] for members in data.molecules)
 
 
 def _entry(row: Row) -> dict[str, Any]:

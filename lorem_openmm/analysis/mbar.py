@@ -1,10 +1,10 @@
 """Free energy along a coordinate from biased simulations: MBAR, the overlap of the windows, and points of a profile."""
 
-import logging
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from lorem_openmm.analysis.averages import MBAR, timeseries
 from lorem_openmm.errors import DataError
 from lorem_openmm.units import EV_PER_KELVIN
 
@@ -56,7 +56,7 @@ def inefficiency(coordinate: np.ndarray) -> float:
     """
     if np.ptp(coordinate) == 0:
         return float(len(coordinate))
-    return float(_pymbar().timeseries.statistical_inefficiency(coordinate))
+    return float(timeseries.statistical_inefficiency(coordinate))
 
 
 def independent(coordinate: np.ndarray, g: float) -> np.ndarray:
@@ -66,7 +66,7 @@ def independent(coordinate: np.ndarray, g: float) -> np.ndarray:
         coordinate: [n_frames].
         g: Statistical inefficiency, from :func:`inefficiency`; need not be whole.
     """
-    return coordinate[_pymbar().timeseries.subsample_correlated_data(coordinate, g=g)]
+    return coordinate[timeseries.subsample_correlated_data(coordinate, g=g)]
 
 
 def mbar_profile(samples: Samples, edges: np.ndarray, radial: bool = False) -> FreeEnergy:
@@ -94,7 +94,7 @@ def mbar_profile(samples: Samples, edges: np.ndarray, radial: bool = False) -> F
     values = np.concatenate(samples.coordinates)
     # The model's own energy is the same in every window and cancels.
     biases = 0.5 * beta * samples.stiffness * (values[None, :] - samples.centers[:, None]) ** 2
-    mbar = _pymbar().MBAR(biases, numbers)
+    mbar = MBAR(biases, numbers)
     counts, _ = np.histogram(values, edges)
     filled = np.flatnonzero(counts)
     if len(filled) == 0:
@@ -158,13 +158,3 @@ def neighbor_overlap(overlap: np.ndarray) -> tuple[float, int]:
     between = np.minimum(np.diagonal(overlap, 1), np.diagonal(overlap, -1))
     worst = int(np.argmin(between))
     return float(between[worst]), worst
-
-
-def _pymbar() -> Any:
-    """Imports pymbar without its advertisement of JAX."""
-    logging.disable(logging.WARNING)
-    try:
-        import pymbar  # noqa: PLC0415
-    finally:
-        logging.disable(logging.NOTSET)
-    return pymbar

@@ -105,10 +105,7 @@ def draw_molecules(stem: Path, geometry: pd.DataFrame, contact_distance: float, 
     with _time_rows(stem, columns, 3 if "axis_angle" in columns else 2, verdict) as rows:
         name = f"contact, {contact_distance:g} Å"
         rows[0][0].axhline(contact_distance, color=GREY, linewidth=0.8, linestyle="--", label=name)
-        distances = {
-            "centres of mass": columns["center_distance"],
-            "closest heavy atoms": columns["closest_distance"],
-        }
+        distances = {"centres of mass": columns["center_distance"], "closest heavy atoms": columns["closest_distance"]}
         top = 1.05 * max(contact_distance, *(values.max() for values in distances.values()))
         _draw(rows[0], columns, distances, COLORS[:2], (0.0, top))
         rows[0][0].set_ylabel("distance (Å)")

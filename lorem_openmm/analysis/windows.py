@@ -88,11 +88,8 @@ def _check_settings(umbrella: config.Umbrella, index: int, folder: Path, data: S
     if not data.summary:
         raise DataError(f"{folder}: window {index} must be finished, its summary is missing; run the window again")
     settings, expected = data.summary["settings"], simulation.model_dump(mode="json")
-    changes = [
-        f"{key}: {settings.get(key)} instead of {expected[key]}"
-        for key in DEPENDS_ON
-        if settings.get(key) != expected[key]
-    ]
+    changed = [key for key in DEPENDS_ON if settings.get(key) != expected[key]]
+    changes = [f"{key}: {settings.get(key)} instead of {expected[key]}" for key in changed]
     if changes:
         raise DataError(f"{folder}: was run with other settings ({'; '.join(changes)}); run window {index} again")
 
@@ -113,15 +110,7 @@ def _read(umbrella: config.Umbrella, index: int, folder: Path, data: SimulationD
 
 
 def _coordinate_of(data: SimulationData, coordinate: config.Coordinate) -> np.ndarray:
-    """Returns the coordinate of each frame in Å [n_frames], as the bias sees it.
-
-    Args:
-        data: A simulation.
-        coordinate: Name of the coordinate.
-
-    Raises:
-        DataError: If the structure does not have it.
-    """
+    """Returns the coordinate of each frame in Å [n_frames], as the bias sees it."""
     if coordinate == "bond_difference":
         atoms = geometry.find_sn2(data.trajectory.topology)
         if atoms is None:

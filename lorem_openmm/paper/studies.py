@@ -14,13 +14,7 @@ from lorem_openmm.layout import Layout
 from lorem_openmm.paper import sections
 from lorem_openmm.paper import study_figures as figures
 from lorem_openmm.paper.curves import Curve, curve_rows, find_curves, reaction_rows, with_predictions
-from lorem_openmm.paper.dihedral import (
-    best_of_each,
-    charge_degree_rows,
-    dihedral_rows,
-    receptive_grid,
-    receptive_rows,
-)
+from lorem_openmm.paper.dihedral import best_of_each, charge_degree_rows, dihedral_rows, receptive_grid, receptive_rows
 from lorem_openmm.paper.published_comparison import by_class, class_table, error_table
 from lorem_openmm.paper.published_errors import SYMMETRY_ERROR
 from lorem_openmm.paper.symmetry import rotation_grid, symmetry_errors

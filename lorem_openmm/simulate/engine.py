@@ -107,11 +107,7 @@ def create_system(start: Start, simulation: config.Simulation, model: Path, devi
         ModelFileError: If the model file is missing or damaged.
         UnknownElementError: If the model does not know an element.
     """
-    options = {
-        "device": device.torch,
-        "precision": simulation.precision,
-        "implementation": simulation.implementation,
-    }
+    options = {"device": device.torch, "precision": simulation.precision, "implementation": simulation.implementation}
     if simulation.solvent is None:
         system = MLPotential("lorem", modelPath=str(model)).createSystem(start.topology, **options)
     else:

@@ -74,11 +74,7 @@ def residuals(
 
 
 def _net_charges(
-    prediction: Prediction,
-    graph: AtomGraph,
-    labels: Labels,
-    responses: torch.Tensor | None,
-    num_scalar_channels: int,
+    prediction: Prediction, graph: AtomGraph, labels: Labels, responses: torch.Tensor | None, num_scalar_channels: int
 ) -> torch.Tensor:
     """Returns sums over the atoms of a structure [n_systems, 2 · n_channels] where they must vanish, else zero.
 

@@ -35,13 +35,7 @@ from lorem_openmm.training.checkpoints import (
     load_best,
     save_best,
 )
-from lorem_openmm.training.devices import (
-    Processes,
-    choose_device,
-    end_with_launcher,
-    find_processes,
-    interruptible,
-)
+from lorem_openmm.training.devices import Processes, choose_device, end_with_launcher, find_processes, interruptible
 from lorem_openmm.training.history import History
 from lorem_openmm.training.initial import check_initial, choose_baseline, initial_identity, notes
 from lorem_openmm.training.module import OrderedBatches, TrainingBatches, TrainingModule
@@ -217,12 +211,7 @@ def run_identity(model: config.Model, training: config.Training, data: Sequence[
 
 
 def _make_trainer(
-    output: Path,
-    training: config.Training,
-    place: torch.device,
-    done: int,
-    callbacks: list[Any],
-    processes: Processes,
+    output: Path, training: config.Training, place: torch.device, done: int, callbacks: list[Any], processes: Processes
 ) -> Trainer:
     logger = TensorBoardLogger(
         output, name="tensorboard", version="", default_hp_metric=False, purge_step=done + 1, flush_secs=10

@@ -61,18 +61,15 @@ def _judge_run(settings: config.Config, run_name: str, layout: Layout) -> tuple[
     counts = not for_comparison(settings, run_name)
     lines, figures = error_lines(settings, run_name, layout), []
     paths, tails = run_paths(settings, run_name, layout), run_tails(settings, run_name, layout)
+    folder = layout.verdict.relative_to(layout.root).as_posix()
     if paths:
         figures.append(layout.verdict / f"paths_{run_name}.png")
         draw_paths(figures[-1].with_suffix(""), paths, run_name)
-        lines += path_lines(paths, run_name, _relative(figures[-1], layout), counts)
+        lines += path_lines(paths, run_name, f"{folder}/{figures[-1].name}", counts)
     if isinstance(tails, Tails):
         figures.append(layout.verdict / f"tails_{run_name}.png")
         draw_tails(figures[-1].with_suffix(""), tails, run_name)
-        lines += tail_lines(tails, run_name, _relative(figures[-1], layout), counts)
+        lines += tail_lines(tails, run_name, f"{folder}/{figures[-1].name}", counts)
     elif not paths:  # which say how that interaction ends
         lines.append(tails)
     return lines, figures
-
-
-def _relative(figure: Path, layout: Layout) -> str:
-    return figure.relative_to(layout.root).as_posix()

@@ -182,10 +182,7 @@ def _line(tails: Tails, group: Group, run_name: str) -> Line:
     rule = RULES[group.n_ions]
     pair, place = tails.worst(group)
     signed = float(tails.deviation()[pair, place])
-    value, limit = (
-        f"{number(signed)} {rule.unit}",
-        f"within ±{number(rule.bound)} {rule.unit}",
-    )
+    value, limit = (f"{number(signed)} {rule.unit}", f"within ±{number(rule.bound)} {rule.unit}")
     if group.n_ions == 2:
         value, limit = (
             f"{round(1 + signed / 100, 3) + 0.0:.3f}",
