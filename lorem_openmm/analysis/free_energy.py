@@ -16,6 +16,7 @@ from lorem_openmm.analysis.mbar import FreeEnergy, find_barrier, mbar_profile, n
 from lorem_openmm.analysis.windows import Window, join, read_windows
 from lorem_openmm.files import atomic_path, write_json
 from lorem_openmm.simulate.scan import StaticProfile, static_profile
+from lorem_openmm.tables import write_csv
 from lorem_openmm.units import EV_PER_KELVIN, KJ_PER_MOL_PER_EV
 
 STATIC_STEP = 0.1  # Å, between relaxed structures
@@ -274,9 +275,8 @@ def _write_tables(output: Path, table: pd.DataFrame, profile: FreeEnergy) -> Non
     for name in ("free_energy", "error", "static_energy"):
         if name in table:
             table[f"{name}_kj_per_mol"] = table[name] * KJ_PER_MOL_PER_EV
-    for name, content in (("profile", table), ("overlap", pd.DataFrame(profile.overlap))):
-        with atomic_path(output / f"{name}.csv") as temporary:
-            content.to_csv(temporary, index=False, float_format="%.6g")
+    write_csv(output / "profile.csv", table, digits=6)
+    write_csv(output / "overlap.csv", pd.DataFrame(profile.overlap), digits=6)
 
 
 def _write_structures(

@@ -1,16 +1,13 @@
 """Figures of periodic liquids."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from lorem_openmm.analysis.averages import Average
+from lorem_openmm.analysis.diffusion import Diffusion
 from lorem_openmm.plotting import COLORS, GREY, INK, label_axes, new_figure
-
-if TYPE_CHECKING:
-    from lorem_openmm.analysis.averages import Average
-    from lorem_openmm.analysis.diffusion import Diffusion
 
 
 def draw_radial_distributions(stem: Path, table: pd.DataFrame) -> None:
@@ -34,7 +31,7 @@ def draw_radial_distributions(stem: Path, table: pd.DataFrame) -> None:
         label_axes(panel, "distance (Å)", "g(r)")
 
 
-def draw_density(stem: Path, table: pd.DataFrame, mean: "Average") -> None:
+def draw_density(stem: Path, table: pd.DataFrame, mean: Average) -> None:
     """Density over time; the mean over the part that is used, in a band of one standard error.
 
     Args:
@@ -57,7 +54,7 @@ def draw_density(stem: Path, table: pd.DataFrame, mean: "Average") -> None:
         label_axes(panel, "time (ps)", "density (g/cm³)", text)
 
 
-def draw_diffusion(stem: Path, result: "Diffusion") -> None:
+def draw_diffusion(stem: Path, result: Diffusion) -> None:
     """Mean squared displacement with the fitted line.
 
     Args:

@@ -1,6 +1,7 @@
 """The total charge of a structure, as far as its source states it; it is never guessed."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,10 +85,8 @@ def _pdbx_charges(path: Path, name: str) -> dict[str, int]:
 
 
 def _whole(value: Any, place: str) -> int:
-    try:
+    with suppress(TypeError, ValueError):
         number = float(value)
-    except (TypeError, ValueError):
-        raise DataError(f"{place} must be a whole number of elementary charges; received {value!r}") from None
-    if not np.isfinite(number) or abs(number - round(number)) > 1e-6:
-        raise DataError(f"{place} must be a whole number of elementary charges; received {value!r}")
-    return round(number)
+        if np.isfinite(number) and abs(number - round(number)) <= 1e-6:
+            return round(number)
+    raise DataError(f"{place} must be a whole number of elementary charges; received {value!r}")

@@ -1,7 +1,6 @@
 """Molecular dynamics from a configuration: runs that continue where they were, and are not done twice."""
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -205,8 +204,10 @@ class _Run:
 
     def _advance(self, dynamics: app.Simulation) -> None:
         saved = begun = time.monotonic()
-        first = dynamics.currentStep
-        targets = list(self._targets(first))
+        first, interval, steps = dynamics.currentStep, self.simulation.report_interval, self.simulation.steps
+        targets = list(range((first // interval + 1) * interval, steps + 1, interval))
+        if steps % interval and first < steps:
+            targets.append(steps)
         for k, target in enumerate(progress(targets, len(targets), f"simulate {self.simulation.start}")):
             if self.watch.verdict.stable:
                 self._step(dynamics, target - dynamics.currentStep)
@@ -222,12 +223,6 @@ class _Run:
         self.steps = dynamics.currentStep
         if self.watch.verdict.stable:
             self._save(dynamics)
-
-    def _targets(self, step: int) -> Iterator[int]:
-        interval, steps = self.simulation.report_interval, self.simulation.steps
-        yield from range((step // interval + 1) * interval, steps + 1, interval)
-        if steps % interval and step < steps:
-            yield steps
 
     def _step(self, dynamics: app.Simulation, steps: int) -> None:
         begun = dynamics.currentStep

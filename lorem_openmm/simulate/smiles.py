@@ -1,35 +1,23 @@
 """Molecules from SMILES, through RDKit (extra ``smiles``): a conformer of each, with bonds and formal charges."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from openmm import app
 
 from lorem_openmm.errors import ConfigError
 from lorem_openmm.extras import import_optional
+from lorem_openmm.simulate.start import Start, molecules_of
 
 GAP = 5.0  # Å along x between the nearest atoms of neighbouring molecules: farther than any bond
 MAX_ITERATIONS = 2000  # of the relaxation; small molecules need tens
 WATER = "O"
 
 
-class Molecules(NamedTuple):
-    """What a SMILES describes.
-
-    Attributes:
-        topology: One residue per molecule, with bonds, bond orders and formal charges.
-        positions: [n_atoms, 3] Å.
-        total_charge: Sum of the formal charges in e.
-    """
-
-    topology: app.Topology
-    positions: np.ndarray
-    total_charge: int
-
-
-def molecules_from_smiles(smiles: str, seed: int = 0) -> Molecules:
+def molecules_from_smiles(smiles: str, seed: int = 0) -> Start:
     """Builds the molecules of a SMILES; those that a dot separates are placed side by side along x.
 
+    The topology has one residue per molecule, with bonds, bond orders and formal charges, whose sum is the charge.
     Hydrogens are added, a conformer is drawn by distance geometry and relaxed with MMFF94, or with UFF where MMFF94
     lacks parameters; where both do, it stays as drawn. The same text and seed give the same positions with the same
     version of RDKit.
@@ -57,7 +45,8 @@ def molecules_from_smiles(smiles: str, seed: int = 0) -> Molecules:
         edge = positions[:, 0].max()
         pieces.append(positions)
         _add_atoms(topology, residue, piece)
-    return Molecules(topology, np.concatenate(pieces), int(chem.GetFormalCharge(whole)))
+    charge, source = int(chem.GetFormalCharge(whole)), "formal charges of the SMILES"
+    return Start(topology, np.concatenate(pieces), molecules_of(topology), charge, source)
 
 
 def _rdkit(part: str) -> Any:

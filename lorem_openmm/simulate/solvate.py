@@ -33,8 +33,7 @@ from lorem_openmm.simulate.force_fields import (
     total_charge,
     with_bonds,
 )
-from lorem_openmm.simulate.start import Start
-from lorem_openmm.simulate.systems import molecules_of
+from lorem_openmm.simulate.start import Start, molecules_of
 from lorem_openmm.units import ANGSTROM_PER_NANOMETER, KJ_PER_MOL_PER_EV
 
 NEUTRAL = 1e-3  # e, below which a charge is rounding

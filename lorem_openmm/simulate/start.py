@@ -7,6 +7,7 @@ import numpy as np
 from openmm import app, unit
 
 from lorem_openmm.simulate.charges import UNKNOWN
+from lorem_openmm.simulate.molecules import join_residues
 from lorem_openmm.units import ANGSTROM_PER_NANOMETER
 
 
@@ -57,3 +58,10 @@ class Start(NamedTuple):
         charge = "unknown" if self.total_charge is None else f"{self.total_charge:+d}" if self.total_charge else "0"
         counts = f"{len(self.positions)} atoms, molecules: {len(self.molecules)}"
         return f"{counts}; {box}; total charge {charge} ({self.charge_source})"
+
+
+def molecules_of(topology: app.Topology) -> list[list[int]]:
+    """Returns the atoms of each molecule of a topology: residues, joined where a bond connects them."""
+    residues = [atom.residue.index for atom in topology.atoms()]
+    bonds = [(bond[0].residue.index, bond[1].residue.index) for bond in topology.bonds()]
+    return [members.tolist() for members in join_residues(residues, bonds)]

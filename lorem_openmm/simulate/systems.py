@@ -6,6 +6,7 @@ PDB or PDBx file keeps its own residues and bonds.
 
 import logging
 import re
+from collections import Counter
 from os.path import exists, isfile  # False for texts that no file can have, which Path's raise
 from pathlib import Path
 
@@ -21,9 +22,9 @@ from lorem_openmm.sampling.fragments import fragment
 from lorem_openmm.sampling.sn2_path import BONDS, sn2_complex
 from lorem_openmm.sampling.water_box import water_boxes
 from lorem_openmm.simulate.charges import TotalCharge
-from lorem_openmm.simulate.molecules import bonded_groups, bonds, join_residues, make_whole, members_of
+from lorem_openmm.simulate.molecules import bonded_groups, bonds, make_whole, members_of
 from lorem_openmm.simulate.smiles import molecules_from_smiles
-from lorem_openmm.simulate.start import Start
+from lorem_openmm.simulate.start import Start, molecules_of
 from lorem_openmm.simulate.structure_files import FileStructure, read_file
 from lorem_openmm.units import ANGSTROM_PER_NANOMETER
 
@@ -71,9 +72,7 @@ def read_structure(structure: str | Path, seed: int = 0) -> Start:
 def _built(start: str, seed: int) -> Start:
     kind, _, rest = start.partition(":")
     if kind == "smiles":
-        built = molecules_from_smiles(rest.strip(), seed)
-        source = "formal charges of the SMILES"
-        return Start(built.topology, built.positions, molecules_of(built.topology), built.total_charge, source)
+        return molecules_from_smiles(rest.strip(), seed)
     if kind == "water":
         atoms = next(water_boxes(_number_of_waters(start, rest), WATER_DENSITY, WATER_TEMPERATURE, seed))
         atoms.positions = make_whole(atoms)
@@ -121,13 +120,6 @@ def file_of(start: str) -> tuple[Path, str | None]:
     return whole, None
 
 
-def molecules_of(topology: app.Topology) -> list[list[int]]:
-    """Returns the atoms of each molecule of a topology: residues, joined where a bond connects them."""
-    residues = [atom.residue.index for atom in topology.atoms()]
-    bonds = [(bond[0].residue.index, bond[1].residue.index) for bond in topology.bonds()]
-    return [members.tolist() for members in join_residues(residues, bonds)]
-
-
 def _number_of_waters(start: str, text: str) -> int:
     if not text.isdigit() or not FEWEST_WATERS <= int(text) <= MOST_WATERS:
         raise ConfigError(
@@ -169,21 +161,20 @@ def _from_atoms(
     if isotopes is not None:
         elements = [atom.element for atom in isotopes.atoms()]
     group = bonded_groups(atoms) if groups is None else groups
-    molecules = [members.tolist() for members in members_of(group)]
     runs = np.split(np.arange(len(atoms)), np.flatnonzero(np.diff(group)) + 1)
-    sizes = {int(group[members[0]]): len(members) for members in molecules}
+    parts = Counter(int(group[run[0]]) for run in runs)  # number of runs of each molecule
     topology = app.Topology()
     chain, made = topology.addChain(), []
     for run in runs:
-        alone = sizes[int(group[run[0]])] == 1
+        alone = len(run) == parts[int(group[run[0]])] == 1
         residue = topology.addResidue(atoms.symbols[run[0]].upper() if alone else "MOL", chain)
         counts: dict[str, int] = {}
         for index in run:
             symbol = elements[index].symbol
             counts[symbol] = counts.get(symbol, 0) + 1
             made.append(topology.addAtom(f"{symbol}{counts[symbol]}", elements[index], residue))
-    if len(runs) > len(molecules):
-        scattered = {value for value, size in sizes.items() if _is_scattered(group, value, size)}
+    scattered = {molecule for molecule, count in parts.items() if count > 1}
+    if scattered:
         for first, second in bonds(atoms):
             if group[first] in scattered:
                 topology.addBond(made[first], made[second])
@@ -191,12 +182,7 @@ def _from_atoms(
     if atoms.pbc.all():
         vectors = atoms.cell[:] / ANGSTROM_PER_NANOMETER * unit.nanometer
         topology.setPeriodicBoxVectors(reducePeriodicBoxVectors(vectors))
-    return Start(topology, atoms.positions.copy(), molecules, *charge)
-
-
-def _is_scattered(group: np.ndarray, value: int, size: int) -> bool:
-    places = np.flatnonzero(group == value)
-    return bool(places[-1] - places[0] + 1 != size)
+    return Start(topology, atoms.positions.copy(), [members.tolist() for members in members_of(group)], *charge)
 
 
 def _of_file(found: FileStructure) -> Start:

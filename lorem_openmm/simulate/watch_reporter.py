@@ -10,7 +10,7 @@ from openmm import app, unit
 from lorem_openmm.errors import ConfigError, SimulationError
 from lorem_openmm.simulate.engine import degrees_of_freedom
 from lorem_openmm.simulate.stability import Verdict
-from lorem_openmm.simulate.systems import molecules_of
+from lorem_openmm.simulate.start import molecules_of
 from lorem_openmm.simulate.watch import Frame, Watch
 from lorem_openmm.simulate.watch_energy import Ensemble
 from lorem_openmm.simulate.watch_openmm import ADVICE, frame_of, subject_of

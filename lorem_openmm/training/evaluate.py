@@ -1,18 +1,14 @@
 """Errors of a trained run: by split, by class, by separation, and beyond the cutoff; tables and figures."""
 
 import math
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from lorem_openmm import config
-from lorem_openmm.data.store import Store, read_store
+from lorem_openmm.data.store import read_store
 from lorem_openmm.files import read_json, write_json, write_text
 from lorem_openmm.layout import Layout
-from lorem_openmm.potential import Potential
 from lorem_openmm.tables import as_csv, as_markdown
 from lorem_openmm.training import plots
 from lorem_openmm.training.checkpoints import load_best
@@ -23,53 +19,37 @@ from lorem_openmm.training.predictions import find_fragments, predict, save_pred
 
 
 def evaluate_run(settings: config.Config, run_name: str, layout: Layout, device: str = "auto") -> dict[str, Any]:
-    """Evaluates the selected weights of a run on its data sets (see :func:`evaluate`).
-
-    Args:
-        settings: The whole configuration.
-        run_name: Name of an entry of ``runs``.
-        layout: Where the run is, and where to write.
-        device: cpu, cuda, or auto.
-    """
-    potential, about = load_best(layout.run(run_name))
-    stores = [read_store(layout.store(name)) for name in settings.runs[run_name].datasets]
-    result = evaluate(potential, stores, layout.evaluation(run_name), run_name, choose_device(device))
-    result["epoch"] = about["epoch"]
-    write_json(layout.evaluation(run_name) / "metrics.json", result)
-    return result
-
-
-def evaluate(
-    potential: Potential, stores: Sequence[Store], output: Path, name: str, device: torch.device
-) -> dict[str, Any]:
-    """Writes errors, predictions and figures of a potential on prepared data sets.
+    """Writes errors, predictions and figures of the selected weights of a run on its data sets.
 
     ``metrics.json`` and ``table.csv`` hold RMSE, MAE and R² by split, class, separation and both; ``table.md`` the
     main ones; ``predictions_<data set>.safetensors`` energies and forces; and ``parity_``, ``curves_``, ``profile_``
     and ``separation_<data set>`` figures as PNG and SVG, as far as the data set has what they show.
 
     Args:
-        potential: The model.
-        stores: The data sets.
-        output: Folder to write to.
-        name: Name of the model in the figures.
-        device: Where to compute.
+        settings: The whole configuration.
+        run_name: Name of an entry of ``runs``.
+        layout: Where the run is, and where to write.
+        device: cpu, cuda, or auto.
 
     Returns:
         What ``metrics.json`` holds.
     """
+    potential, about = load_best(layout.run(run_name))
+    stores = [read_store(layout.store(name)) for name in settings.runs[run_name].datasets]
+    place, output = choose_device(device), layout.evaluation(run_name)
     rows: list[dict[str, Any]] = []
     for store in stores:
-        predictions = predict(potential, store, device)
-        dataset = store.metadata["name"]
-        save_predictions(output / f"predictions_{dataset}.safetensors", predictions, store)
+        predictions = predict(potential, store, place)
+        save_predictions(output / f"predictions_{store.metadata['name']}.safetensors", predictions, store)
         fragments = find_fragments(store, potential.cutoff)
         rows += error_rows(store, predictions, fragments)
-        plots.all_figures(output, store, {name: predictions}, fragments)
-    result = {"run": name, "units": {**UNITS, "fragment_force": "meV/Å"}, "errors": nested(rows), "rows": rows}
+        plots.all_figures(output, store, {run_name: predictions}, fragments)
+    units = {**UNITS, "fragment_force": "meV/Å"}
+    result = {"run": run_name, "units": units, "errors": nested(rows), "rows": rows, "epoch": about["epoch"]}
+    result = finite(result)
     write_text(output / "table.csv", as_csv(rows))
     write_text(output / "table.md", as_markdown(main_rows(rows)))
-    write_json(output / "metrics.json", finite(result))
+    write_json(output / "metrics.json", result)
     return result
 
 

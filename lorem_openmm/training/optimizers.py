@@ -11,8 +11,8 @@ References:
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -147,33 +147,29 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: Closure = None) -> float | None:  # type: ignore[override]
         """Makes one step, after the closure, if there is one, has computed loss and gradients."""
         loss = _evaluate(closure)
-        matrices: list[_Matrix] = []
+        by_shape: dict[torch.Size, list[tuple[Tensor, Tensor, float]]] = defaultdict(list)
         for group in self.param_groups:
             group["step"] += 1
             if group["params"] and group["kind"] == "vectors":
                 self._update_vectors(group)
             elif group["params"]:
-                matrices += self._matrices(group)
-        by_shape: dict[tuple[int, int], list[_Matrix]] = defaultdict(list)
-        for matrix in matrices:
-            by_shape[matrix.momentum.shape[0], matrix.momentum.shape[1]].append(matrix)
+                for weights, momentum, rate in self._matrices(group):
+                    by_shape[weights.shape].append((weights, momentum, rate))
         for alike in by_shape.values():
-            updates = orthogonalize(torch.stack([matrix.momentum for matrix in alike]))
-            for matrix, update in zip(alike, updates.unbind(), strict=True):
-                matrix.weights.add_(update, alpha=-matrix.rate)
+            updates = orthogonalize(torch.stack([momentum for _, momentum, _ in alike]))
+            for (weights, _, rate), update in zip(alike, updates.unbind(), strict=True):
+                weights.add_(update, alpha=-rate)
         return loss
 
-    def _matrices(self, group: dict[str, Any]) -> list["_Matrix"]:
+    def _matrices(self, group: dict[str, Any]) -> Iterator[tuple[Tensor, Tensor, float]]:
+        """Yields, for each matrix, a view of its weights, its averaged momentum, and the factor of its update."""
         parameters, step = group["params"], group["step"]
         momenta = [self._state(parameter, "momentum") for parameter in parameters]
         averages = _nesterov(momenta, [_gradient(p) for p in parameters], MUON_MOMENTUM, step)
-        matrices = []
         for weights, average in zip(_by_degree(parameters), _by_degree(averages), strict=True):
             rows, columns = weights.shape
             widening = rows / columns if group["kind"] == "out_in" else columns / rows
-            rate = group["lr"] * max(1.0, widening) ** 0.5
-            matrices.append(_Matrix(weights, average, rate))
-        return matrices
+            yield weights, average, group["lr"] * max(1.0, widening) ** 0.5
 
     def _update_vectors(self, group: dict[str, Any]) -> None:
         parameters, step = group["params"], group["step"]
@@ -192,20 +188,6 @@ class Muon(torch.optim.Optimizer):
         if name not in state:
             state[name] = torch.zeros_like(parameter)
         return state[name]
-
-
-class _Matrix(NamedTuple):
-    """A matrix to update.
-
-    Attributes:
-        weights: [n_rows, n_columns], a view of the parameter.
-        momentum: [n_rows, n_columns].
-        rate: What the update is multiplied with.
-    """
-
-    weights: Tensor
-    momentum: Tensor
-    rate: float
 
 
 def orthogonalize(matrices: Tensor) -> Tensor:
