@@ -21,9 +21,9 @@ from lorem_openmm.paper.symmetry import rotation_grid, symmetry_errors
 from lorem_openmm.potential import check_species
 from lorem_openmm.tables import as_csv, as_markdown
 from lorem_openmm.training.checkpoints import load_best
+from lorem_openmm.training.devices import choose_device
 from lorem_openmm.training.evaluate import finite
 from lorem_openmm.training.predictions import predict
-from lorem_openmm.training.train import choose_device
 
 Rows = list[dict[str, Any]]
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64}

@@ -19,7 +19,7 @@ ERRORS = ("energy_rmse", "forces_rmse", "fragment_force_rmse")
 
 
 def compare_runs(settings: config.Config, names: Sequence[str], layout: Layout) -> dict[str, Any]:
-    """Compares evaluated runs on every data set that some of them share (see :func:`compare`).
+    """Draws and tabulates evaluated runs side by side on every data set that some of them share.
 
     On each data set the first run without long range is the reference of the comparison; if there is none, the first
     run.
@@ -49,25 +49,18 @@ def compare_runs(settings: config.Config, names: Sequence[str], layout: Layout) 
             name: read_predictions(layout.evaluation(name) / f"predictions_{dataset}.safetensors", store)
             for name in ordered
         }
-        rows += compare(store, predictions, max(model.cutoff for model in models.values()), layout.comparison)
-    result = {"rows": rows, "gains": gains(rows)}
+        rows += _compare(store, predictions, max(model.cutoff for model in models.values()), layout.comparison)
+    result = {"rows": rows, "gains": _gains(rows)}
     write_text(layout.comparison / "errors.csv", as_csv(rows))
     write_text(layout.comparison / "errors.md", as_markdown(_main_comparison(rows)))
     write_json(layout.comparison / "gains.json", finite(result["gains"]))
     return result
 
 
-def compare(store: Store, runs: Mapping[str, Predictions], cutoff: float, output: Path) -> list[dict[str, Any]]:
+def _compare(store: Store, runs: Mapping[str, Predictions], cutoff: float, output: Path) -> list[dict[str, Any]]:
     """Draws the figures of a data set with several runs and returns their errors with ratios to the first run.
 
-    Args:
-        store: The data set.
-        runs: Predictions by name; the first is what the others are compared with.
-        cutoff: Å; parts of a structure farther apart are beyond the cutoff.
-        output: Folder of the figures.
-
-    Returns:
-        Records with the errors of each run and ``*_gain`` = error of the first run / error of this run.
+    ``*_gain`` = error of the first run / error of this run.
     """
     fragments = find_fragments(store, cutoff)
     plots.all_figures(output, store, runs, fragments)
@@ -82,12 +75,8 @@ def compare(store: Store, runs: Mapping[str, Predictions], cutoff: float, output
     return rows
 
 
-def gains(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Returns, beyond the cutoff in the test set, how many times lower the errors are: by data set, run and class.
-
-    Args:
-        rows: Result of :func:`compare`.
-    """
+def _gains(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns, beyond the cutoff in the test set, how many times lower the errors are: by data set, run and class."""
     result: dict[str, Any] = {}
     for row in rows:
         if row["split"] == "test" and row["group"].startswith(BEYOND):

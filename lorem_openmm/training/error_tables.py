@@ -88,7 +88,7 @@ def error_rows(store: Store, predictions: Predictions, fragments: np.ndarray) ->
         predictions: Predictions of the potential on it.
         fragments: [n_atoms] groups of atoms from :func:`lorem_openmm.training.predictions.find_fragments`.
     """
-    difference = differences(store, predictions)
+    difference = _differences(store, predictions)
     system_index = np.repeat(np.arange(len(store)), np.diff(store["atom_offsets"]))
     owner = fragment_owners(store, fragments)
     total = torch.from_numpy(fragment_forces(store["forces"], fragments))
@@ -120,13 +120,8 @@ def _errors(metrics: Metrics, fragment_sums: ErrorSums, index: int) -> dict[str,
     return errors
 
 
-def differences(store: Store, predictions: Predictions) -> Residuals:
-    """Returns predictions minus labels of a whole data set, energies per atom.
-
-    Args:
-        store: The data set.
-        predictions: Predictions of the potential on it.
-    """
+def _differences(store: Store, predictions: Predictions) -> Residuals:
+    """Returns predictions minus labels of a whole data set, energies per atom."""
     n_atoms = np.diff(store["atom_offsets"])
     stress = np.flatnonzero(store["has_stress"])
     arrays = (

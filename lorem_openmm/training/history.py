@@ -111,17 +111,14 @@ class History(Callback):
         names = training if self.validates else []
         row |= {f"validation_{name}": validated.get(name, "") for name in names}
         selecting = validated if self.validates else training
-        row["score"] = score(selecting) if selecting else ""
+        row["score"] = _score(selecting) if selecting else ""
         return row
 
 
-def score(metrics: dict[str, float]) -> float:
+def _score(metrics: dict[str, float]) -> float:
     """Returns R²(energy) + R²(forces), by which weights are selected.
 
     An R² that is not defined, as for the energies of a set with only one structure, counts as 0.
-
-    Args:
-        metrics: Summary of a :class:`lorem_openmm.training.metrics.Metrics`.
     """
     return sum(0.0 if math.isnan(metrics[name]) else metrics[name] for name in ("energy_r2", "forces_r2"))
 

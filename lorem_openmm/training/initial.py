@@ -35,7 +35,7 @@ def check_initial(run: Run, run_name: str, model: Model, initial: Potential | No
         )
     if initial is None:
         return
-    theirs, ours = effective(initial.model.hyperparameters), effective(model)
+    theirs, ours = _effective(initial.model.hyperparameters), _effective(model)
     names = [name for name in ours if ours[name] != theirs[name]]
     if names:
         lines = [f"  {name}: {theirs[name]!r} there, {ours[name]!r} in models.{run.model}" for name in names]
@@ -46,12 +46,8 @@ def check_initial(run: Run, run_name: str, model: Model, initial: Potential | No
         )
 
 
-def effective(model: Model) -> dict[str, Any]:
-    """Returns hyper-parameters with the widths of the Ewald sum that are in force.
-
-    Args:
-        model: The hyper-parameters.
-    """
+def _effective(model: Model) -> dict[str, Any]:
+    """Returns hyper-parameters with the widths of the Ewald sum that are in force."""
     return model.model_dump() | {"smearing": model.smearing_in_force, "wavelength": model.wavelength_in_force}
 
 
@@ -78,7 +74,7 @@ def choose_baseline(run: Run, run_name: str, data: Sequence[Store], initial: Pot
     if missing:
         raise ConfigError(
             f"{where}: {run.initial_model} must have an energy of each element of the data, but lacks "
-            f"{symbols(missing)}. Leave `keep_baseline` out: the energies are then fitted to the data."
+            f"{_symbols(missing)}. Leave `keep_baseline` out: the energies are then fitted to the data."
         )
     table = as_table(initial.baseline)
     for store in data:
@@ -131,14 +127,10 @@ def notes(baseline: dict[int, float], initial: Potential) -> list[str]:
     lines = [f"starts from the weights {weights_hash(initial)[:12]}"]
     new = sorted(set(baseline) - set(initial.baseline))
     if new:
-        lines.append(f"elements the initial model was not trained on, which start untrained: {symbols(new)}")
+        lines.append(f"elements the initial model was not trained on, which start untrained: {_symbols(new)}")
     return lines
 
 
-def symbols(atomic_numbers: Sequence[int]) -> str:
-    """Returns element symbols, comma-separated.
-
-    Args:
-        atomic_numbers: The elements.
-    """
+def _symbols(atomic_numbers: Sequence[int]) -> str:
+    """Returns element symbols, comma-separated."""
     return ", ".join(chemical_symbols[number] for number in atomic_numbers)

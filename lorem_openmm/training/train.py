@@ -32,7 +32,6 @@ from lorem_openmm.training.checkpoints import (
     changes,
     find_resumable,
     flatten,
-    load_best,
     save_best,
 )
 from lorem_openmm.training.devices import Processes, choose_device, end_with_launcher, find_processes, interruptible
@@ -41,8 +40,6 @@ from lorem_openmm.training.initial import check_initial, choose_baseline, initia
 from lorem_openmm.training.module import OrderedBatches, TrainingBatches, TrainingModule
 from lorem_openmm.training.shares import SharedSet, SumsOverProcesses
 from lorem_openmm.training.stopping import EarlyStop
-
-__all__ = ["Result", "choose_device", "initial_potential", "load_best", "run_identity", "train"]
 
 UNUSED = "find_unused_parameters=True was specified"  # some shares have unused parameters, the first may not
 
@@ -127,7 +124,7 @@ def _train(
     model, training = settings.models[run.model], settings.training[run.training]
     check_initial(run, run_name, model, initial)
     data = [read_store(path) for path in stores]
-    identity = run_identity(model, training, data) | flatten(initial_identity(run, initial))
+    identity = _run_identity(model, training, data) | flatten(initial_identity(run, initial))
     folder = output / "checkpoints"
     found = find_resumable(folder)
     differences = changes(found[1]["identity"], identity) if found else ""
@@ -193,14 +190,8 @@ def initial_potential(
     return potential
 
 
-def run_identity(model: config.Model, training: config.Training, data: Sequence[Store]) -> dict[str, Any]:
-    """Returns everything that decides how a training goes, by dotted name.
-
-    Args:
-        model: Hyper-parameters.
-        training: Settings of the training.
-        data: The data sets; they are known by the hash of their content, not by name.
-    """
+def _run_identity(model: config.Model, training: config.Training, data: Sequence[Store]) -> dict[str, Any]:
+    """Returns everything that decides how a training goes, by dotted name; of the data the hash of their content."""
     return flatten(
         {
             "model": model.model_dump(),

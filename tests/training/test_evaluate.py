@@ -18,6 +18,7 @@ from lorem_openmm.layout import Layout
 from lorem_openmm.potential import Potential
 from lorem_openmm.training.checkpoints import load_best
 from lorem_openmm.training.compare import compare_runs
+from lorem_openmm.training.devices import choose_device
 from lorem_openmm.training.dimer_curves import find_curves
 from lorem_openmm.training.error_tables import separation_bins
 from lorem_openmm.training.evaluate import evaluate_run, training_record
@@ -28,7 +29,7 @@ from lorem_openmm.training.predictions import (
     predict,
     read_predictions,
 )
-from lorem_openmm.training.train import choose_device, train
+from lorem_openmm.training.train import train
 
 
 @pytest.fixture(scope="module")

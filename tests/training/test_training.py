@@ -15,8 +15,9 @@ from lorem_openmm.data.prepare import prepare_dataset
 from lorem_openmm.data.store import joint_baseline, read_store
 from lorem_openmm.errors import ConfigError, DataError, TrainingError
 from lorem_openmm.potential import Potential
+from lorem_openmm.training.devices import choose_device
 from lorem_openmm.training.losses import loss, residuals
-from lorem_openmm.training.train import choose_device, initial_potential, train
+from lorem_openmm.training.train import initial_potential, train
 
 
 def load(store: Path, dtype: torch.dtype) -> tuple[StructureSet, Potential]:
