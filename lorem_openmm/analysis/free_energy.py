@@ -12,8 +12,8 @@ from scipy.interpolate import CubicSpline
 
 from lorem_openmm import config
 from lorem_openmm.analysis import free_energy_figures as figures
-from lorem_openmm.analysis.mbar import FreeEnergy, find_barrier, mbar_profile, neighbor_overlap
-from lorem_openmm.analysis.windows import Window, join, read_windows
+from lorem_openmm.analysis.mbar import FreeEnergy, Samples, find_barrier, mbar_profile, neighbor_overlap
+from lorem_openmm.analysis.windows import Window, read_windows
 from lorem_openmm.files import atomic_path, write_json
 from lorem_openmm.simulate.scan import StaticProfile, static_profile
 from lorem_openmm.tables import write_csv
@@ -126,8 +126,11 @@ def _profiles(
     width = np.sqrt(EV_PER_KELVIN * umbrella.temperature / umbrella.stiffness)
     edges = np.linspace(low, high, max(10, int(np.ceil((high - low) / width))) + 1)
 
+    centers = np.array([window.center for window in windows])
+
     def profile(coordinates: list[np.ndarray]) -> FreeEnergy:
-        return mbar_profile(join(windows, umbrella, coordinates), edges, radial)
+        samples = Samples(coordinates, centers, umbrella.stiffness, umbrella.temperature)
+        return mbar_profile(samples, edges, radial)
 
     whole = profile([window.coordinate for window in windows])
     samples = profile([window.independent() for window in windows])

@@ -9,7 +9,7 @@ import numpy as np
 
 from lorem_openmm import config
 from lorem_openmm.analysis import geometry
-from lorem_openmm.analysis.mbar import Samples, independent, inefficiency
+from lorem_openmm.analysis.mbar import independent, inefficiency
 from lorem_openmm.analysis.trajectory import SimulationData, load_simulation
 from lorem_openmm.errors import DataError
 from lorem_openmm.units import ANGSTROM_PER_NANOMETER
@@ -69,18 +69,6 @@ def read_windows(umbrella: config.Umbrella, folders: Sequence[Path]) -> tuple[li
             )
         left_out[index] = why
     return windows, left_out
-
-
-def join(windows: Sequence[Window], umbrella: config.Umbrella, coordinates: Sequence[np.ndarray]) -> Samples:
-    """Returns samples of all windows with their biases.
-
-    Args:
-        windows: All of them.
-        umbrella: Settings.
-        coordinates: What to take of each window, [n_k] Å.
-    """
-    centers = np.array([window.center for window in windows])
-    return Samples(list(coordinates), centers, umbrella.stiffness, umbrella.temperature)
 
 
 def _check_settings(umbrella: config.Umbrella, index: int, folder: Path, data: SimulationData) -> None:

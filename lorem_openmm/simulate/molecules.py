@@ -8,7 +8,7 @@ from ase import Atoms
 from ase.data import covalent_radii
 from ase.neighborlist import neighbor_list
 from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+from scipy.sparse.csgraph import breadth_first_order, connected_components
 
 BOND_FACTOR = 1.25  # bonded: closer than this multiple of the sum of the covalent radii
 HALOGENS = ("F", "Cl", "Br", "I")
@@ -87,7 +87,7 @@ def make_whole(atoms: Atoms) -> np.ndarray:
         return atoms.positions.copy()
     first, second, shifts = _bonds_with_shifts(atoms)
     group = _components(len(atoms), np.stack([first, second], axis=1))
-    boxes = _boxes_along_bonds(len(atoms), first, second, shifts)
+    boxes = _boxes_along_bonds(group, first, second, shifts)
     endless = (boxes[first] + shifts != boxes[second]).any(axis=1)
     boxes[np.isin(group, group[first[endless]])] = 0
     moved = boxes.any(axis=1)
@@ -103,23 +103,17 @@ def _bonds_with_shifts(atoms: Atoms) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return first, second, shifts
 
 
-def _boxes_along_bonds(count: int, first: np.ndarray, second: np.ndarray, shifts: np.ndarray) -> np.ndarray:
-    """Returns the box [count, 3] of each atom, from each molecule's first one along a tree of bonds."""
-    boxes, seen = np.zeros((count, 3), dtype=int), np.zeros(count, dtype=bool)
-    order = np.argsort(first, kind="stable")
-    starts = np.searchsorted(first[order], np.arange(count + 1))
-    for root in range(count):
-        if seen[root]:
-            continue
-        seen[root], waiting = True, [root]
-        while waiting:
-            atom = waiting.pop()
-            for edge in order[starts[atom] : starts[atom + 1]]:
-                other = second[edge]
-                if not seen[other]:
-                    seen[other] = True
-                    boxes[other] = boxes[atom] + shifts[edge]
-                    waiting.append(int(other))
+def _boxes_along_bonds(group: np.ndarray, first: np.ndarray, second: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+    """Returns the box [n_atoms, 3] of each atom, from each molecule's first one along a tree of bonds."""
+    count, roots = len(group), np.unique(group, return_index=True)[1]
+    # One tree for all molecules: another point, behind the atoms, is joined to the first atom of each.
+    rows, columns = np.append(first, np.full(len(roots), count)), np.append(second, roots)
+    joined = coo_array((np.ones(len(rows)), (rows, columns)), shape=(count + 1, count + 1))
+    order, before = breadth_first_order(joined.tocsr(), count)
+    shift = dict(zip(zip(first.tolist(), second.tolist(), strict=True), shifts, strict=True))
+    boxes = np.zeros((count, 3), dtype=int)
+    for atom in order[1 + len(roots) :].tolist():  # the first atoms come first and stay
+        boxes[atom] = boxes[before[atom]] + shift[int(before[atom]), atom]
     return boxes
 
 

@@ -1,8 +1,6 @@
 """What was trained, and which of it is there for comparison only."""
 
 import csv
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from lorem_openmm import config
@@ -46,7 +44,8 @@ def _describe(settings: config.Config, name: str, layout: Layout) -> dict[str, A
     model = settings.models[run.model]
     reports = [read_optional(layout.store(dataset).with_suffix(".json")) for dataset in run.datasets]
     counts = [report["counts"] for report in reports if report is not None]
-    rows = list(_epochs(layout.run(name) / "metrics.csv"))
+    table = layout.run(name) / "metrics.csv"
+    rows = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines())) if table.is_file() else []
     seconds = [float(row["seconds"]) for row in rows if row.get("seconds")]
     result = read_optional(layout.run(name) / "result.json")
     return {
@@ -65,9 +64,3 @@ def _describe(settings: config.Config, name: str, layout: Layout) -> dict[str, A
         "minutes": sum(seconds) / 60 if seconds else None,
         "for_comparison": for_comparison(settings, name),
     }
-
-
-def _epochs(path: Path) -> Iterator[dict[str, str]]:
-    if path.is_file():
-        with path.open(encoding="utf-8", newline="") as stream:
-            yield from csv.DictReader(stream)
