@@ -16,7 +16,7 @@ from lorem_openmm.simulate.energy import EnergyConservation, nve_drift
 from lorem_openmm.simulate.stability import Verdict
 from lorem_openmm.simulate.systems import read_structure
 from lorem_openmm.simulate.watch import Watch
-from lorem_openmm.simulate.watch_openmm import ADVICE, frame_of, judge_error, watch_start
+from lorem_openmm.simulate.watch_openmm import ADVICE, frame_of, judged, watch_start
 from lorem_openmm.simulate.watch_reporter import WatchReporter
 from lorem_openmm.simulate.watch_structure import Reactive
 from lorem_openmm.units import ANGSTROM_PER_NANOMETER, EV_PER_KELVIN
@@ -145,11 +145,8 @@ def _advance(dynamics: app.Simulation, watch: Watch, steps: int) -> None:
     """Runs under a watch, to the end or until it falls apart."""
     dynamics.reporters.append(WatchReporter.following(watch, CHECK_INTERVAL))
     while dynamics.currentStep < steps and watch.verdict.stable:
-        begun = dynamics.currentStep
-        try:
-            dynamics.step(min(CHECK_INTERVAL, steps - begun))
-        except Exception as error:
-            judge_error(dynamics, watch, begun, error)
+        with judged(dynamics, watch):
+            dynamics.step(min(CHECK_INTERVAL, steps - dynamics.currentStep))
 
 
 def _measure(verlet: app.Simulation, simulation: config.Simulation, watch: Watch, implementation: str) -> NveResult:
@@ -157,8 +154,7 @@ def _measure(verlet: app.Simulation, simulation: config.Simulation, watch: Watch
     points, seconds = [], 0.0
     targets = range(simulation.steps // interval) if watch.verdict.stable else range(0)
     for k in progress(targets, len(targets), f"nve {simulation.start} {simulation.timestep_fs} fs"):
-        begun = verlet.currentStep
-        try:
+        with judged(verlet, watch):
             if k == 0:
                 verlet.step(1)  # the first calls compile
             started = time.monotonic()
@@ -166,8 +162,6 @@ def _measure(verlet: app.Simulation, simulation: config.Simulation, watch: Watch
             frame = frame_of(verlet, verlet.context.getState(positions=True, energy=True))
             seconds += time.monotonic() - started
             watch.check(frame)
-        except Exception as error:
-            judge_error(verlet, watch, begun, error)
         if not watch.verdict.stable:
             break
         points.append((frame.time_ps, *(frame.energies or ())))

@@ -20,7 +20,7 @@ from lorem_openmm.simulate.outcome import answer, averages, settings_of
 from lorem_openmm.simulate.records import Records
 from lorem_openmm.simulate.stability import Verdict, sound_rows
 from lorem_openmm.simulate.systems import is_built, read_structure
-from lorem_openmm.simulate.watch_openmm import frame_of, judge_error, watch_start
+from lorem_openmm.simulate.watch_openmm import frame_of, judged, watch_start
 from lorem_openmm.simulate.watch_reporter import WatchReporter
 from lorem_openmm.units import ANGSTROM_PER_NANOMETER
 
@@ -145,18 +145,10 @@ class _Run:
         dynamics.context.setVelocitiesToTemperature(simulation.temperature * unit.kelvin, openmm_seed(simulation.seed))
         with atomic_path(self.records.topology) as temporary, temporary.open("w") as stream:
             app.PDBFile.writeFile(self.start.topology, positions * unit.angstrom, stream, keepIds=True)
-        self._judge(dynamics)
+        with judged(dynamics, self.watch):
+            self.watch.check(frame_of(dynamics, dynamics.context.getState(positions=True, energy=True)))
         self._save(dynamics)
         return dynamics
-
-    def _judge(self, dynamics: app.Simulation) -> None:
-        """Shows the watch where the simulation stands."""
-        try:
-            state = dynamics.context.getState(positions=True, energy=True)
-        except Exception as error:
-            judge_error(dynamics, self.watch, dynamics.currentStep, error)
-            return
-        self.watch.check(frame_of(dynamics, state))
 
     def _equilibrate_water(self, solvent: config.Solvent, positions: np.ndarray) -> np.ndarray:
         simulation, device = self.simulation, self.device
@@ -210,7 +202,8 @@ class _Run:
             targets.append(steps)
         for k, target in enumerate(progress(targets, len(targets), f"simulate {self.simulation.start}")):
             if self.watch.verdict.stable:
-                self._step(dynamics, target - dynamics.currentStep)
+                with judged(dynamics, self.watch):
+                    dynamics.step(target - dynamics.currentStep)
             if not self.watch.verdict.stable:
                 break
             now = time.monotonic()
@@ -223,13 +216,6 @@ class _Run:
         self.steps = dynamics.currentStep
         if self.watch.verdict.stable:
             self._save(dynamics)
-
-    def _step(self, dynamics: app.Simulation, steps: int) -> None:
-        begun = dynamics.currentStep
-        try:
-            dynamics.step(steps)
-        except Exception as error:
-            judge_error(dynamics, self.watch, begun, error)
 
     def _show_start(self, dynamics: app.Simulation) -> None:
         """Writes the structure at step 0 where there is no frame: the files of a run that has ended can be read."""

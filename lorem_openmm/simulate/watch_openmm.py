@@ -1,6 +1,7 @@
 """What a watch sees of an OpenMM simulation, and errors judged by the state they leave behind."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import openmm
@@ -81,25 +82,30 @@ def subject_of(
     return Subject(symbols, positions, box, molecules, bonds, atoms)
 
 
-def judge_error(dynamics: app.Simulation, watch: Watch, begun: int, error: Exception) -> None:
-    """Calls a run unstable if its positions say so, whatever the error is called; else raises the error.
+@contextmanager
+def judged(dynamics: app.Simulation, watch: Watch) -> Iterator[None]:
+    """Where an error is raised, calls the run unstable if its positions say so; else the error goes on.
+
+    What the error is called does not matter: it may be of the model's force, of OpenMM, or of a reporter.
 
     Args:
-        dynamics: Dynamics in which the error was raised.
+        dynamics: Dynamics in which it is raised.
         watch: Watch of the run.
-        begun: Step at which all was well.
-        error: Error of the model's force, of OpenMM, or of a reporter.
     """
-    if not watch.verdict.stable:  # found by a reporter
-        return
-    frame = frame_of(dynamics, dynamics.context.getState(positions=True), with_energies=False)
-    if SPAN in str(error):
-        watch.condemn(
-            f"between step {begun} and {frame.step} the molecules came to span half of the box, beyond which nearest "
-            "images are ambiguous; hold them together with `restraint` and `restraint_distance`, or take a larger "
-            "`solvent.box_edge`",
-            frame.step,
-            frame.time_ps,
-        )
-    elif watch.check(frame):
-        raise error
+    begun = dynamics.currentStep
+    try:
+        yield
+    except Exception as error:
+        if not watch.verdict.stable:  # found by a reporter
+            return
+        frame = frame_of(dynamics, dynamics.context.getState(positions=True), with_energies=False)
+        if SPAN in str(error):
+            watch.condemn(
+                f"between step {begun} and {frame.step} the molecules came to span half of the box, beyond which "
+                "nearest images are ambiguous; hold them together with `restraint` and `restraint_distance`, or take a "
+                "larger `solvent.box_edge`",
+                frame.step,
+                frame.time_ps,
+            )
+        elif watch.check(frame):
+            raise
