@@ -72,18 +72,9 @@ def _scatter(axes: Axes, reference: np.ndarray, predicted: np.ndarray, split: st
     chosen = np.arange(len(reference))
     if len(chosen) > MAX_POINTS:
         chosen = np.random.default_rng(0).choice(chosen, MAX_POINTS, replace=False)
-    axes.plot(
-        reference[chosen],
-        predicted[chosen],
-        linestyle="none",
-        marker="o",
-        markersize=2.2,
-        markeredgewidth=0,
-        alpha=0.6,
-        color=SPLIT_COLORS[split],
-        label=f"{split} {rmse:.3g} {unit}",
-        rasterized=True,
-    )
+    label, color = f"{split} {rmse:.3g} {unit}", SPLIT_COLORS[split]
+    x, y = reference[chosen], predicted[chosen]
+    axes.plot(x, y, "o", markersize=2.2, markeredgewidth=0, alpha=0.6, color=color, label=label, rasterized=True)
 
 
 def _errors_by_separation(stem: Path, store: Store, runs: Mapping[str, Predictions]) -> None:

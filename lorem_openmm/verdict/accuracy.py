@@ -7,7 +7,7 @@ from typing import Any
 from lorem_openmm import config
 from lorem_openmm.layout import Layout
 from lorem_openmm.training.error_tables import BEYOND
-from lorem_openmm.verdict.lines import Line, Status, at_most, first_figure, number, read_optional
+from lorem_openmm.verdict.lines import Line, bounded, first_figure, number, read_optional
 from lorem_openmm.verdict.trained import for_comparison
 
 # About a tenth of the forces that atoms of molecules feel at 300 K. Where labels are of hotter structures, a tenth of
@@ -83,9 +83,8 @@ def _line(
         reason = "no structure was kept from the training" if seen is not None else f"no {name} are labelled"
         return Line("Errors", "", name, "not checked", reason=reason)
     worst = max(values, key=lambda split: values[split] / bounds[split])
-    value, bound = values[worst], bounds[worst]
-    text = f"{', '.join(f'{split} {number(values[split])}' for split in values)} {unit}"
-    return Line("Errors", "", name, at_most(value, bound), text, f"≤ {number(bound)} {unit}", value, bound, unit, note)
+    found = f"{', '.join(f'{split} {number(values[split])}' for split in values)} {unit}"
+    return bounded("Errors", name, values[worst], bounds[worst], unit, note, found)
 
 
 def _interactions(rows: list[dict[str, Any]], dataset: config.Dataset) -> Iterator[Line]:
@@ -97,21 +96,10 @@ def _interactions(rows: list[dict[str, Any]], dataset: config.Dataset) -> Iterat
     if not by_class or len(by_class) > MOST_CLASSES:
         by_class = [row for row in found if row["group"] == BEYOND]
     for row in by_class:
-        name = _class_name(row["class"], dataset)
-        value = row["fragment_force_rmse"]
-        status: Status = at_most(value, INTERACTION_LIMIT)
-        yield Line(
-            "Beyond the cutoff",
-            "",
-            f"force between molecules{name}",
-            status,
-            f"{split} {number(value)} meV/Å",
-            f"≤ {number(INTERACTION_LIMIT)} meV/Å",
-            value,
-            INTERACTION_LIMIT,
-            "meV/Å",
-            f"{row['n_structures']} structures",
-        )
+        check = f"force between molecules{_class_name(row['class'], dataset)}"
+        value, note = row["fragment_force_rmse"], f"{row['n_structures']} structures"
+        words = f"{split} {number(value)} meV/Å"
+        yield bounded("Beyond the cutoff", check, value, INTERACTION_LIMIT, "meV/Å", note, words)
 
 
 def _class_name(name: str, dataset: config.Dataset) -> str:

@@ -52,6 +52,22 @@ def at_most(measured: float, bound: float) -> Status:
     return "pass" if math.isfinite(measured) and measured <= bound else "fail"
 
 
+def bounded(section: str, check: str, value: float, bound: float, unit: str, reason: str, found: str = "") -> Line:
+    """Returns the line on a number that must be at most a bound, without a subject.
+
+    Args:
+        section: One of ``SECTIONS``.
+        check: What is asked.
+        value: What was measured.
+        bound: Largest value that passes.
+        unit: Unit of both.
+        reason: What else is worth knowing.
+        found: What was measured, in words; empty: the value with its unit.
+    """
+    words, limit = found or f"{number(value)} {unit}", f"≤ {number(bound)} {unit}"
+    return Line(section, "", check, at_most(value, bound), words, limit, value, bound, unit, reason)
+
+
 def number(value: float) -> str:
     """Returns a number with three digits, without an exponent where it is of ordinary size."""
     if not math.isfinite(value):

@@ -14,7 +14,7 @@ from lorem_openmm.training.plots import find_profiles
 from lorem_openmm.training.predictions import read_predictions
 from lorem_openmm.units import MEV_PER_EV
 from lorem_openmm.verdict.accuracy import CHEMICAL_ACCURACY
-from lorem_openmm.verdict.lines import Line, at_most, number
+from lorem_openmm.verdict.lines import Line, bounded
 
 # kT at 300 K: an error of the energy along a coordinate is one of exp(−E/kT), which a free energy is made of.
 PATH_LIMIT = 26.0  # meV
@@ -106,17 +106,6 @@ def path_lines(errors: Sequence[PathErrors], run_name: str, figure: str, counts:
         if not values:
             continue
         worst = max(values, key=lambda reaction: values[reaction])
-        yield Line(
-            section,
-            run_name,
-            check,
-            at_most(values[worst], bound),
-            f"{number(values[worst])} meV",
-            f"≤ {number(bound)} meV",
-            values[worst],
-            bound,
-            "meV",
-            f"the worst of {len(values)}: {worst}" if len(values) > 1 else worst,
-            figure,
-            counts,
-        )
+        note = f"the worst of {len(values)}: {worst}" if len(values) > 1 else worst
+        line = bounded(section, check, values[worst], bound, "meV", note)
+        yield line._replace(subject=run_name, figure=figure, counts=counts)
