@@ -192,17 +192,14 @@ class StructureWatch:
     # -- findings --
 
     def _overlaps(self, pairs: np.ndarray, found: np.ndarray, relative: np.ndarray) -> list[Finding]:
-        worst = sorted(np.flatnonzero(relative < OVERLAP), key=lambda k: relative[k])
-        return [
-            Finding(
-                OVERLAPS,
-                tuple(pairs[k].tolist()),
-                True,
-                f"{self._pair(pairs[k])} are on top of each other: {found[k]:.2f} Å apart, "
-                f"{relative[k]:.2f} of the sum of their covalent radii (limit {OVERLAP:g}); {COUNTED}",
-            )
-            for k in worst[:1]
-        ]
+        if relative.min(initial=np.inf) >= OVERLAP:
+            return []
+        k = int(np.argmin(relative))
+        text = (
+            f"{self._pair(pairs[k])} are on top of each other: {found[k]:.2f} Å apart, {relative[k]:.2f} of the sum of "
+            f"their covalent radii (limit {OVERLAP:g}); {COUNTED}"
+        )
+        return [Finding(OVERLAPS, tuple(pairs[k].tolist()), True, text)]
 
     def _new_bonds(
         self, pairs: np.ndarray, found: np.ndarray, relative: np.ndarray, lengths: np.ndarray

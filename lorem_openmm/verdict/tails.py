@@ -97,11 +97,6 @@ class Tails:
             two_ions = 100 * (self.interaction / self.reference - 1)
         return np.where(ions == 0, neutral, np.where(ions == 1, one_ion, two_ions))
 
-    def judged(self, n_ions: int) -> np.ndarray:
-        """Returns which distances a rule judges: [n_distances]."""
-        rule = RULES[n_ions]
-        return (self.distances >= rule.nearest) & (self.distances <= rule.farthest)
-
     def groups(self) -> list[Group]:
         """Returns the classes of pairs, by the number of ions."""
         members: dict[tuple[int, str], list[int]] = {}
@@ -111,9 +106,9 @@ class Tails:
 
     def worst(self, group: Group) -> tuple[int, int]:
         """Returns the pair, and the place among the distances that are judged, of the largest deviation."""
-        sizes = np.abs(self.deviation()[group.members])
+        sizes, rule = np.abs(self.deviation()[group.members]), RULES[group.n_ions]
         sizes[~np.isfinite(sizes)] = np.inf
-        sizes[:, ~self.judged(group.n_ions)] = -1.0
+        sizes[:, (self.distances < rule.nearest) | (self.distances > rule.farthest)] = -1.0
         row, place = np.unravel_index(int(np.argmax(sizes)), sizes.shape)
         return group.members[int(row)], int(place)
 
