@@ -48,59 +48,6 @@ class AtomGraph(NamedTuple):
     max_size: int
 
 
-def lay_out(
-    positions: torch.Tensor,
-    atomic_numbers: torch.Tensor,
-    system_index: torch.Tensor,
-    system_slots: torch.Tensor,
-    system_sizes: List[int],
-    cell: torch.Tensor,
-    periodic: List[bool],
-    centers: torch.Tensor,
-    neighbors: torch.Tensor,
-    cell_shifts: torch.Tensor,
-    edge_ranks: torch.Tensor,
-    num_slots: int,
-    pair_types: torch.Tensor,
-    pair_type_counts: List[int],
-) -> AtomGraph:
-    """Makes a graph of sorted edges: the one place where that is done; give the arguments by name.
-
-    Args:
-        positions: [n_atoms, 3] Å.
-        atomic_numbers: [n_atoms] integers.
-        system_index: [n_atoms] the structure of each atom, ascending.
-        system_slots: [n_atoms] system_index·max(system_sizes) + place of the atom in its structure.
-        system_sizes: number of atoms of each structure, in order.
-        cell: [n_systems, 3, 3] Å.
-        periodic: one flag per structure.
-        centers: [n_edges] receiving atoms, the edges sorted by pair of species.
-        neighbors: [n_edges] sending atoms.
-        cell_shifts: [n_edges, 3].
-        edge_ranks: [n_edges] place of each edge among those of its center.
-        num_slots: largest number of edges of one atom.
-        pair_types: [n_pair_types, 2] atomic numbers of each run of edges.
-        pair_type_counts: its number of edges.
-    """
-    return AtomGraph(
-        positions=positions,
-        atomic_numbers=atomic_numbers,
-        system_index=system_index,
-        system_sizes=system_sizes,
-        cell=cell,
-        periodic=periodic,
-        centers=centers,
-        neighbors=neighbors,
-        cell_shifts=cell_shifts.to(positions.dtype),
-        pair_types=pair_types,
-        pair_type_counts=pair_type_counts,
-        edge_slots=torch.add(edge_ranks, centers, alpha=num_slots),
-        num_slots=num_slots,
-        system_slots=system_slots,
-        max_size=max(system_sizes) if len(system_sizes) > 0 else 0,
-    )
-
-
 def build_graph(
     positions: torch.Tensor,
     atomic_numbers: torch.Tensor,
@@ -111,7 +58,7 @@ def build_graph(
     neighbors: torch.Tensor,
     cell_shifts: torch.Tensor,
 ) -> AtomGraph:
-    """Sorts the edges of a neighbour list by pair of species and lays them out (see :class:`AtomGraph`).
+    """Sorts the edges of a neighbour list by pair of species and notes their places (see :class:`AtomGraph`).
 
     Args:
         positions: [n_atoms, 3] Å.
@@ -141,25 +88,24 @@ def build_graph(
     first = torch.cumsum(degree, 0) - degree
     rank = torch.empty_like(centers)
     rank[by_center] = torch.arange(centers.shape[0], device=device) - first[centers[by_center]]
-    num_slots = 0
-    if centers.shape[0] > 0:
-        num_slots = int(degree.max())
-    count_list: List[int] = counts.tolist()
-    return lay_out(
+    num_slots = int(degree.max()) if centers.shape[0] > 0 else 0
+    max_size = max(system_sizes)
+    return AtomGraph(
         positions=positions,
         atomic_numbers=atomic_numbers,
         system_index=system_index,
-        system_slots=system_index * max(system_sizes) + ranks,
         system_sizes=system_sizes,
         cell=cell,
         periodic=periodic,
         centers=centers,
         neighbors=neighbors,
-        cell_shifts=cell_shifts,
-        edge_ranks=rank,
-        num_slots=num_slots,
+        cell_shifts=cell_shifts.to(positions.dtype),
         pair_types=pair_types,
-        pair_type_counts=count_list,
+        pair_type_counts=counts.tolist(),
+        edge_slots=centers * num_slots + rank,
+        num_slots=num_slots,
+        system_slots=system_index * max_size + ranks,
+        max_size=max_size,
     )
 
 

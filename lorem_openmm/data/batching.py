@@ -11,7 +11,7 @@ from lorem_openmm.data.baseline import composition_energies
 from lorem_openmm.data.fields import fields
 from lorem_openmm.data.loading import load, ranges
 from lorem_openmm.data.store import Store
-from lorem_openmm.graph import AtomGraph, lay_out, map_tensors
+from lorem_openmm.graph import AtomGraph, map_tensors
 
 WINDOW = 32  # batches that are sorted together: enough for alike sizes, too few for always the same company
 
@@ -187,21 +187,23 @@ class StructureSet:
         )
         rows, own = self._rows, {"structure": index, "atom": atoms}
         centers = rows["centers"].index_select(0, edges) + shift
-        graph = lay_out(
+        num_slots = int(self._degrees[chosen].max(initial=0))
+        graph = AtomGraph(
             positions=rows["positions"].index_select(0, atoms),
             atomic_numbers=rows["atomic_numbers"].index_select(0, atoms).long(),
             system_index=system,
-            system_slots=slots,
             system_sizes=sizes.tolist(),
             cell=rows["cell"].index_select(0, index),
             periodic=self.periodic[chosen].tolist(),
             centers=centers,
             neighbors=rows["neighbors"].index_select(0, edges) + shift,
             cell_shifts=self._cell_shifts(edges),
-            edge_ranks=rows["ranks"].index_select(0, edges),
-            num_slots=int(self._degrees[chosen].max(initial=0)),
             pair_types=pair_types.view(-1, 2),
             pair_type_counts=counts,
+            edge_slots=torch.add(rows["ranks"].index_select(0, edges), centers, alpha=num_slots),
+            num_slots=num_slots,
+            system_slots=slots,
+            max_size=max_size,
         )
         values = {name: rows[name].index_select(0, own[per]) for name, per in self._labels}
         if self.place != self.device:
@@ -241,11 +243,7 @@ class StructureSet:
         return self._sizes * (int(n_edges.max(initial=0)) + 1) + n_edges
 
     def __getitem__(self, name: str) -> torch.Tensor:
-        """Returns a field of all structures or atoms, as the batches have it (energies without the baseline).
-
-        Args:
-            name: Of a field of graphs or labels.
-        """
+        """Returns a field of all structures or atoms, as the batches have it (energies without the baseline)."""
         return self._rows[name]
 
     def _place_rows(self, arrays: dict[str, np.ndarray], budget: int | None) -> None:
@@ -275,7 +273,7 @@ class StructureSet:
         shifts = self._rows["cell_shifts"]
         if len(shifts) == 0:  # nothing is periodic
             return torch.zeros((len(edges), 3), dtype=self.dtype, device=self.place)
-        return shifts.index_select(0, edges)
+        return shifts.index_select(0, edges).to(self.dtype)
 
 
 def epoch_batches(
@@ -310,12 +308,7 @@ def epoch_batches(
 
 
 def ordered_batches(n_structures: int, batch_size: int) -> list[np.ndarray]:
-    """Returns all structures once, in their order: for validation and evaluation.
-
-    Args:
-        n_structures: Size of the set.
-        batch_size: Structures per batch.
-    """
+    """Returns all structures once, in their order: for validation and evaluation."""
     return list(_chunks(np.arange(n_structures), batch_size))
 
 

@@ -4,7 +4,7 @@ from typing import List, NamedTuple, Optional, Tuple
 
 import torch
 
-from lorem_openmm.graph import AtomGraph, lay_out
+from lorem_openmm.graph import AtomGraph
 from lorem_openmm.inference.neighbors import RowBlock
 from lorem_openmm.inference.short_range import Edges
 from lorem_openmm.model import Lorem
@@ -103,11 +103,10 @@ def edges_as_graph(x: torch.Tensor, block: RowBlock) -> AtomGraph:
     num_slots = block.neighbors.shape[0] // block.size
     rows = torch.arange(block.size, device=x.device)
     nothing = x.new_zeros((0, 3))
-    return lay_out(
+    return AtomGraph(
         positions=nothing,
         atomic_numbers=rows,
         system_index=torch.zeros_like(rows),
-        system_slots=rows,
         system_sizes=[block.size],
         cell=x.new_zeros((1, 3, 3)),
         periodic=[False],
@@ -116,6 +115,8 @@ def edges_as_graph(x: torch.Tensor, block: RowBlock) -> AtomGraph:
         cell_shifts=nothing,
         pair_types=rows.view(-1, 1)[:0],
         pair_type_counts=[],
-        edge_ranks=torch.arange(num_slots, device=x.device).repeat(block.size),
+        edge_slots=torch.arange(block.size * num_slots, device=x.device),
         num_slots=num_slots,
+        system_slots=rows,
+        max_size=block.size,
     )
