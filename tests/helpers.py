@@ -1,5 +1,6 @@
 """Structures, graphs and potentials that many tests share."""
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,9 +11,11 @@ from ase.build import molecule
 from openmm import app
 
 from lorem_openmm.config import Model
-from lorem_openmm.data.chunks import read_frames
+from lorem_openmm.data.chunks import explain, read_chunk, split_file
+from lorem_openmm.data.formats import unpack
 from lorem_openmm.data.neighbors import neighbor_list
-from lorem_openmm.data.structures import Structure
+from lorem_openmm.data.structures import Keys, Structure
+from lorem_openmm.errors import DataError
 from lorem_openmm.graph import AtomGraph, build_graph
 from lorem_openmm.model import Lorem
 from lorem_openmm.potential import Potential
@@ -107,5 +110,10 @@ def read_structures(
     path: str | Path, energy_key: str = "energy", forces_key: str = "forces", stress_key: str | None = None
 ) -> Iterator[Structure]:
     """Reads the structures of a file one by one, as preparing a data set does."""
-    for frames in read_frames(Path(path), energy_key, forces_key, stress_key):
-        yield from frames
+    with tempfile.TemporaryDirectory() as folder:
+        for chunk in split_file(unpack(Path(path), Path(folder)), name=str(path))[0]:
+            try:
+                yield from read_chunk(chunk, Keys(energy_key, forces_key, stress_key))
+            except DataError:
+                explain(chunk)
+                raise

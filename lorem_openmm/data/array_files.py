@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import numpy as np
 from ase.data import atomic_numbers as numbers_by_symbol
@@ -32,23 +32,6 @@ _SPELLINGS = {
     "kj/mol": "kJ/mol", "kj mol-1": "kJ/mol", "ang": "angstrom", "å": "angstrom", "angstrom": "angstrom",
     "angstroms": "angstrom", "a": "angstrom", "bohr": "bohr", "bohrs": "bohr", "a0": "bohr", "a_0": "bohr", "nm": "nm",
 }  # fmt: skip
-
-
-@runtime_checkable
-class _Array(Protocol):
-    """What both kinds of file hold: arrays of NumPy, data sets of h5py (whose groups have no shape)."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype
-
-    def __getitem__(self, index: Any, /) -> Any: ...
-
-
-@runtime_checkable
-class _Annotated(Protocol):
-    """A data set of h5py, which may name its unit."""
-
-    attrs: Mapping[str, Any]
 
 
 class Part(NamedTuple):
@@ -99,8 +82,10 @@ def list_parts(path: Path, kind: str, name: str, at_once: int) -> list[list[Part
     return groups
 
 
-def read_parts(path: Path, kind: str, name: str, parts: Sequence[Part], labels: Keys, first: int) -> list[Structure]:
-    """Reads frames; their numbers are in the units of the file.
+def read_parts(
+    path: Path, kind: str, name: str, parts: Sequence[Part], labels: Keys, first: int, given: Units | None
+) -> tuple[list[Structure], Units]:
+    """Reads frames and their units: those that the file names, else those of the configuration.
 
     Args:
         path: The file.
@@ -109,40 +94,32 @@ def read_parts(path: Path, kind: str, name: str, parts: Sequence[Part], labels: 
         parts: Frames to read, by group.
         labels: Names of the labels.
         first: Number of the first frame in the file.
+        given: Units of the configuration.
+
+    Returns:
+        The structures, their numbers in the units of the file, and these units.
 
     Raises:
-        DataError: If a label is missing or arrays do not fit one another.
+        DataError: If a label is missing or arrays do not fit one another; if a unit is named nowhere, is not known, or
+            the file contradicts the configuration.
     """
     found: list[Structure] = []
     with _open(path, kind, name) as file:
+        units = _units(next(_groups(file, kind))[1], name, labels, given)
         for part in parts:
             arrays = file if kind == NPZ else file[part.group]
             for structure in _read(arrays, part, labels, _place(name, part.group)):
                 found.append(replace(structure, file=name, frame=first + len(found)))
-    return found
+    return found, units
 
 
-def file_units(path: Path, kind: str, name: str, labels: Keys, given: Units | None) -> Units:
-    """Returns the units of a file: those it names, else those of the configuration.
-
-    Args:
-        path: The file.
-        kind: npz or hdf5.
-        name: Its name in errors.
-        labels: Names of the labels.
-        given: Units of the configuration.
-
-    Raises:
-        DataError: If a unit is named nowhere, is not known, or the file contradicts the configuration.
-    """
-    with _open(path, kind, name) as file:
-        _, arrays = next(_groups(file, kind))
-        positions = next(key for key in POSITIONS if key in arrays)
-        stated = {
-            "energy": _stated(arrays, labels.energy, "e_unit", name),
-            "length": _stated(arrays, positions, "r_unit", name),
-            "forces": _stated(arrays, labels.forces, "f_unit", name),
-        }
+def _units(arrays: Any, name: str, labels: Keys, given: Units | None) -> Units:
+    positions = next(key for key in POSITIONS if key in arrays)
+    stated = {
+        "energy": _stated(arrays, labels.energy, "e_unit"),
+        "length": _stated(arrays, positions, "r_unit"),
+        "forces": _stated(arrays, labels.forces, "f_unit"),
+    }
     known = {"energy": ENERGY_IN_EV, "length": LENGTH_IN_ANGSTROM, "forces": FORCE_IN_EV_PER_ANGSTROM}
     result = {} if given is None else given.model_dump()
     for what, unit in stated.items():
@@ -165,13 +142,14 @@ def file_units(path: Path, kind: str, name: str, labels: Keys, given: Units | No
     return Units(**result)
 
 
-def _stated(arrays: Any, key: str, whole: str, name: str) -> str | None:
+def _stated(arrays: Any, key: str, whole: str) -> str | None:
     """Returns the unit that a file names for an array, in our spelling."""
     text = None
     if whole in arrays:
         text = _text(np.asarray(arrays[whole]).reshape(-1)[0])
-    elif key in arrays and isinstance(arrays[key], _Annotated):
-        text = next((_text(arrays[key].attrs[word]) for word in ("units", "unit") if word in arrays[key].attrs), None)
+    elif key in arrays:
+        attributes = getattr(arrays[key], "attrs", {})  # of a data set of h5py
+        text = next((_text(attributes[word]) for word in ("units", "unit") if word in attributes), None)
     if text is None:
         return None
     energy, slash, length = text.strip().rpartition("/")
@@ -313,7 +291,7 @@ def _entries(arrays: Any, part: Part, total: int, labels: Keys) -> tuple[dict[st
     info: dict[str, Any] = {"group": part.group.strip("/")} if part.group.strip("/") else {}
     for key in sorted(set(arrays) - {labels.energy, labels.forces, *POSITIONS, *NUMBERS}):
         item = arrays[key]
-        if not isinstance(item, _Array):
+        if not hasattr(item, "shape"):  # a group
             continue
         if item.shape in ((total,), (total, 1)) and item.dtype.kind in "fiu" and total > 1:
             columns[key] = np.asarray(item[part.first : part.first + part.n_frames]).reshape(-1).astype(np.float64)

@@ -1,6 +1,7 @@
 """Files that ASE reads: its trajectories and databases, and the output of VASP."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,10 @@ from lorem_openmm.errors import DataError
 def count_frames(path: Path, kind: str, name: str) -> int:
     """Returns the number of frames.
 
-    Args:
-        path: The file.
-        kind: Its format.
-        name: Its name in errors.
-
     Raises:
         DataError: If ASE cannot read it.
     """
-    with _Named(name, kind):
+    with _naming(name, kind):
         if kind == TRAJ:
             with Trajectory(path) as trajectory:
                 return len(trajectory)
@@ -38,17 +34,10 @@ def count_frames(path: Path, kind: str, name: str) -> int:
 def read_atoms(path: Path, kind: str, name: str, first: int, n_frames: int) -> list[Atoms]:
     """Reads consecutive frames.
 
-    Args:
-        path: The file.
-        kind: Its format.
-        name: Its name in errors.
-        first: Number of the first one.
-        n_frames: Number of frames.
-
     Raises:
         DataError: If ASE cannot read them.
     """
-    with _Named(name, kind):
+    with _naming(name, kind):
         if kind == TRAJ:
             with Trajectory(path) as trajectory:
                 return [trajectory[index] for index in range(first, first + n_frames)]
@@ -59,21 +48,18 @@ def read_atoms(path: Path, kind: str, name: str, first: int, n_frames: int) -> l
         return list(islice(frames, first, first + n_frames))
 
 
-class _Named:
+@contextmanager
+def _naming(name: str, kind: str) -> Iterator[None]:
     """Turns whatever ASE raises on a damaged file into an error that names it."""
-
-    def __init__(self, name: str, kind: str) -> None:
-        self.name, self.kind = name, kind
-
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, Exception) and not isinstance(error, MemoryError):
-            raise DataError(
-                f"{self.name}: ASE cannot read it as '{self.kind}' ({type(error).__name__}: {error}): it was cut off "
-                "or damaged. Write it again, or convert what can be read to extended XYZ."
-            ) from None
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise DataError(
+            f"{name}: ASE cannot read it as '{kind}' ({type(error).__name__}: {error}): it was cut off "
+            "or damaged. Write it again, or convert what can be read to extended XYZ."
+        ) from None
 
 
 def _connect(path: Path) -> Any:

@@ -1,19 +1,16 @@
 """Checks of structures and labels: each fault names file, frame, the rule, what was found and what to do."""
 
 import hashlib
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Sequence
+from itertools import pairwise
 
 import numpy as np
 from ase.data import chemical_symbols, covalent_radii
 
-from lorem_openmm.data.frames import composition
+from lorem_openmm.data.frames import Frames, composition
 from lorem_openmm.data.structures import Structure
 from lorem_openmm.errors import DataError
-from lorem_openmm.units import (
-    KCAL_PER_MOL_PER_EV,
-    KJ_PER_MOL_NM_PER_EV_ANGSTROM,
-    STRESS_IN_EV_PER_CUBIC_ANGSTROM,
-)
+from lorem_openmm.units import KCAL_PER_MOL_PER_EV, KJ_PER_MOL_NM_PER_EV_ANGSTROM, STRESS_IN_EV_PER_CUBIC_ANGSTROM
 
 MAX_FORCE = 100.0  # eV/Å; bonds break at a tenth of it
 MAX_LONELY_FORCE = 0.05  # eV/Å on a single atom, where only numerical noise acts
@@ -25,35 +22,22 @@ NOBLE = {2, 10, 18, 36, 54, 86}  # gases, whose atoms keep farther apart than bo
 NUM_SHOWN = 5
 
 
-class Faults:
-    """Collects faults so that a user sees how many frames are wrong, not only the first."""
+def raise_faults(messages: Sequence[str]) -> None:
+    """Refuses data that have faults: shows the first ones and how many there are.
 
-    def __init__(self) -> None:
-        self.messages: list[str] = []
-
-    def add(self, messages: Iterable[str]) -> None:
-        """Adds messages."""
-        self.messages.extend(messages)
-
-    def raise_if_any(self) -> None:
-        """Raises the first few faults and the number of all.
-
-        Raises:
-            DataError: If there is any.
-        """
-        if not self.messages:
-            return
-        lines = self.messages[:NUM_SHOWN]
-        if len(self.messages) > NUM_SHOWN:
-            lines.append(f"... and {len(self.messages) - NUM_SHOWN} more faults")
-        raise DataError("\n".join(lines))
+    Raises:
+        DataError: If there is any.
+    """
+    if not messages:
+        return
+    lines = list(messages[:NUM_SHOWN])
+    if len(messages) > NUM_SHOWN:
+        lines.append(f"... and {len(messages) - NUM_SHOWN} more faults")
+    raise DataError("\n".join(lines))
 
 
 def structure_faults(structure: Structure) -> list[str]:
     """Checks shapes, finiteness, elements and magnitudes of one structure.
-
-    Args:
-        structure: The structure with its labels.
 
     Returns:
         One message per broken rule.
@@ -108,28 +92,23 @@ def distance_faults(
 
 
 def bond_ratio(
-    atomic_numbers: np.ndarray,
-    centers: np.ndarray,
-    neighbors: np.ndarray,
-    distances: np.ndarray,
-    n_edges: np.ndarray | None = None,
+    atomic_numbers: np.ndarray, centers: np.ndarray, neighbors: np.ndarray, distances: np.ndarray, n_edges: np.ndarray
 ) -> np.ndarray:
-    """Returns min r_ij / (R_i + R_j) with covalent radii R: 1 in Å, 1.9 in bohr; NaN without neighbours.
+    """Returns [n_structures] min r_ij / (R_i + R_j) with covalent radii R: 1 in Å, 1.9 in bohr; NaN without neighbours.
 
     Args:
-        atomic_numbers: [n_atoms].
+        atomic_numbers: [n_atoms] of all structures.
         centers: [n_edges].
         neighbors: [n_edges].
         distances: [n_edges] Å.
-        n_edges: [n_structures] numbers of edges, where they are of several structures; the result has its shape.
+        n_edges: [n_structures].
     """
     radii = covalent_radii[atomic_numbers]
     ratios = distances / (radii[centers] + radii[neighbors])
-    lengths = np.asarray(len(ratios) if n_edges is None else n_edges)
-    smallest = np.full(lengths.shape, np.nan)
-    present = lengths > 0
+    smallest = np.full(len(n_edges), np.nan)
+    present = n_edges > 0
     if present.any():
-        smallest[present] = np.minimum.reduceat(ratios, (np.cumsum(lengths).reshape(lengths.shape) - lengths)[present])
+        smallest[present] = np.minimum.reduceat(ratios, (np.cumsum(n_edges) - n_edges)[present])
     return smallest
 
 
@@ -148,21 +127,21 @@ def position_warnings(bond_ratios: np.ndarray) -> list[str]:
     ]
 
 
-def frame_hash(structure: Structure) -> bytes:
-    """Returns a hash of the elements, positions and cell, rounded to 1e-5 Å, in the order they are given.
+def frame_hashes(frames: Frames) -> np.ndarray:
+    """Returns [n_structures, 4] hashes of elements, positions and cell, rounded to 1e-5 Å, in the order of the atoms.
 
-    Args:
-        structure: The structure; labels do not count.
+    Labels do not count.
     """
-    digest = hashlib.sha256(structure.atomic_numbers.astype("<i8").tobytes())
-    for values in (structure.positions, structure.cell):
-        digest.update(rounded(values).tobytes())
-    return digest.digest()
-
-
-def rounded(values: np.ndarray) -> np.ndarray:
-    """Returns values as :func:`frame_hash` takes them."""
-    return (np.round(values, 5) + 0.0).astype("<f8")  # + 0.0 turns −0 into 0
+    numbers = frames.arrays["atomic_numbers"].astype("<i8")
+    rounded = [(np.round(frames.arrays[name], 5) + 0.0).astype("<f8") for name in ("positions", "cell")]  # −0 is 0
+    numbers_bytes, position_bytes, cell_bytes = (memoryview(values.tobytes()) for values in (numbers, *rounded))
+    digests = []
+    for index, (start, stop) in enumerate(pairwise(frames.offsets.tolist())):
+        digest = hashlib.sha256(numbers_bytes[8 * start : 8 * stop])
+        digest.update(position_bytes[24 * start : 24 * stop])
+        digest.update(cell_bytes[72 * index : 72 * index + 72])
+        digests.append(digest.digest())
+    return np.frombuffer(b"".join(digests), dtype="<u8").reshape(-1, 4)
 
 
 def duplicate_faults(structures: Sequence[Structure], hashes: Sequence[Hashable], splits: np.ndarray) -> list[str]:
@@ -170,7 +149,7 @@ def duplicate_faults(structures: Sequence[Structure], hashes: Sequence[Hashable]
 
     Args:
         structures: All structures.
-        hashes: :func:`frame_hash` of each, or anything else that is equal where it is.
+        hashes: Of each, a value that is the same for the same structure.
         splits: [n_structures] split of each.
     """
     first: dict[Hashable, int] = {}
@@ -225,43 +204,31 @@ def _magnitude_faults(structure: Structure) -> list[str]:
             f"{structure.place}: a single atom feels no force, whatever its box, received {largest:.4g} eV/Å. Correct "
             "the frame, or remove it."
         )
-    if structure.stress is None:
-        return faults
-    stress, largest = structure.stress, float(np.abs(structure.stress).max())
+    return faults if structure.stress is None else faults + _stress_faults(structure, structure.stress)
+
+
+def _stress_faults(structure: Structure, stress: np.ndarray) -> list[str]:
+    largest, volume = float(np.abs(stress).max()), abs(float(np.linalg.det(structure.cell)))
+    virial = largest * volume / len(structure.atomic_numbers)
+    others = ", ".join(
+        f"in {unit}, {virial * factor:.3g} (set `units: {{stress: {unit}}}`)"
+        for unit, factor in STRESS_IN_EV_PER_CUBIC_ANGSTROM.items()
+        if factor != 1.0
+    )
+    received = (
+        f"received {largest:.4g} eV/Å^3, which is {virial:.4g} eV per atom. It would be, {others}; as a virial in eV, "
+        f"{virial / max(volume, 1e-9):.3g} (`virial_key` in place of `stress_key`). Choose what is plausible: up to "
+        "1 eV per atom for strained crystals and liquids; otherwise remove the frame."
+    )
+    faults = []
     if largest > MAX_STRESS:
-        faults.append(f"{structure.place}: the stress must be below {MAX_STRESS:g} eV/Å^3, {_stress_advice(structure)}")
-    elif _virial_per_atom(structure) > MAX_VIRIAL_PER_ATOM:
-        faults.append(
-            f"{structure.place}: the stress times the volume must be below {MAX_VIRIAL_PER_ATOM:g} eV per atom, "
-            f"{_stress_advice(structure)}"
-        )
+        faults.append(f"{structure.place}: the stress must be below {MAX_STRESS:g} eV/Å^3, {received}")
+    elif virial > MAX_VIRIAL_PER_ATOM:
+        limit = f"below {MAX_VIRIAL_PER_ATOM:g} eV per atom"
+        faults.append(f"{structure.place}: the stress times the volume must be {limit}, {received}")
     if np.abs(stress - stress.T).max() > 1e-3 * largest + 1e-6:
         faults.append(
             f"{structure.place}: the stress must be symmetric, received {stress.tolist()}. Correct its "
             "order: 9 numbers row by row, or 6 as xx yy zz yz xz xy."
         )
     return faults
-
-
-def _virial_per_atom(structure: Structure) -> float:
-    """Returns the largest component of |σ|·V/n_atoms in eV."""
-    if structure.stress is None:
-        return 0.0
-    volume = abs(float(np.linalg.det(structure.cell)))
-    return float(np.abs(structure.stress).max()) * volume / len(structure.atomic_numbers)
-
-
-def _stress_advice(structure: Structure) -> str:
-    """Says how large the stress is, and would be in other units."""
-    largest, virial = float(np.abs(np.asarray(structure.stress)).max()), _virial_per_atom(structure)
-    volume = abs(float(np.linalg.det(structure.cell)))
-    others = ", ".join(
-        f"in {unit}, {virial * factor:.3g} (set `units: {{stress: {unit}}}`)"
-        for unit, factor in STRESS_IN_EV_PER_CUBIC_ANGSTROM.items()
-        if factor != 1.0
-    )
-    return (
-        f"received {largest:.4g} eV/Å^3, which is {virial:.4g} eV per atom. It would be, {others}; as a virial in eV, "
-        f"{virial / max(volume, 1e-9):.3g} (`virial_key` in place of `stress_key`). Choose what is plausible: up to "
-        "1 eV per atom for strained crystals and liquids; otherwise remove the frame."
-    )

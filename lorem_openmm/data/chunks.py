@@ -1,20 +1,18 @@
 """Files in chunks of whole frames, which may be read in any order and in several processes."""
 
 import hashlib
-import tempfile
 from codecs import BOM_UTF8
-from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from lorem_openmm.data.array_files import Part, file_units, list_parts, read_parts
+from lorem_openmm.data.array_files import Part, list_parts, read_parts
 from lorem_openmm.data.ase_files import count_frames, read_atoms
 from lorem_openmm.data.conversion import Conversion, convert
 from lorem_openmm.data.extxyz import parse_frames
 from lorem_openmm.data.extxyz_layout import check_layout, not_readable, open_text
-from lorem_openmm.data.formats import DB, HDF5, NPZ, TRAJ, XYZ, find_format, unpack
+from lorem_openmm.data.formats import DB, HDF5, NPZ, TRAJ, XYZ, find_format
 from lorem_openmm.data.frames import Frames, join_frames
 from lorem_openmm.data.structures import Keys, Structure, from_atoms
 from lorem_openmm.errors import DataError
@@ -100,19 +98,15 @@ def _chunks(path: Path, kind: str, name: str) -> list[Chunk]:
 def read_chunk(chunk: Chunk, keys: Keys, conversion: Conversion = _AS_IT_IS) -> Frames:
     """Reads the frames of a chunk.
 
-    Args:
-        chunk: The chunk.
-        keys: Names of the labels.
-        conversion: What the numbers mean.
-
     Raises:
         DataError: If a frame breaks a rule. Where the file's layout is wrong, ``check_layout`` says it better.
     """
     if chunk.kind == XYZ:
         return convert(_read_text(chunk, keys), conversion)
     if chunk.kind in (NPZ, HDF5):
-        units = file_units(chunk.path, chunk.kind, chunk.name, keys, conversion.units)
-        structures = read_parts(chunk.path, chunk.kind, chunk.name, chunk.parts, keys, chunk.first)
+        structures, units = read_parts(
+            chunk.path, chunk.kind, chunk.name, chunk.parts, keys, chunk.first, conversion.units
+        )
         return convert(_joined(structures), conversion._replace(units=units))
     frames = read_atoms(chunk.path, chunk.kind, chunk.name, chunk.first, chunk.n_frames)
     structures = [from_atoms(atoms, *keys, chunk.name, chunk.first + k) for k, atoms in enumerate(frames)]
@@ -127,15 +121,7 @@ def _joined(structures: list[Structure]) -> Frames:
 
 
 def _read_text(chunk: Chunk, keys: Keys) -> Frames:
-    """Reads the frames of a chunk of extended XYZ.
-
-    Args:
-        chunk: The chunk.
-        keys: Names of the labels.
-
-    Raises:
-        DataError: If a frame breaks a rule. Where the file's layout is wrong, ``check_layout`` says it better.
-    """
+    """Reads the frames of a chunk of extended XYZ."""
     if chunk.n_bytes == 0:
         with open_text(chunk.path) as stream:
             return parse_frames(stream.read().rstrip() + "\n", keys, chunk.name, 0)
@@ -149,38 +135,10 @@ def _read_text(chunk: Chunk, keys: Keys) -> Frames:
     return parse_frames(text, keys, chunk.name, chunk.first)
 
 
-def read_frames(path: Path, energy_key: str, forces_key: str, stress_key: str | None) -> Iterator[Frames]:
-    """Reads a file chunk by chunk.
-
-    Args:
-        path: The file.
-        energy_key: Name of the total energy.
-        forces_key: Name of the forces.
-        stress_key: Name of the stress; None: not read.
-
-    Raises:
-        DataError: If a frame breaks a rule.
-    """
-    keys = Keys(energy_key, forces_key, stress_key)
-    with tempfile.TemporaryDirectory() as folder:
-        content = unpack(path, Path(folder))
-        if find_format(content, str(path)) == XYZ:
-            check_layout(content, str(path))
-        for chunk in split_file(content, name=str(path))[0]:
-            try:
-                yield read_chunk(chunk, keys)
-            except DataError:
-                explain(chunk)
-                raise
-
-
 def explain(chunk: Chunk) -> None:
     """Says what is wrong with the file of a chunk that cannot be read, if its layout, symbols or numbers are.
 
     What is wrong with the layout comes before all else, and lines are counted in the file.
-
-    Args:
-        chunk: A chunk of the file.
 
     Raises:
         DataError: If something is.

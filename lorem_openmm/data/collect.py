@@ -9,16 +9,16 @@ from functools import cached_property
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 
-from lorem_openmm.data.checks import Faults
+from lorem_openmm.data.checks import raise_faults
 from lorem_openmm.data.chunks import Chunk, explain, split_file
 from lorem_openmm.data.examine import ExaminedChunk, ReadingSettings, examine
 from lorem_openmm.data.fields import fields
 from lorem_openmm.data.formats import unpack
-from lorem_openmm.data.frames import Composition
+from lorem_openmm.data.frames import Composition, LazyStructures
 from lorem_openmm.data.info import InfoTable
 from lorem_openmm.data.spool import Spool
 from lorem_openmm.data.structures import Structure, structure_at
@@ -31,10 +31,11 @@ _CHUNKS_WORTH_A_PROCESS = 2
 _WAITING_PER_PROCESS = 3
 
 
-class FileStructures(Sequence[Structure]):
-    """The structures of some files, one after the other; each item is made on demand.
+class FileStructures(LazyStructures):
+    """The structures of some files, one after the other.
 
     Attributes:
+        sources: name (``file``), ``sha256`` and ``n_structures`` of each file.
         arrays: the store's arrays that come from the files, ``sizes``, ``n_edges``, ``bond_ratio`` [n_structures] and
             ``hash`` [n_structures, 4]; those by atom and by edge are views of files.
         source: [n_structures] which file.
@@ -43,20 +44,14 @@ class FileStructures(Sequence[Structure]):
         edge_faults: faults of the distances.
     """
 
-    def __init__(self, files: list[str], counts: list[int], arrays: dict[str, np.ndarray], info: InfoTable) -> None:
-        """Notes what was read.
-
-        Args:
-            files: Names of the files.
-            counts: Frames of each.
-            arrays: See above.
-            info: The info entries.
-        """
-        self.files, self.arrays, self.info = files, arrays, info
+    def __init__(
+        self, sources: list[dict[str, Any]], arrays: dict[str, np.ndarray], info: InfoTable, edge_faults: list[str]
+    ) -> None:
+        self.sources, self.arrays, self.info, self.edge_faults = sources, arrays, info, edge_faults
+        counts = [source["n_structures"] for source in sources]
         self.source = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
         self.frame = np.concatenate([np.arange(count) for count in counts])
         self.offsets = np.concatenate([[0], np.cumsum(arrays["sizes"])])
-        self.edge_faults: list[str] = []
 
     @cached_property
     def edge_offsets(self) -> np.ndarray:
@@ -66,15 +61,14 @@ class FileStructures(Sequence[Structure]):
     def __len__(self) -> int:
         return len(self.frame)
 
-    @overload
-    def __getitem__(self, index: int) -> Structure: ...
-    @overload
-    def __getitem__(self, index: slice) -> "Selection": ...
-    def __getitem__(self, index: int | slice) -> "Structure | Selection":
-        if isinstance(index, slice):
-            return Selection(self, np.arange(len(self))[index])
-        file, atoms = self.files[self.source[index]], slice(*self.offsets[index : index + 2])
-        return structure_at(self.arrays, index, atoms, self.info[index], file, int(self.frame[index]))
+    def structure(self, index: int) -> Structure:
+        """Makes one structure."""
+        file = self.sources[self.source[index]]["file"]
+        return structure_at(self.arrays, index, self.atoms(index), self.info[index], file, int(self.frame[index]))
+
+    def atoms(self, index: int) -> slice:
+        """Returns the rows of a structure in the arrays by atom."""
+        return slice(*self.offsets[index : index + 2].tolist())
 
     def composition(self) -> Composition:
         """Returns elements and energies."""
@@ -91,28 +85,17 @@ class FileStructures(Sequence[Structure]):
         return first
 
 
-class Selection(Sequence[Structure]):
-    """Some of the collected structures."""
+class Selection(LazyStructures):
+    """Some of the collected structures, by their places among all."""
 
     def __init__(self, collected: FileStructures, indices: np.ndarray) -> None:
-        """Keeps which structures they are.
-
-        Args:
-            collected: All.
-            indices: Their places.
-        """
         self.collected, self.indices = collected, indices
 
     def __len__(self) -> int:
         return len(self.indices)
 
-    @overload
-    def __getitem__(self, index: int) -> Structure: ...
-    @overload
-    def __getitem__(self, index: slice) -> "Selection": ...
-    def __getitem__(self, index: int | slice) -> "Structure | Selection":
-        if isinstance(index, slice):
-            return Selection(self.collected, self.indices[index])
+    def structure(self, index: int) -> Structure:
+        """Makes one structure."""
         return self.collected[int(self.indices[index])]
 
     def info_values(self, key: str) -> Iterator[Any]:
@@ -132,9 +115,7 @@ class Selection(Sequence[Structure]):
         return Composition(whole.atomic_numbers[np.repeat(chosen, sizes)], offsets, whole.energy[self.indices])
 
 
-def collect(
-    paths: Sequence[Path], reading: ReadingSettings, folder: Path, processes: int = 1
-) -> tuple[FileStructures, list[str]]:
+def collect(paths: Sequence[Path], reading: ReadingSettings, folder: Path, processes: int = 1) -> FileStructures:
     """Reads and examines files in several processes; the result does not depend on their number.
 
     Memory holds a few chunks and about a hundred bytes per structure; everything else is in ``folder``.
@@ -145,29 +126,29 @@ def collect(
         folder: Where to keep arrays until they are stored; the caller removes it.
         processes: Number of processes.
 
-    Returns:
-        The structures, and the SHA-256 of each file.
-
     Raises:
         DataError: If a file cannot be read, or a structure breaks a rule.
     """
-    spool, info, faults, edge_faults = Spool(folder), InfoTable(), Faults(), []
+    spool, info = Spool(folder), InfoTable()
+    faults: list[str] = []
+    edge_faults: list[str] = []
     on_disk = {field.name for field in fields() if field.is_large}
     in_memory: dict[str, list[np.ndarray]] = {}
-    counts, sums = [], []
+    sources: list[dict[str, Any]] = []
     with ExitStack() as stack:
         stack.callback(spool.close)
         workers = _Workers(stack, processes)
         for path in paths:
             content = unpack(path, folder)
             chunks, sha256 = split_file(content, name=str(path))
-            counts.append(sum(chunk.n_frames for chunk in chunks))
-            sums.append(sha256 if content == path else sha256_of_file(path))
-            for found in _with_progress(workers.run(chunks, reading), counts[-1], f"read {path.name}"):
+            sha256 = sha256 if content == path else sha256_of_file(path)
+            n_frames = sum(chunk.n_frames for chunk in chunks)
+            sources.append({"file": str(path), "sha256": sha256, "n_structures": n_frames})
+            for found in _with_progress(workers.run(chunks, reading), n_frames, f"read {path.name}"):
                 if found.error is not None:
                     explain(chunks[0])
                     raise DataError(found.error)
-                faults.add(found.faults)
+                faults += found.faults
                 edge_faults += found.edge_faults
                 info.append(found.info, found.n_frames)
                 for name, values in found.arrays.items():
@@ -175,11 +156,9 @@ def collect(
                         spool.append(name, values)
                     else:
                         in_memory.setdefault(name, []).append(values)
-        faults.raise_if_any()
+        raise_faults(faults)
         arrays = {name: np.concatenate(parts) for name, parts in in_memory.items()} | spool.arrays()
-    collected = FileStructures([str(path) for path in paths], counts, arrays, info)
-    collected.edge_faults = edge_faults
-    return collected, sums
+    return FileStructures(sources, arrays, info, edge_faults)
 
 
 class _Workers:

@@ -67,13 +67,8 @@ class Measures(NamedTuple):
 
 
 def measure(structures: FileStructures) -> Measures:
-    """Measures a sample of a data set.
-
-    Args:
-        structures: All structures.
-    """
-    pairs = _Pairs(structures)
-    same, strained = pairs.work()
+    """Measures a sample of a data set."""
+    same, strained = _work(structures)
     sizes = structures.arrays["sizes"][same[:, 4].astype(int)]
     work, per_atom = (_work_ratio(same[:, 0] * factor, same[:, 1], same[:, 5]) for factor in (1, sizes))
     rest = strained[:, 0] - strained[:, 1]
@@ -107,9 +102,6 @@ def stiffness(structures: FileStructures) -> Measure | None:
 
     Lengths and forces of the same atom of the same molecule are compared where there are several frames of it, else
     those of bonds of the same elements.
-
-    Args:
-        structures: All structures.
     """
     rows = [row for index in _sample(structures) for row in _hydrogen_bonds(structures, index)]
     if len(rows) < _FEWEST_BONDS:
@@ -142,7 +134,7 @@ def _sample(structures: FileStructures) -> Iterator[int]:
 
 def _hydrogen_bonds(structures: FileStructures, index: int) -> Iterator[tuple[object, int, float, float]]:
     """Yields, for each H: the atom's name, its neighbour's element, the length in Å, and the force over the usual k."""
-    atoms, edges = _slices(structures, index)
+    atoms, edges = structures.atoms(index), slice(*structures.edge_offsets[index : index + 2].tolist())
     arrays = structures.arrays
     numbers = arrays["atomic_numbers"][atoms].astype(int)
     centers, neighbors = arrays["centers"][edges].astype(int), arrays["neighbors"][edges].astype(int)
@@ -164,105 +156,90 @@ def _hydrogen_bonds(structures: FileStructures, index: int) -> Iterator[tuple[ob
             yield (name, atom), element, length, pull / STIFFNESS[element]
 
 
-def _slices(structures: FileStructures, index: int) -> tuple[slice, slice]:
-    edges = slice(*structures.edge_offsets[index : index + 2].tolist())
-    return slice(*structures.offsets[index : index + 2].tolist()), edges
+def _work(structures: FileStructures) -> tuple[np.ndarray, np.ndarray]:
+    """Compares pairs of frames with the same elements in the same order.
+
+    Returns:
+        [n_pairs, 6] of pairs in equal cells, and of pairs in different ones: energy difference, work of the forces, of
+        the stress, of the stress as a virial, first frame, largest displacement.
+    """
+    same: list[list[float]] = []
+    strained: list[list[float]] = []
+    for a, b in sorted(_candidates(structures)):
+        row = _row(structures, a, b)
+        if row is not None:
+            (strained if row[1] else same).append(row[0])
+    nearest = sorted(same, key=lambda row: row[5])[:_PAIRS]
+    return np.array(nearest).reshape(-1, 6), np.array(strained).reshape(-1, 6)
 
 
-class _Pairs:
-    """Pairs of frames with the same elements in the same order."""
+def _candidates(structures: FileStructures) -> set[tuple[int, int]]:
+    """Returns neighbours in the files, and neighbours in space among frames of one composition."""
 
-    def __init__(self, structures: FileStructures) -> None:
-        self.structures = structures
-        self.arrays, self.offsets = structures.arrays, structures.offsets
+    def elements(index: int) -> bytes:
+        return structures.arrays["atomic_numbers"][structures.atoms(index)].tobytes()
 
-    def work(self) -> tuple[np.ndarray, np.ndarray]:
-        """Returns energy difference, work of forces, of stress, of stress as virial, first frame, largest displacement.
+    total = len(structures)
+    places = np.unique(np.linspace(0, max(total - 2, 0), _CONSECUTIVE).astype(int)).tolist() if total > 1 else []
+    pairs = {(a, a + 1) for a in places if elements(a) == elements(a + 1)}
+    groups: dict[bytes, list[int]] = {}
+    for index in _sample(structures):
+        groups.setdefault(elements(index), []).append(index)
+    for members in sorted(groups.values(), key=len, reverse=True)[:_COMPOSITIONS]:
+        if len(members) > 1:
+            pairs |= _nearest(structures, members[:: max(1, len(members) // _NEIGHBOURS_OF)])
+    return pairs
 
-        Returns:
-            [n_pairs, 6] of pairs in equal cells, and of pairs in different ones.
-        """
-        same: list[list[float]] = []
-        strained: list[list[float]] = []
-        for a, b in sorted(self._candidates()):
-            row = self._row(a, b)
-            if row is not None:
-                (strained if row[1] else same).append(row[0])
-        nearest = sorted(same, key=lambda row: row[5])[:_PAIRS]
-        return np.array(nearest).reshape(-1, 6), np.array(strained).reshape(-1, 6)
 
-    def _candidates(self) -> set[tuple[int, int]]:
-        """Returns neighbours in the files, and neighbours in space among frames of one composition."""
-        total = len(self.structures)
-        places = np.unique(np.linspace(0, max(total - 2, 0), _CONSECUTIVE).astype(int)).tolist() if total > 1 else []
-        pairs = {(a, a + 1) for a in places if self._alike(a, a + 1)}
-        groups: dict[bytes, list[int]] = {}
-        for index in _sample(self.structures):
-            groups.setdefault(self._numbers(index).tobytes(), []).append(index)
-        for members in sorted(groups.values(), key=len, reverse=True)[:_COMPOSITIONS]:
-            if len(members) > 1:
-                pairs |= self._nearest(members[:: max(1, len(members) // _NEIGHBOURS_OF)])
-        return pairs
+def _nearest(structures: FileStructures, members: list[int]) -> set[tuple[int, int]]:
+    places = np.stack([structures.arrays["positions"][structures.atoms(index)].ravel() for index in members])
+    squares = np.sum(places**2, axis=1)
+    distances = squares[:, None] + squares - 2 * places @ places.T
+    np.fill_diagonal(distances, np.inf)
+    pairs = ((members[k], members[n]) for k, n in enumerate(distances.argmin(axis=1)))
+    return {(min(pair), max(pair)) for pair in pairs}
 
-    def _nearest(self, members: list[int]) -> set[tuple[int, int]]:
-        places = np.stack([self.arrays["positions"][self._atoms(index)].ravel() for index in members])
-        squares = np.sum(places**2, axis=1)
-        distances = squares[:, None] + squares - 2 * places @ places.T
-        np.fill_diagonal(distances, np.inf)
-        return {
-            (min(members[k], members[n]), max(members[k], members[n])) for k, n in enumerate(distances.argmin(axis=1))
-        }
 
-    def _row(self, a: int, b: int) -> tuple[list[float], bool] | None:
-        """Returns what :meth:`work` lists, and whether the cells differ; None: too far."""
-        arrays = self.arrays
-        moved = self._displacements(a, b)
-        if moved is None:
-            return None
-        shift, deformation = moved
-        is_strained = bool(np.any(deformation != np.eye(3)))
-        back = np.linalg.inv(deformation)
-        forces = arrays["forces"][self._atoms(a)], arrays["forces"][self._atoms(b)]
-        parts = -0.5 * np.sum(forces[0] * (shift @ back) + forces[1] * shift, axis=1)
-        strains = deformation - np.eye(3), np.eye(3) - back  # as seen from either frame
-        volumes = [abs(float(np.linalg.det(arrays["cell"][k]))) for k in (a, b)]
-        terms = np.stack([arrays["stress"][k] * strain for k, strain in zip((a, b), strains, strict=True)])
-        decisive = terms if is_strained else parts
-        if abs(decisive.sum()) < _CANCELLATION * np.abs(decisive).sum():
-            return None  # a small sum of large terms
-        stress = terms.sum(axis=(1, 2))
-        energy = float(arrays["energy"][b] - arrays["energy"][a])
-        largest = float(np.sqrt(np.max(np.sum(shift**2, axis=1))))
-        by_stress = 0.5 * float(stress @ volumes)
-        return [energy, float(parts.sum()), by_stress, 0.5 * float(stress.sum()), float(a), largest], is_strained
+def _row(structures: FileStructures, a: int, b: int) -> tuple[list[float], bool] | None:
+    """Returns what :func:`_work` lists, and whether the cells differ; None: too far."""
+    arrays = structures.arrays
+    moved = _displacements(structures, a, b)
+    if moved is None:
+        return None
+    shift, deformation, largest = moved
+    is_strained = bool(np.any(deformation != np.eye(3)))
+    back = np.linalg.inv(deformation)
+    before, after = (arrays["forces"][structures.atoms(index)] for index in (a, b))
+    parts = -0.5 * np.sum(before * (shift @ back) + after * shift, axis=1)
+    strains = np.stack([deformation - np.eye(3), np.eye(3) - back])  # as seen from either frame
+    terms = arrays["stress"][[a, b]] * strains
+    decisive = terms if is_strained else parts
+    if abs(decisive.sum()) < _CANCELLATION * np.abs(decisive).sum():
+        return None  # a small sum of large terms
+    stress = terms.sum(axis=(1, 2))
+    energy = float(arrays["energy"][b] - arrays["energy"][a])
+    by_stress = 0.5 * float(stress @ np.abs(np.linalg.det(arrays["cell"][[a, b]])))
+    return [energy, float(parts.sum()), by_stress, 0.5 * float(stress.sum()), float(a), largest], is_strained
 
-    def _displacements(self, a: int, b: int) -> tuple[np.ndarray, np.ndarray] | None:
-        """Returns how far the atoms moved beyond the deformation of the cell, and that; None: too far, or not."""
-        arrays = self.arrays
-        cells = arrays["cell"][a], arrays["cell"][b]
-        before, after = arrays["positions"][self._atoms(a)], arrays["positions"][self._atoms(b)]
-        periodic, deformation = bool(arrays["periodic"][a]), np.eye(3)
-        comparable = periodic == bool(arrays["periodic"][b])
-        if comparable and periodic and np.abs(cells[0] - cells[1]).max() > 1e-6:
-            deformation = np.linalg.solve(cells[0], cells[1])
-            before = before @ deformation
-            comparable = bool(arrays["has_stress"][a] and arrays["has_stress"][b])
-            comparable &= bool(np.abs(deformation - np.eye(3)).max() <= _LARGEST_STRAIN)
-        if not comparable:
-            return None
-        shift = after - before
-        if periodic:
-            fractions = np.linalg.solve(cells[1].T, shift.T).T
-            shift = (fractions - np.round(fractions)) @ cells[1]
-        largest = float(np.sqrt(np.max(np.sum(shift**2, axis=1))))
-        is_strained = bool(np.any(deformation != np.eye(3)))
-        return (shift, deformation) if (is_strained or largest >= _SHIFTS[0]) and largest <= _SHIFTS[1] else None
 
-    def _alike(self, a: int, b: int) -> bool:
-        return np.array_equal(self._numbers(a), self._numbers(b))
-
-    def _numbers(self, index: int) -> np.ndarray:
-        return self.arrays["atomic_numbers"][self._atoms(index)]
-
-    def _atoms(self, index: int) -> slice:
-        return slice(int(self.offsets[index]), int(self.offsets[index + 1]))
+def _displacements(structures: FileStructures, a: int, b: int) -> tuple[np.ndarray, np.ndarray, float] | None:
+    """Returns how far atoms moved beyond the deformation of the cell, that, and the largest; None: too far, or not."""
+    arrays = structures.arrays
+    cells = arrays["cell"][a], arrays["cell"][b]
+    before, after = (arrays["positions"][structures.atoms(index)] for index in (a, b))
+    periodic, deformation = bool(arrays["periodic"][a]), np.eye(3)
+    comparable = periodic == bool(arrays["periodic"][b])
+    if comparable and periodic and np.abs(cells[0] - cells[1]).max() > 1e-6:
+        deformation = np.linalg.solve(cells[0], cells[1])
+        before = before @ deformation
+        comparable = bool(arrays["has_stress"][a] and arrays["has_stress"][b])
+        comparable &= bool(np.abs(deformation - np.eye(3)).max() <= _LARGEST_STRAIN)
+    if not comparable:
+        return None
+    shift = after - before
+    if periodic:
+        fractions = np.linalg.solve(cells[1].T, shift.T).T
+        shift = (fractions - np.round(fractions)) @ cells[1]
+    largest = float(np.linalg.norm(shift, axis=1).max())
+    moved = largest >= _SHIFTS[0] or bool(np.any(deformation != np.eye(3)))
+    return (shift, deformation, largest) if moved and largest <= _SHIFTS[1] else None

@@ -28,23 +28,10 @@ class Conversion(NamedTuple):
     is_virial: bool = False
 
 
-def is_gradient_key(key: str) -> bool:
-    """Returns whether a name of forces says that they are gradients.
-
-    Args:
-        key: The name.
-    """
-    return "grad" in key.lower()
-
-
 def convert(frames: Frames, conversion: Conversion) -> Frames:
     """Brings labels and positions to eV, Å, eV/Å and eV/Å³, and drops the stress of structures in vacuum.
 
     Nothing is pulled or pressed in vacuum, whose volume is infinite: a stress there is left over from another setup.
-
-    Args:
-        frames: Frames as they are in the file.
-        conversion: What the numbers mean.
     """
     arrays = dict(frames.arrays)
     units = conversion.units or Units()

@@ -1,8 +1,6 @@
 """What is done to the frames of one chunk, in whichever process: read, check, hash, list neighbours."""
 
-import hashlib
-from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -41,7 +39,7 @@ class ExaminedChunk(NamedTuple):
     Attributes:
         n_frames: number of frames.
         arrays: parts of the store's arrays, ``sizes``, ``n_edges`` and ``bond_ratio`` [n_structures], ``hash``
-            [n_structures, 4] (see ``checks.frame_hash``).
+            [n_structures, 4] (see ``checks.frame_hashes``).
         info: the info entries.
         faults: Faults of the structures; where there are any, neighbours were not listed.
         edge_faults: Faults of the distances.
@@ -57,18 +55,13 @@ class ExaminedChunk(NamedTuple):
 
 
 def examine(chunk: Chunk, reading: ReadingSettings) -> ExaminedChunk:
-    """Reads and examines a chunk; the same for the same chunk, wherever it is done.
-
-    Args:
-        chunk: The chunk.
-        reading: How to read it.
-    """
+    """Reads and examines a chunk; the same for the same chunk, wherever it is done."""
     register(*reading.fields)
     try:
         frames = read_chunk(chunk, reading.keys, reading.conversion)
     except (DataError, InstallationError, OSError) as error:
         return ExaminedChunk(chunk.n_frames, {}, {}, [], [], str(error))
-    arrays = frames.arrays | {"hash": _hashes(frames)}
+    arrays = frames.arrays | {"hash": checks.frame_hashes(frames)}
     arrays["atomic_numbers"] = arrays["atomic_numbers"].astype(np.uint8)
     info = encode(frames.info, reading.kept_info)
     faults = _structure_faults(frames)
@@ -99,44 +92,24 @@ def _structure_faults(frames: Frames) -> list[str]:
     return [fault for index in np.flatnonzero(~fine).tolist() for fault in checks.structure_faults(frames[index])]
 
 
-def _hashes(frames: Frames) -> np.ndarray:
-    """Returns ``checks.frame_hash`` of each structure as four integers; rounds all of them at once."""
-    numbers = frames.arrays["atomic_numbers"].astype("<i8")
-    positions, cell = checks.rounded(frames.arrays["positions"]), checks.rounded(frames.arrays["cell"])
-    numbers_bytes, position_bytes, cell_bytes = (memoryview(values.tobytes()) for values in (numbers, positions, cell))
-    digests = []
-    bounds = frames.offsets.tolist()
-    for index, (start, stop) in enumerate(pairwise(bounds)):
-        digest = hashlib.sha256(numbers_bytes[8 * start : 8 * stop])
-        digest.update(position_bytes[24 * start : 24 * stop])
-        digest.update(cell_bytes[72 * index : 72 * index + 72])
-        digests.append(digest.digest())
-    return np.frombuffer(b"".join(digests), dtype="<u8").reshape(-1, 4)
-
-
 def _edges(frames: Frames, cutoff: float) -> tuple[dict[str, np.ndarray], list[str]]:
     arrays, first = frames.arrays, frames.offsets[:-1]
     edges, n_edges = neighbor_lists(arrays["positions"], frames.offsets, arrays["cell"], arrays["periodic"], cutoff)
-    starts, present = np.cumsum(n_edges) - n_edges, np.flatnonzero(n_edges)
-    atoms = np.repeat(first, n_edges)
+    structure = np.repeat(np.arange(len(frames)), n_edges)
+    atoms = first[structure]
     bond_ratio = checks.bond_ratio(
         arrays["atomic_numbers"], edges.centers + atoms, edges.neighbors + atoms, edges.distances, n_edges
     )
-    shortest = np.full(len(frames), np.inf)
-    if len(present):
-        shortest[present] = np.minimum.reduceat(edges.distances, starts[present])
     faults = []
-    for index in np.flatnonzero(shortest < checks.MIN_DISTANCE).tolist():
-        own_edges = slice(starts[index], starts[index] + n_edges[index])
-        faults += checks.distance_faults(
-            frames[index], edges.centers[own_edges], edges.neighbors[own_edges], edges.distances[own_edges]
-        )
-    found: dict[str, Any] = {"centers": edges.centers, "neighbors": edges.neighbors, "cell_shifts": edges.cell_shifts}
-    found = {name: values.astype(smallest_type(values)) for name, values in found.items()}
+    for index in np.unique(structure[edges.distances < checks.MIN_DISTANCE]).tolist():
+        own = structure == index
+        faults += checks.distance_faults(frames[index], edges.centers[own], edges.neighbors[own], edges.distances[own])
+    whole = {"centers": edges.centers, "neighbors": edges.neighbors, "cell_shifts": edges.cell_shifts}
+    found = {name: values.astype(_smallest_type(values)) for name, values in whole.items()}
     return found | {"n_edges": n_edges, "bond_ratio": bond_ratio}, faults
 
 
-def smallest_type(values: np.ndarray) -> np.dtype:
+def _smallest_type(values: np.ndarray) -> np.dtype:
     """Returns the narrowest signed integer type that holds the values."""
     largest = int(np.abs(values).max(initial=0))
     return np.dtype(next(kind for kind in (np.int8, np.int16, np.int32, np.int64) if largest <= np.iinfo(kind).max))

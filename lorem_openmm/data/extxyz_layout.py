@@ -92,9 +92,6 @@ def check_frame(lines: Sequence[str], file: str, frame: int, whole: bool = False
 def open_text(path: Path) -> TextIO:
     """Opens a text file for reading; a byte order mark is not part of the text.
 
-    Args:
-        path: The file.
-
     Raises:
         DataError: If it cannot be opened.
     """
@@ -105,12 +102,7 @@ def open_text(path: Path) -> TextIO:
 
 
 def not_readable(path: Path, error: OSError) -> DataError:
-    """Returns the error to raise where a file of structures cannot be read.
-
-    Args:
-        path: The file.
-        error: What the system said.
-    """
+    """Returns the error to raise where a file of structures cannot be read."""
     advice = "Check the path; relative paths start at the working folder."
     if isinstance(error, IsADirectoryError):
         advice = "Name the files in the folder."
@@ -205,11 +197,7 @@ def _check_words(words: Sequence[str], columns: _Columns, where: str) -> None:
 
 
 def is_number(word: str) -> bool:
-    """Returns whether a word is a number as Python reads it.
-
-    Args:
-        word: What was found.
-    """
+    """Returns whether a word is a number as Python reads it."""
     try:
         float(word)
     except ValueError:
@@ -218,11 +206,7 @@ def is_number(word: str) -> bool:
 
 
 def number_advice(word: str) -> str:
-    """Returns what to do about a word that should be a number.
-
-    Args:
-        word: What was found.
-    """
+    """Returns what to do about a word that should be a number."""
     if "*" in word:
         return "The program that wrote it had too few places for the number: write the file again with wider columns."
     if is_number(re.sub("[dD]", "e", word, count=1)):
@@ -233,11 +217,7 @@ def number_advice(word: str) -> str:
 
 
 def symbol_advice(word: str) -> str:
-    """Returns what to do about a word that should be the symbol of an element.
-
-    Args:
-        word: What was found.
-    """
+    """Returns what to do about a word that should be the symbol of an element."""
     if word.upper() in ("D", "T"):
         return "Isotopes differ in mass only, which the energy does not depend on: write H."
     if word.isdecimal() and 0 < int(word) < len(chemical_symbols):

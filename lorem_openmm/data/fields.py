@@ -165,11 +165,7 @@ def optional_fields(per: str | None = None) -> Iterator[Field]:
 
 
 def get(name: str) -> Field:
-    """Returns a quantity by its name.
-
-    Args:
-        name: Of its array.
-    """
+    """Returns a quantity by its name."""
     return _FIELDS[name]
 
 
@@ -194,15 +190,6 @@ def register(*new: Field) -> None:
                 f"received the aliases {field.aliases}, per {field.per}, {field.dtype}. Complete it."
             )
         _FIELDS[field.name] = field
-
-
-def unregister(name: str) -> None:
-    """Takes a quantity that was registered from outside off the list.
-
-    Args:
-        name: Its name.
-    """
-    del _FIELDS[name]
 
 
 def values_of_infos(field: Field, infos: Sequence[Mapping[str, Any]]) -> np.ndarray:

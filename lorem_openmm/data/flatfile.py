@@ -59,9 +59,6 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], text: str) -> Non
 def map_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Opens a file without reading its arrays.
 
-    Args:
-        path: The file.
-
     Returns:
         Read-only views of the file by name, and the JSON of the metadata ``lorem`` (empty where there is none).
 
@@ -90,11 +87,7 @@ def map_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
 
 def content_hash(arrays: Mapping[str, np.ndarray]) -> str:
-    """Returns the SHA-256 of names, types, shapes and values of the arrays, whatever their order.
-
-    Args:
-        arrays: Arrays by name.
-    """
+    """Returns the SHA-256 of names, types, shapes and values of the arrays, whatever their order."""
     digest = hashlib.sha256()
     for name in sorted(arrays):
         digest.update(f"{name} {arrays[name].dtype.str} {arrays[name].shape};".encode())

@@ -8,7 +8,7 @@ import stat
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from lorem_openmm.data.extxyz_layout import READ_FORMATS, not_readable
 from lorem_openmm.errors import DataError
@@ -64,7 +64,8 @@ def find_format(path: Path, name: str | None = None, advice: str = READ_FORMATS)
     if text.startswith(b"vasp."):
         return OUTCAR
     if text.startswith(b"<"):
-        raise DataError(f"{name}: is XML or a web page, received '{_first_line(text)}'. {advice}")
+        first_line = text.split(b"\n", 1)[0][:40].decode("utf-8", "replace").strip()
+        raise DataError(f"{name}: is XML or a web page, received '{first_line}'. {advice}")
     if b"\x00" in head:
         raise DataError(f"{name}: is not text: its first {len(head)} bytes hold zeros. {advice}")
     return XYZ
@@ -89,7 +90,7 @@ def unpack(path: Path, folder: Path) -> Path:
     with target.open("wb") as output:  # a full disk is no fault of the data
         try:
             with opener(path) as stream:
-                _copy(stream, output)
+                shutil.copyfileobj(stream, output, 2**20)
         except (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error, OSError) as error:
             if isinstance(error, OSError) and error.errno:
                 raise
@@ -97,10 +98,6 @@ def unpack(path: Path, folder: Path) -> Path:
                 f"{path}: cannot be unpacked ({error}): it was cut off or damaged. Copy or compress it again."
             ) from None
     return target
-
-
-def _copy(stream: IO[bytes], output: Any) -> None:
-    shutil.copyfileobj(stream, output, 2**20)
 
 
 def _head(path: Path) -> bytes:
@@ -116,7 +113,3 @@ def _head(path: Path) -> bytes:
             return stream.read(_FIRST_BYTES)
     except OSError as error:
         raise not_readable(path, error) from None
-
-
-def _first_line(text: bytes) -> str:
-    return text.split(b"\n", 1)[0][:40].decode("utf-8", "replace").strip()

@@ -1,5 +1,6 @@
 """Many structures as flat arrays: what is read is checked, listed and stored in this form."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,9 +12,25 @@ from lorem_openmm.data.fields import optional_fields, values_of_infos
 from lorem_openmm.data.structures import Structure, structure_at
 
 
+class LazyStructures(Sequence[Structure]):
+    """Structures that are made on demand, from arrays that hold all of them."""
+
+    @abstractmethod
+    def structure(self, index: int) -> Structure:
+        """Makes the structure at a place from 0 to the number of all."""
+
+    @overload
+    def __getitem__(self, index: int) -> Structure: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Structure]: ...
+    def __getitem__(self, index: int | slice) -> Structure | list[Structure]:
+        places = range(len(self))[index]
+        return self.structure(places) if isinstance(places, int) else [self.structure(place) for place in places]
+
+
 @dataclass(eq=False)
-class Frames(Sequence[Structure]):
-    """Consecutive frames of one file; each item is a structure made on demand.
+class Frames(LazyStructures):
+    """Consecutive frames of one file.
 
     Attributes:
         arrays: sizes, energy, periodic, has_stress [n_structures], cell, stress [n_structures, 3, 3],
@@ -41,15 +58,8 @@ class Frames(Sequence[Structure]):
     def __len__(self) -> int:
         return len(self.info)
 
-    @overload
-    def __getitem__(self, index: int) -> Structure: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Structure]: ...
-    def __getitem__(self, index: int | slice) -> Structure | list[Structure]:
-        if isinstance(index, slice):
-            return [self[place] for place in range(len(self))[index]]
-        if not 0 <= index < len(self):
-            raise IndexError(index)
+    def structure(self, index: int) -> Structure:
+        """Makes one structure."""
         atoms = slice(*self.offsets[index : index + 2])
         return structure_at(self.arrays, index, atoms, self.info[index], self.file, self.first + index)
 

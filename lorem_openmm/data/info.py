@@ -27,9 +27,8 @@ def encode(infos: Sequence[Mapping[str, Any]], kept: frozenset[str]) -> dict[str
         infos: The entries of each frame.
         kept: Keys whose values are kept whatever they are.
     """
-    return {
-        key: _part([info.get(key) for info in infos], key in kept) for key in dict.fromkeys(k for i in infos for k in i)
-    }
+    keys = dict.fromkeys(key for info in infos for key in info)
+    return {key: _part([info.get(key) for info in infos], key in kept) for key in keys}
 
 
 def _part(values: list[Any], keep: bool) -> Part:
@@ -169,10 +168,7 @@ def info_columns(dataset: config.Dataset, table: InfoTable, place: str) -> tuple
         else:
             dropped.append(key)
     class_index, class_names = _classes(dataset.class_key, table, place)
-    arrays |= {
-        "class_index": class_index,
-        "separation": _separations(dataset.separation_key, table, place),
-    }
+    arrays |= {"class_index": class_index, "separation": _separations(dataset.separation_key, table, place)}
     metadata = {
         "info_text": texts,
         "info_dropped": dropped,
@@ -188,10 +184,10 @@ def _classes(key: str | None, table: InfoTable, place: str) -> tuple[np.ndarray,
         return np.full(table.n_structures, -1, dtype=np.int32), []
     coded = table.column(key).as_texts()
     if coded is None or not coded[1]:
+        received = "more, or values of another kind" if coded is None else "none"
         raise DataError(
-            f"{place}: `class_key` must name an info entry with 1 to {MAX_TEXT_VALUES} "
-            f"different texts or numbers, received '{key}' which has "
-            f"{_received(coded)}.{_known(key, table)}"
+            f"{place}: `class_key` must name an info entry with 1 to {MAX_TEXT_VALUES} different texts or numbers, "
+            f"received '{key}' which has {received}.{_known(key, table)}"
         )
     return coded
 
@@ -206,10 +202,6 @@ def _separations(key: str | None, table: InfoTable, place: str) -> np.ndarray:
             f"'{key}' which has {'other values' if numbers is None else 'none'}.{_known(key, table)}"
         )
     return numbers
-
-
-def _received(coded: tuple[np.ndarray, list[str]] | None) -> str:
-    return "none" if coded is not None else "more, or values of another kind"
 
 
 def _known(key: str, table: InfoTable) -> str:

@@ -35,14 +35,11 @@ class _Factors(NamedTuple):
 def implausible(structures: FileStructures, dataset: config.Dataset) -> tuple[list[str], list[str]]:
     """Returns what is wrong with the units and signs of a data set; nothing where it is not certain.
 
-    Args:
-        structures: All structures.
-        dataset: Its settings.
-
     Returns:
         Faults, and warnings: forces of an unusual size that belong to their energies may be those of a toy model.
     """
-    place = structures.files[0] + (f" and {len(structures.files) - 1} more" if len(structures.files) > 1 else "")
+    n_more = len(structures.sources) - 1
+    place = structures.sources[0]["file"] + (f" and {n_more} more" if n_more else "")
     faults, warnings = _position_texts(structures), []
     if not faults:
         measures, factors = measure(structures), _factors(dataset.units or config.Units())
@@ -66,11 +63,7 @@ def _is_only_unusual(measures: Measures, factors: _Factors) -> bool:
 
 
 def large_stress_warnings(structures: FileStructures) -> list[str]:
-    """Warns of a stress that is large in most structures, as it is under high pressure or in a wrong unit.
-
-    Args:
-        structures: All structures.
-    """
+    """Warns of a stress that is large in most structures, as it is under high pressure or in a wrong unit."""
     arrays = structures.arrays
     labelled = arrays["has_stress"]
     if not labelled.any():
@@ -140,7 +133,8 @@ def _label_texts(measures: Measures, factors: _Factors) -> list[str]:
     units = [] if is_stiff and works and not per_atom else _unit_pairs(k, work, factors)
     if units:
         pairs = [f"`units: {{energy: {energy}, length: angstrom, forces: {force}}}`" for energy, force in units[:3]]
-        if units[0] not in _present(factors):
+        energy, force = ENERGY_IN_EV[units[0][0]], FORCE_IN_EV_PER_ANGSTROM[units[0][1]]
+        if not np.allclose((energy, force), (factors.energy, factors.forces), rtol=1e-3):  # those that are taken now
             reasons.append(f"they are in other units: set {' or '.join(pairs)}")
     if work is not None and (per_atom or _is_per_atom(measures)):
         reasons.append("the energies are per atom: multiply them by the number of atoms")
@@ -176,15 +170,6 @@ def _unit_pairs(k: Measure | None, work: Measure | None, factors: _Factors) -> l
     return sorted(found, key=order.__getitem__) if k is None or work is not None else found
 
 
-def _present(factors: _Factors) -> set[tuple[str, str]]:
-    """Returns the units of energies and forces that are taken now."""
-    energies, forces = (
-        _near(ENERGY_IN_EV, factors.energy, 1.001),
-        _near(FORCE_IN_EV_PER_ANGSTROM, factors.forces, 1.001),
-    )
-    return {(energy, force) for energy in energies for force in forces}
-
-
 def _is_per_atom(measures: Measures) -> bool:
     """Whether energies per atom explain the work, where all structures have as many atoms."""
     found = measures.work_per_atom
@@ -200,17 +185,12 @@ def _stress_texts(measures: Measures, factors: _Factors, is_virial: bool) -> lis
     found, virial = (one if one is not None and one.is_exact else None for one in (measures.stress, measures.virial))
     if found is not None and _RIGHT_WORK[0] < found.ratio < _RIGHT_WORK[1]:
         return []
-    what, key = ("virial", "virial_key") if is_virial else ("stress", "stress_key")
-    units = (
-        []
-        if found is None or is_virial
-        else _near(STRESS_IN_EV_PER_CUBIC_ANGSTROM, factors.stress * abs(found.ratio), _STRESS_WITHIN)
-    )
-    misfit = (
-        np.inf
-        if not units or found is None
-        else abs(np.log(STRESS_IN_EV_PER_CUBIC_ANGSTROM[units[0]] / (factors.stress * abs(found.ratio))))
-    )
+    what = "virial" if is_virial else "stress"
+    units, misfit = [], np.inf
+    if found is not None and not is_virial:
+        factor = factors.stress * abs(found.ratio)
+        units = _near(STRESS_IN_EV_PER_CUBIC_ANGSTROM, factor, _STRESS_WITHIN)
+        misfit = min((abs(np.log(STRESS_IN_EV_PER_CUBIC_ANGSTROM[unit] / factor)) for unit in units), default=np.inf)
     if not is_virial and virial is not None and abs(np.log(abs(virial.ratio))) < min(misfit, np.log(_STRESS_WITHIN)):
         advice = "Set `virial_key` in place of `stress_key`." if virial.ratio < 0 else "Divide it by the volume."
         return [
@@ -226,7 +206,7 @@ def _stress_texts(measures: Measures, factors: _Factors, is_virial: bool) -> lis
         advice += f" It is in {units[0]}: set `units: {{stress: {units[0]}}}`."
     return [
         f"the {what} must be the slope of the energy, but over {found.n} pairs of strained cells the energy changes by "
-        f"{found.ratio:.3g} times its work." + (advice or f" No usual unit explains it. Correct `{key}`.")
+        f"{found.ratio:.3g} times its work." + (advice or f" No usual unit explains it. Correct `{what}_key`.")
     ]
 
 

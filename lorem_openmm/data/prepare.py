@@ -2,10 +2,8 @@
 
 import importlib.metadata
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ from lorem_openmm import config
 from lorem_openmm.data import checks, plausibility, special
 from lorem_openmm.data.baseline import as_table, composition_energies, count_elements, fit_baseline, outside_span
 from lorem_openmm.data.collect import FileStructures, Selection, collect
-from lorem_openmm.data.conversion import Conversion, is_gradient_key
+from lorem_openmm.data.conversion import Conversion
 from lorem_openmm.data.energy_checks import energy_faults
 from lorem_openmm.data.examine import ReadingSettings
 from lorem_openmm.data.fields import fields, optional_fields
@@ -27,24 +25,11 @@ from lorem_openmm.data.structures import Keys
 from lorem_openmm.errors import ConfigError, DataError
 from lorem_openmm.files import write_json
 
-
-@dataclass
-class _Source:
-    """A file and the split its structures belong to; ``None``: to be divided."""
-
-    path: Path
-    split: int | None
-    sha256: str = ""
-    n_frames: int = 0
+_Source = tuple[Path, int | None]  # a file and the split its structures belong to; None: to be divided
 
 
 def prepare_dataset(
-    dataset: config.Dataset,
-    name: str,
-    labelled: Path | None,
-    cutoff: float,
-    output: Path,
-    processes: int = 1,
+    dataset: config.Dataset, name: str, labelled: Path | None, cutoff: float, output: Path, processes: int = 1
 ) -> dict[str, Any]:
     """Makes the store of a data set and its report.
 
@@ -65,7 +50,6 @@ def prepare_dataset(
         ConfigError: If ``labelled`` and ``dataset.label`` do not match.
         DataError: If a file, a structure or a label breaks a rule; nothing is written.
     """
-    _check_writable(output)
     sources = _sources(dataset, name, labelled)
     try:
         with _scratch(output) as scratch:
@@ -79,10 +63,13 @@ def prepare_dataset(
 
 @contextmanager
 def _scratch(output: Path) -> Iterator[Path]:
-    """Yields an empty folder beside the output and removes it; also what a killed run left there."""
+    """Yields an empty folder beside the output and removes it; also what a killed run left there.
+
+    Made first, it shows before the work rather than after it whether the output can be written.
+    """
     folder = output.with_name(f".{output.name}.parts")
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+    folder.mkdir(parents=True)
     try:
         yield folder
     finally:
@@ -90,12 +77,7 @@ def _scratch(output: Path) -> Iterator[Path]:
 
 
 def _store(
-    dataset: config.Dataset,
-    name: str,
-    sources: list[_Source],
-    structures: FileStructures,
-    cutoff: float,
-    output: Path,
+    dataset: config.Dataset, name: str, sources: list[_Source], structures: FileStructures, cutoff: float, output: Path
 ) -> dict[str, Any]:
     """Divides and checks what was read, writes the store and returns the report."""
     is_isolated = special.isolated_atoms(structures)
@@ -114,9 +96,7 @@ def _store(
         as_table(baseline.energies), arrays["atomic_numbers"], structures.offsets
     )
     warnings += _check_energies(structures, residuals, outside_span(counts[is_training], counts), atoms)
-    faults = checks.Faults()
-    faults.add(structures.edge_faults)
-    faults.raise_if_any()
+    checks.raise_faults(structures.edge_faults)
     if not set(elements.tolist()) <= checks.NOBLE:
         warnings += checks.position_warnings(arrays["bond_ratio"])
     warnings += special.charge_warnings(structures, counts)
@@ -125,7 +105,7 @@ def _store(
     metadata |= {
         "name": name,
         "cutoff": cutoff,
-        "sources": [{"file": str(s.path), "sha256": s.sha256, "n_structures": s.n_frames} for s in sources],
+        "sources": structures.sources,
         "split": dataset.split.model_dump(),
         "baseline": by_symbol(baseline.energies),
         "atom_energies": by_symbol(atoms),
@@ -140,23 +120,9 @@ def largest_cutoff(settings: config.Config, dataset: str) -> float:
     """Returns the largest cutoff in Å of the runs that see a data set; of all models if none does.
 
     A store made with it serves every run: shorter lists are cut from longer ones when they are loaded.
-
-    Args:
-        settings: The whole configuration.
-        dataset: Name of the data set.
     """
     models = {settings.runs[name].model for name in settings.runs_with(dataset)} or set(settings.models)
     return max(settings.models[model].cutoff for model in models)
-
-
-def _check_writable(output: Path) -> None:
-    """Fails before the work rather than after it."""
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=output.parent):
-            pass
-    except OSError as error:
-        raise not_writable(output, error) from None
 
 
 def _sources(dataset: config.Dataset, name: str, labelled: Path | None) -> list[_Source]:
@@ -167,10 +133,8 @@ def _sources(dataset: config.Dataset, name: str, labelled: Path | None) -> list[
             "`lorem-openmm label` or `lorem-openmm fetch` first."
         )
     pool = labelled or dataset.structures or dataset.train
-    sources = [_Source(path, None) for path in _paths(pool)]
-    sources += [_Source(path, VALIDATION) for path in _paths(dataset.validation)]
-    sources += [_Source(path, TEST) for path in _paths(dataset.test)]
-    return sources
+    given = ((pool, None), (dataset.validation, VALIDATION), (dataset.test, TEST))
+    return [(path, split) for value, split in given for path in _paths(value)]
 
 
 def _paths(value: str | Path | Sequence[str] | None) -> list[Path]:
@@ -186,15 +150,14 @@ def _read(
     kept = {dataset.class_key, dataset.separation_key, split.group_by, *(split.test_above or {})} - {None}
     stress_key = dataset.stress_key or dataset.virial_key
     keys = Keys(dataset.energy_key, dataset.forces_key, stress_key)
-    conversion = Conversion(dataset.units, is_gradient_key(dataset.forces_key), dataset.virial_key is not None)
+    is_gradient = "grad" in dataset.forces_key.lower()
+    conversion = Conversion(dataset.units, is_gradient, dataset.virial_key is not None)
     reading = ReadingSettings(keys, cutoff, frozenset(str(key) for key in kept), conversion, tuple(optional_fields()))
-    structures, sums = collect([source.path for source in sources], reading, scratch, processes)
-    for index, (source, sha256) in enumerate(zip(sources, sums, strict=True)):
-        source.sha256, source.n_frames = sha256, int(np.sum(structures.source == index))
+    structures = collect([path for path, _ in sources], reading, scratch, processes)
     if stress_key and not structures.arrays["has_stress"].any():
         what = "stress" if dataset.stress_key else "virial"
         raise DataError(
-            f"{sources[0].path}: no periodic frame has a {what} under the name '{stress_key}'. Correct "
+            f"{sources[0][0]}: no periodic frame has a {what} under the name '{stress_key}'. Correct "
             f"`{what}_key` of the data set or leave it out."
         )
     return structures
@@ -213,7 +176,7 @@ def _divide(
     dataset: config.Dataset, sources: list[_Source], structures: FileStructures, is_isolated: np.ndarray
 ) -> tuple[np.ndarray, list[str]]:
     """Divides the structures; isolated atoms are training data always, which other splits may repeat."""
-    fixed = np.array([-1 if source.split is None else source.split for source in sources])[structures.source]
+    fixed = np.array([-1 if split is None else split for _, split in sources])[structures.source]
     first = structures.first_alike()
     pool = np.flatnonzero((fixed < 0) & ~is_isolated)
     splits = np.where((fixed < 0) & is_isolated, TRAIN, fixed).astype(np.int64)
@@ -226,11 +189,9 @@ def _divide(
         # Files named `train` are training data: a test set is taken from them only where a threshold asks.
         take_test=dataset.test is None and (dataset.train is None or dataset.split.test_above is not None),
     )
-    faults = checks.Faults()
     ordinary = np.flatnonzero(~is_isolated)
-    faults.add(checks.duplicate_faults(Selection(structures, ordinary), first[ordinary].tolist(), splits[ordinary]))
-    faults.add(checks.unseen_element_faults(structures, splits == TRAIN))
-    faults.raise_if_any()
+    faults = checks.duplicate_faults(Selection(structures, ordinary), first[ordinary].tolist(), splits[ordinary])
+    checks.raise_faults(faults + checks.unseen_element_faults(structures, splits == TRAIN))
     n_repeated = int(np.sum((first != np.arange(len(first))) & ~is_isolated))
     warnings = [f"{n_repeated} structures occur more than once, within one split"] if n_repeated else []
     return splits.astype(np.uint8), warnings
@@ -263,13 +224,11 @@ def _check_energies(
     structures: FileStructures, residuals: np.ndarray, is_outside: np.ndarray, atoms: dict[int, float]
 ) -> list[str]:
     inside = np.flatnonzero(~is_outside)
-    messages, warnings = energy_faults(Selection(structures, inside), residuals[inside])
-    faults = checks.Faults()
-    if messages and atoms:
+    faults, warnings = energy_faults(Selection(structures, inside), residuals[inside])
+    if faults and atoms:
         known = ", ".join(f"{symbol} {energy:.6g} eV" for symbol, energy in by_symbol(atoms).items())
-        messages[0] += f" The isolated atoms fix the baseline ({known}): they must be of the same method and unit."
-    faults.add(messages)
-    faults.raise_if_any()
+        faults[0] += f" The isolated atoms fix the baseline ({known}): they must be of the same method and unit."
+    checks.raise_faults(faults)
     if is_outside.any():
         warnings.append(
             f"{structures[int(np.argmax(is_outside))].place}, and {is_outside.sum() - 1} others: the energy "

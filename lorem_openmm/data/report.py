@@ -10,8 +10,6 @@ from lorem_openmm.data.fields import optional_fields
 from lorem_openmm.data.splits import SPLITS
 from lorem_openmm.data.store import Store
 
-_VECTORS_AT_ONCE = 2**16
-
 
 def report(store: Store, baseline: Baseline, residuals: np.ndarray, warnings: list[str]) -> dict[str, Any]:
     """Summarises a store as plain JSON data.
@@ -24,7 +22,7 @@ def report(store: Store, baseline: Baseline, residuals: np.ndarray, warnings: li
     """
     sizes, n_edges = np.diff(store["atom_offsets"]), np.diff(store["edge_offsets"])
     numbers, counts = np.unique(store["atomic_numbers"], return_counts=True)
-    force_sizes = _lengths(store["forces"])
+    force_sizes = np.sqrt(np.einsum("ai,ai->a", store["forces"], store["forces"]))  # without temporary arrays
     classes = store.classes()
     is_split = {split: store["split"] == index for index, split in enumerate(SPLITS)}
     separations = store["separation"]
@@ -62,15 +60,6 @@ def report(store: Store, baseline: Baseline, residuals: np.ndarray, warnings: li
         "content_sha256": store.content_hash,
         "warnings": warnings,
     }
-
-
-def _lengths(vectors: np.ndarray) -> np.ndarray:
-    """Returns the lengths of vectors; temporary arrays stay small."""
-    lengths = np.empty(len(vectors))
-    for start in range(0, len(vectors), _VECTORS_AT_ONCE):
-        portion = slice(start, start + _VECTORS_AT_ONCE)
-        lengths[portion] = np.linalg.norm(vectors[portion], axis=1)
-    return lengths
 
 
 def _statistics(values: np.ndarray, unit: str) -> dict[str, Any]:

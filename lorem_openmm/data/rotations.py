@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from scipy.spatial.transform import Rotation
 
 from lorem_openmm.data.batching import Labels
 from lorem_openmm.data.fields import fields
@@ -28,13 +29,8 @@ def random_orthogonal(n_structures: int, seed: int, epoch: int) -> torch.Tensor:
     random = np.random.default_rng([seed, epoch, 1])  # not the stream of the order of the batches
     quaternions = random.normal(size=(n_structures, 4))
     signs = np.where(random.random(n_structures) < 0.5, 1.0, -1.0)
-    w, x, y, z = (quaternions / np.linalg.norm(quaternions, axis=1, keepdims=True)).T
-    rows = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-    ]
-    return torch.from_numpy(np.moveaxis(np.array(rows) * signs, 2, 0).copy())
+    matrices = Rotation.from_quat(np.roll(quaternions, -1, axis=1)).as_matrix()  # the real part comes last there
+    return torch.from_numpy(matrices * signs[:, None, None])
 
 
 def turn(graph: AtomGraph, labels: Labels, rotations: torch.Tensor) -> tuple[AtomGraph, Labels]:

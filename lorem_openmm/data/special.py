@@ -19,9 +19,6 @@ def isolated_atoms(structures: FileStructures) -> np.ndarray:
     These are single atoms in vacuum, in a box large enough to be empty, or said to be isolated by ``config_type``. A
     single atom in a small periodic cell is a crystal.
 
-    Args:
-        structures: All structures.
-
     Raises:
         DataError: If a frame that is said to be an isolated atom has several atoms.
     """
@@ -96,12 +93,7 @@ def charge_warnings(structures: FileStructures, counts: np.ndarray) -> list[str]
 
 
 def stress_warnings(structures: FileStructures, used: Sequence[str | None]) -> list[str]:
-    """Warns of stress labels that are not read, or that mean nothing.
-
-    Args:
-        structures: All structures.
-        used: Info keys that are read.
-    """
+    """Warns of stress labels that are not read, or that mean nothing."""
     warnings = []
     for key in structures.info.keys:
         if key not in used and ("stress" in key.lower() or "virial" in key.lower()):

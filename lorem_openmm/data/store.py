@@ -115,9 +115,6 @@ class Store:
         """Returns a quantity of all structures or atoms; what no frame stated is the quantity's ``missing``.
 
         In a store that was made before the quantity was on the list, it is looked for among the info entries.
-
-        Args:
-            name: Of a quantity of ``lorem_openmm.data.fields``.
         """
         if name in self.arrays:
             return self.arrays[name]
@@ -132,11 +129,7 @@ class Store:
         return field.nothing(len(self)) if np.isnan(values).all() else field.stored(values)
 
     def structure(self, index: int) -> Structure:
-        """Returns one structure with its labels.
-
-        Args:
-            index: Its place in the store.
-        """
+        """Returns one structure with its labels."""
         arrays, source = self.arrays, self.metadata["sources"][int(self.arrays["source"][index])]
         atoms = slice(*arrays["atom_offsets"][index : index + 2])
         keys = [name.removeprefix("info.") for name in arrays if name.startswith("info.")]
@@ -196,12 +189,7 @@ def read_store(path: str | Path, verify: bool = False) -> Store:
 
 
 def not_writable(path: str | Path, error: OSError) -> DataError:
-    """Returns the error to raise where a data set cannot be written.
-
-    Args:
-        path: The file.
-        error: What the system said.
-    """
+    """Returns the error to raise where a data set cannot be written."""
     return DataError(
         f"{path}: the data set cannot be written ({error.strerror or error}). Make the folder writable, "
         "free space, or change `output` in the configuration."
@@ -210,9 +198,6 @@ def not_writable(path: str | Path, error: OSError) -> DataError:
 
 def joint_baseline(stores: list[Store]) -> Baseline:
     """Fits one per-element baseline to the training sets of several data sets (see ``fit_baseline``).
-
-    Args:
-        stores: The data sets of a run.
 
     Raises:
         DataError: If there is no training structure, or the data sets measure energies from different zeros.

@@ -141,7 +141,7 @@ def from_atoms(
         cell=np.array(atoms.cell.array, dtype=np.float64) if periodic else np.zeros((3, 3)),
         periodic=periodic,
         energy=_energy(per_structure[energy_key], energy_key, place),
-        forces=_forces(per_atom[forces_key], len(atoms), forces_key, place),
+        forces=_by_atom(per_atom[forces_key], (len(atoms), 3), f"the forces '{forces_key}'", place, "`forces_key` or "),
         stress=_stress(per_structure.get(stress_key), stress_key, place) if stress_key else None,
         info={key: value for key, value in {**unread, **atoms.info}.items() if key not in used},
         file=file,
@@ -172,12 +172,10 @@ def missing_label(place: str, what: str, key: str, known: set[str]) -> DataError
     names = sorted(known - {"numbers", "positions"})
     likely = [name for name in names if _LIKELY[what].search(name)]
     meant = did_you_mean(key, names)
-    if likely:
-        meant = (
-            f" Did you mean '{likely[0]}'? Then set `{what}_key: {likely[0]}`."
-            if len(likely) == 1
-            else (f" One of {', '.join(likely)} may be it: set `{what}_key` of the data set to it.")
-        )
+    if len(likely) == 1:
+        meant = f" Did you mean '{likely[0]}'? Then set `{what}_key: {likely[0]}`."
+    elif likely:
+        meant = f" One of {', '.join(likely)} may be it: set `{what}_key` of the data set to it."
     return DataError(
         f"{place}: no {what} under the name '{key}'. Every frame needs energy and forces; only single atoms need no "
         f"forces.{meant} This frame has: {', '.join(names) or 'no labels'}. Set `{what}_key` of the data set, add the "
@@ -224,10 +222,6 @@ def _energy(value: Any, key: str, place: str) -> float:
             "`energy_key` or the frame; decimals follow a point, not a comma."
         )
     return float(energy.reshape(()))
-
-
-def _forces(value: Any, n_atoms: int, key: str, place: str) -> np.ndarray:
-    return _by_atom(value, (n_atoms, 3), f"the forces '{key}'", place, "`forces_key` or ")
 
 
 def _by_atom(value: Any, shape: tuple[int, ...], what: str, place: str, setting: str = "") -> np.ndarray:

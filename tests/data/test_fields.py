@@ -16,7 +16,7 @@ from lorem_openmm import config
 from lorem_openmm.data import collect
 from lorem_openmm.data.batching import Labels, StructureSet
 from lorem_openmm.data.chunks import split_file
-from lorem_openmm.data.fields import Field, fields, get, register, unregister
+from lorem_openmm.data.fields import _FIELDS, Field, fields, get, register
 from lorem_openmm.data.prepare import prepare_dataset
 from lorem_openmm.data.rotations import random_orthogonal, turn
 from lorem_openmm.data.store import Store, read_store
@@ -40,7 +40,7 @@ def toys() -> Iterator[None]:
     register(MOMENT, DIPOLE, ORDER)
     yield
     for field in (MOMENT, DIPOLE, ORDER):
-        unregister(field.name)
+        del _FIELDS[field.name]
 
 
 def made(n: int = 24) -> list[Atoms]:
