@@ -25,8 +25,7 @@ class Engine(Section):
         "tblite", description="tblite: xTB, milliseconds per frame; pyscf: DFT, seconds per frame"
     )
     method: str = Field(
-        "GFN2-xTB",
-        description="tblite: GFN1-xTB, GFN2-xTB, IPEA1-xTB; pyscf: HF or a functional, for example PBE0",
+        "GFN2-xTB", description="tblite: GFN1-xTB, GFN2-xTB, IPEA1-xTB; pyscf: HF or a functional, for example PBE0"
     )
     basis: str = Field("def2-SVPD", description="basis set (pyscf only)")
 
@@ -44,12 +43,18 @@ class Acceptance(Section):
     max_force: Positive = Field(25.0, description="largest force in eV/Å on an atom")
 
 
-class Sn2Label(Section):
+class Labelling(Section):
+    """What every kind of labelled data set has."""
+
+    kind: str
+    engine: Engine = Field(default_factory=Engine, description="labelling engine")
+    acceptance: Acceptance = Field(default_factory=Acceptance, description="checks of the labels")
+
+
+class Sn2Label(Labelling):
     """Frames of X⁻ + CH₃Y at charge −1: approach, barrier, separated products, fragments."""
 
     kind: Literal["sn2"]
-    engine: Engine = Field(default_factory=Engine, description="labelling engine")
-    acceptance: Acceptance = Field(default_factory=Acceptance, description="checks of the labels")
     reactions: Annotated[list[tuple[Halogen, Halogen]], Field(min_length=1)] = Field(
         default=[("Cl", "Cl"), ("Cl", "Br"), ("Br", "Br")],
         description="pairs (X, Y) of halogens for X- + CH3Y; both directions are sampled",
@@ -74,12 +79,10 @@ class Sn2Label(Section):
     )
 
 
-class DimersLabel(Section):
+class DimersLabel(Labelling):
     """Dimers of amino-acid side-chain analogues in vacuum, random orientations, contact to far apart."""
 
     kind: Literal["dimers"]
-    engine: Engine = Field(default_factory=Engine, description="labelling engine")
-    acceptance: Acceptance = Field(default_factory=Acceptance, description="checks of the labels")
     fragments: Annotated[list[str], Field(min_length=1)] = Field(
         default=[
             "acetate",
@@ -123,14 +126,13 @@ class DimersLabel(Section):
     )
 
 
-class WaterLabel(Section):
+class WaterLabel(Labelling):
     """Periodic boxes of water at several densities: classical liquids, and short trajectories that start from them."""
 
     kind: Literal["water"]
     engine: Engine = Field(
         default_factory=lambda: Engine(method="GFN1-xTB"), description="labelling engine; tblite only (periodic cells)"
     )
-    acceptance: Acceptance = Field(default_factory=Acceptance, description="checks of the labels")
     num_waters: Annotated[int, Field(ge=8)] = Field(16, description="water molecules per box")
     densities: Annotated[list[Positive], Field(min_length=1)] = Field(
         default=[0.8, 0.9, 1.0, 1.1, 1.2, 1.3], description="densities in g/cm^3, each in turn"
@@ -150,12 +152,10 @@ class WaterLabel(Section):
     temperature: Positive = Field(350.0, description="temperature in K of both, above that of a simulation")
 
 
-class CumuleneLabel(Section):
+class CumuleneLabel(Labelling):
     """Cumulenes CnH4: rattled chains with end groups turned by any dihedral, and undisplaced dihedral scans."""
 
     kind: Literal["cumulene"]
-    engine: Engine = Field(default_factory=Engine, description="labelling engine")
-    acceptance: Acceptance = Field(default_factory=Acceptance, description="checks of the labels")
     carbons: Annotated[list[Annotated[int, Field(ge=3)]], Field(min_length=1)] = Field(
         default=[9], description="numbers of carbon atoms of the chains, each in turn"
     )
@@ -251,8 +251,7 @@ class Dataset(Section):
     )
     train: FilePaths | None = Field(None, description="file(s) of the training set")
     validation: FilePaths | None = Field(
-        None,
-        description="file(s) of the validation set; without it, `split` divides the training set",
+        None, description="file(s) of the validation set; without it, `split` divides the training set"
     )
     test: FilePaths | None = Field(None, description="file(s) of the test set")
     energy_key: str = Field("energy", description="info key of the total energy in eV")

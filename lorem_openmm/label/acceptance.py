@@ -58,12 +58,7 @@ class Labeller:
         self.rejected: Counter[str] = Counter()
         self.retried: Counter[str] = Counter()
 
-    def attempt(
-        self,
-        frame: Frame,
-        first: int = 0,
-        also: Check | None = None,
-    ) -> Labelled | str:
+    def attempt(self, frame: Frame, first: int = 0, also: Check | None = None) -> Labelled | str:
         """Labels a frame with the first attempt that passes all checks, without counting.
 
         Args:

@@ -18,19 +18,20 @@ from typing import Any
 
 import ase.io
 
+from lorem_openmm.config.data import Labelling
 from lorem_openmm.data.workers import available_cores, end_with_parent
 from lorem_openmm.errors import DataError
 from lorem_openmm.files import read_json, write_json, write_text
 from lorem_openmm.label.acceptance import Labeller
 from lorem_openmm.label.engines import create_engine
-from lorem_openmm.label.plan import LabelSection, Plan, Unit
+from lorem_openmm.label.plan import Plan, Unit
 from lorem_openmm.progress import progress
 
 FORMAT = 2  # raise it when the same section and seed would give other frames, so that old parts are not reused
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
-def label_dataset(plan: Plan, output: Path, seed: int, processes: int | None = None) -> dict[str, Any]:
+def label_dataset(plan: Plan[Any], output: Path, seed: int, processes: int | None = None) -> dict[str, Any]:
     """Makes the structures of a plan, labels them and writes them as extended XYZ.
 
     Every unit of work has its own random numbers and is stored under ``{output}.parts`` as soon as it is done; an
@@ -128,11 +129,11 @@ def _submit(units: list[Unit], parts: _Parts, pool: ProcessPoolExecutor) -> Iter
 class _Worker:
     """What a worker process keeps between units."""
 
-    plan: Plan
+    plan: Plan[Any]
     seed: int
 
 
-def _start_worker(plan: Plan, seed: int) -> None:
+def _start_worker(plan: Plan[Any], seed: int) -> None:
     _Worker.plan, _Worker.seed = plan, seed
     end_with_parent()
 
@@ -164,7 +165,7 @@ def _category(info: Mapping[str, Any]) -> str:
     return " ".join(dict.fromkeys(words))
 
 
-def _summary(plan: Plan, seed: int, engine_version: str, parts: dict[str, Any]) -> dict[str, Any]:
+def _summary(plan: Plan[Any], seed: int, engine_version: str, parts: dict[str, Any]) -> dict[str, Any]:
     section = plan.section
     totals: dict[str, Counter[str]] = {name: Counter() for name in ("kept", "rejected", "retried")}
     for part in parts.values():
@@ -186,15 +187,12 @@ def _summary(plan: Plan, seed: int, engine_version: str, parts: dict[str, Any]) 
 
 
 @contextmanager
-def _pool(plan: Plan, seed: int, processes: int) -> Iterator[ProcessPoolExecutor]:
+def _pool(plan: Plan[Any], seed: int, processes: int) -> Iterator[ProcessPoolExecutor]:
     """Worker processes with one thread each; spawned, because threaded libraries do not survive a fork."""
     before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
     pool = ProcessPoolExecutor(
-        max_workers=processes,
-        mp_context=get_context("spawn"),
-        initializer=_start_worker,
-        initargs=(plan, seed),
+        max_workers=processes, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(plan, seed)
     )
     try:
         yield pool
@@ -207,6 +205,6 @@ def _pool(plan: Plan, seed: int, processes: int) -> Iterator[ProcessPoolExecutor
                 os.environ[name] = value
 
 
-def _identity(section: LabelSection, seed: int, engine_version: str) -> str:
+def _identity(section: Labelling, seed: int, engine_version: str) -> str:
     content = [FORMAT, section.model_dump(mode="json"), seed, engine_version]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -4,13 +4,16 @@ What structures there are, a plan says (``sampling``); what is done with it is t
 """
 
 import zlib
-from typing import Any, NamedTuple, Protocol
+from abc import ABC, abstractmethod
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from ase import Atoms
 
-from lorem_openmm.config import Acceptance, Engine
+from lorem_openmm.config.data import Labelling
 from lorem_openmm.label.acceptance import Labeller
+
+SectionT = TypeVar("SectionT", bound=Labelling)
 
 
 class Unit(NamedTuple):
@@ -41,40 +44,31 @@ class Part(NamedTuple):
     notes: dict[str, Any]
 
 
-class LabelSection(Protocol):
-    """What every kind of labelled data set has in its configuration."""
-
-    @property
-    def engine(self) -> Engine:
-        """Returns the settings of the engine."""
-
-    @property
-    def acceptance(self) -> Acceptance:
-        """Returns what labels have to satisfy."""
-
-    def model_dump(self, *, mode: str) -> dict[str, Any]:
-        """Returns the section as plain values."""
-
-
-class Plan(Protocol):
+class Plan(ABC, Generic[SectionT]):
     """How one kind of data set is made, in two stages; the second may depend on what the first found.
 
     Plans are sent to other processes, so they can be pickled.
+
+    Attributes:
+        section: The section of the configuration that the plan was made from.
     """
 
-    @property
-    def section(self) -> LabelSection:
-        """Returns the section of the configuration that the plan was made from."""
+    def __init__(self, section: SectionT) -> None:
+        self.section = section
 
     @property
+    @abstractmethod
     def n_requested(self) -> int:
         """Returns the number of frames asked for."""
 
+    @abstractmethod
     def first_stage(self) -> list[Unit]:
         """Returns the units that come first."""
 
     def second_stage(self, notes: dict[str, dict[str, Any]]) -> list[Unit]:
-        """Returns the remaining units, given the notes of the first by key."""
+        """Returns the units that depend on the first, given their notes by key."""
+        return []
 
+    @abstractmethod
     def make(self, unit: Unit, labeller: Labeller, rng: np.random.Generator) -> Part:
         """Does one unit."""

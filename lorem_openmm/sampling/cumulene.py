@@ -9,14 +9,12 @@ References:
     O. T. Unke, S. Chmiela, M. Gastegger, K. T. Schütt, H. E. Sauceda, K.-R. Müller, Nat. Commun. 12, 7273 (2021).
 """
 
-from typing import Any
-
 import numpy as np
 from ase import Atoms
 
 from lorem_openmm.config import CumuleneLabel
 from lorem_openmm.label.acceptance import Frame, Labelled, Labeller
-from lorem_openmm.label.plan import Part, Unit
+from lorem_openmm.label.plan import Part, Plan, Unit
 from lorem_openmm.sampling.displacements import random_rotation, thermal_displacements
 
 CARBON_BOND, HYDROGEN_BOND = 1.28, 1.09  # Å
@@ -25,11 +23,8 @@ FRAMES_PER_UNIT = 20
 PROFILE_RANGE = 180.0  # degrees; the energy repeats from there
 
 
-class CumulenePlan:
+class CumulenePlan(Plan[CumuleneLabel]):
     """Makes the chains of ``section``."""
-
-    def __init__(self, section: CumuleneLabel) -> None:
-        self.section = section
 
     @property
     def n_requested(self) -> int:
@@ -47,11 +42,6 @@ class CumulenePlan:
             lengths = [carbons[index % len(carbons)] for index in range(first, last)]
             units.append(Unit(f"rattled-{first}", {"kind": "rattled", "carbons": lengths}))
         return units
-
-    def second_stage(self, notes: dict[str, dict[str, Any]]) -> list[Unit]:
-        """Nothing: chains do not depend on each other."""
-        del notes
-        return []
 
     def make(self, unit: Unit, labeller: Labeller, rng: np.random.Generator) -> Part:
         """Does one scan or one portion."""

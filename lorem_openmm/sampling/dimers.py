@@ -9,7 +9,7 @@ from ase import Atoms
 from lorem_openmm.config import DimersLabel
 from lorem_openmm.label.acceptance import Frame, Labelled, Labeller
 from lorem_openmm.label.engines import Label
-from lorem_openmm.label.plan import Part, Unit
+from lorem_openmm.label.plan import Part, Plan, Unit
 from lorem_openmm.label.surfaces import contact_shift
 from lorem_openmm.sampling.displacements import random_rotation, thermal_displacements
 from lorem_openmm.sampling.encounters import downhill, draw_encounter, shares_hydrogen
@@ -30,11 +30,11 @@ ANCHOR_FROM = 8.0  # Å
 LASTING = ("not_converged", "wrong_state")
 
 
-class DimersPlan:
+class DimersPlan(Plan[DimersLabel]):
     """Makes the dimers of ``section``: every class equally often, every pair of a class in turn."""
 
     def __init__(self, section: DimersLabel) -> None:
-        self.section = section
+        super().__init__(section)
         self.pairs = _pairs_by_class([fragment(name) for name in section.fragments])
 
     @property
@@ -54,10 +54,6 @@ class DimersPlan:
             arguments = {"dimer_id": index, "label": label, "a": first.name, "b": second.name}
             units.append(Unit(f"dimer-{index}", arguments))
         return units
-
-    def second_stage(self, notes: dict[str, dict[str, Any]]) -> list[Unit]:
-        """Nothing: dimers do not depend on each other."""
-        return []
 
     def make(self, unit: Unit, labeller: Labeller, rng: np.random.Generator) -> Part:
         """Does one dimer; if charge leaks or the field does not converge, the next draw takes another pair."""
@@ -97,12 +93,7 @@ class Dimer:
         direction = rng.standard_normal(3)
         self.direction = direction / np.linalg.norm(direction)
         self.contact = contact_shift(
-            first.numbers,
-            self.positions[0],
-            second.numbers,
-            self.positions[1],
-            self.direction,
-            section.contact_factor,
+            first.numbers, self.positions[0], second.numbers, self.positions[1], self.direction, section.contact_factor
         )
         self.energies: list[float] = []
         self.numbers = np.concatenate([first.numbers, second.numbers])

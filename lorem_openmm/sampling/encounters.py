@@ -14,11 +14,7 @@ from scipy.spatial.distance import cdist
 from scipy.spatial.transform import Rotation
 
 from lorem_openmm.label.surfaces import contact_shift, surface_gap
-from lorem_openmm.sampling.displacements import (
-    BOND_FACTOR,
-    random_rotation,
-    thermal_displacements,
-)
+from lorem_openmm.sampling.displacements import BOND_FACTOR, random_rotation, thermal_displacements
 from lorem_openmm.sampling.fragments import Fragment
 
 HYDROGEN, POLAR = 1, (7, 8, 16)  # donors and acceptors of hydrogen bonds

@@ -10,7 +10,7 @@ from ase import Atoms
 from lorem_openmm.config import Sn2Label
 from lorem_openmm.label.acceptance import Frame, Labelled, Labeller
 from lorem_openmm.label.engines import Label
-from lorem_openmm.label.plan import Part, Unit
+from lorem_openmm.label.plan import Part, Plan, Unit
 from lorem_openmm.sampling.displacements import random_rotation, thermal_displacements
 from lorem_openmm.sampling.sn2_path import barrier_distance, methyl_halide, profile_coordinates, sn2_path_point
 from lorem_openmm.sampling.sn2_sampling import CHARGE, Reaction, x_is_ion
@@ -29,11 +29,8 @@ ANCHOR_FROM = 5.0  # Å
 SMALLEST_REACH = 0.3
 
 
-class Sn2Plan:
+class Sn2Plan(Plan[Sn2Label]):
     """Makes the frames of the reactions in ``section``."""
-
-    def __init__(self, section: Sn2Label) -> None:
-        self.section = section
 
     @property
     def n_requested(self) -> int:

@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 from lorem_openmm.config import WaterLabel
 from lorem_openmm.errors import ConfigError
 from lorem_openmm.label.acceptance import Frame, Labelled, Labeller
-from lorem_openmm.label.plan import Part, Unit
+from lorem_openmm.label.plan import Part, Plan, Unit
 from lorem_openmm.sampling.trajectories import sample_trajectory
 from lorem_openmm.sampling.water_box import water_boxes
 
@@ -20,7 +20,7 @@ LONGEST_BOND = 1.4  # Å, beyond which a molecule has fallen apart
 MOLECULE_SHIFT, MOLECULE_TURN, ATOM_SHIFT = 0.25, 0.3, 0.03
 
 
-class WaterPlan:
+class WaterPlan(Plan[WaterLabel]):
     """Makes the boxes of ``section``: the densities in turn, each box from its own random numbers.
 
     Raises:
@@ -33,7 +33,7 @@ class WaterPlan:
                 f"engine.name: boxes of water are periodic, which only tblite can label here; received "
                 f"'{section.engine.name}'"
             )
-        self.section = section
+        super().__init__(section)
 
     @property
     def n_requested(self) -> int:
@@ -48,11 +48,6 @@ class WaterPlan:
             Unit(f"box-{index}", {"box_id": index, "density": densities[index % len(densities)]})
             for index in range(self.section.num_boxes)
         ]
-
-    def second_stage(self, notes: object) -> list[Unit]:
-        """Nothing: boxes do not depend on each other."""
-        del notes
-        return []
 
     def make(self, unit: Unit, labeller: Labeller, rng: np.random.Generator) -> Part:
         """Does one box: classical frames, the same displaced, and a trajectory of the engine from where they end."""
