@@ -86,11 +86,7 @@ class Config(Section):
         return self
 
     def runs_with(self, dataset: str) -> set[str]:
-        """Returns the runs whose models see a data set.
-
-        Args:
-            dataset: Name of the data set.
-        """
+        """Returns the runs whose models see a data set."""
         return {name for name, run in self.runs.items() if dataset in run.datasets}
 
     def given_models(self) -> Iterator[tuple[str, str]]:

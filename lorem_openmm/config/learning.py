@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from lorem_openmm.config.long_range import EquivariantCharges, LongRange, LongRangeChoice
 from lorem_openmm.config.names import FilePath
-from lorem_openmm.config.section import Count, Fraction, Index, Positive, Section
+from lorem_openmm.config.section import Count, Fraction, Index, NonNegative, Positive, Section
 
 
 class Model(Section):
@@ -44,7 +44,7 @@ class Model(Section):
     wavelength: Positive | None = Field(
         None, description="shortest wavelength in Å of the Ewald sum; default cutoff / 8"
     )
-    norm_smoothing: Annotated[float, Field(ge=0)] = Field(
+    norm_smoothing: NonNegative = Field(
         0.0,
         description="width below which the norms of spherical features are rounded off; 0: the published model, whose "
         "forces jump where a degree-0 feature changes sign; 0.1 conserves energy in dynamics",
@@ -89,24 +89,16 @@ class Training(Section):
     )
     constant_epochs: Index = Field(10, description="epochs before the decay starts (linear, exponential)")
     warmup_epochs: Index = Field(0, description="epochs of linear warm-up (warmup_cosine)")
-    energy_weight: Annotated[float, Field(ge=0)] = Field(
-        0.5, description="weight of the mean squared energy error per atom, (eV/atom)^2"
-    )
-    force_weight: Annotated[float, Field(ge=0)] = Field(
-        0.5, description="weight of the mean squared force error, (eV/Å)^2"
-    )
-    stress_weight: Annotated[float, Field(ge=0)] = Field(
-        0.0, description="weight of the mean squared stress error, (eV/Å^3)^2"
-    )
-    net_charge_weight: Annotated[float, Field(ge=0)] = Field(
+    energy_weight: NonNegative = Field(0.5, description="weight of the mean squared energy error per atom, (eV/atom)^2")
+    force_weight: NonNegative = Field(0.5, description="weight of the mean squared force error, (eV/Å)^2")
+    stress_weight: NonNegative = Field(0.0, description="weight of the mean squared stress error, (eV/Å^3)^2")
+    net_charge_weight: NonNegative = Field(
         0.0,
         description="weight of a penalty on what reaches as far as 1/r: net latent charges (of all channels in neutral "
         "structures, of those with a direction in charged ones), and what neutral structures feel of a constant "
         "potential; needs `charge` in the data",
     )
-    gradient_clip: Annotated[float, Field(ge=0)] = Field(
-        0.0, description="largest norm of the gradient; 0: no clipping"
-    )
+    gradient_clip: NonNegative = Field(0.0, description="largest norm of the gradient; 0: no clipping")
     ema_decay: Fraction = Field(
         0.0,
         description="decay per step of the moving average of the weights that is validated, selected and exported; "

@@ -15,8 +15,7 @@ class LongRange(Section):
 
     kind: str = Field(description="which block")
     exponent: Annotated[int, Field(ge=1, le=6)] = Field(
-        1,
-        description="potentials fall as 1/r^exponent: 1 Coulomb, 6 dispersion; 3 needs charges that add up to zero",
+        1, description="potentials fall as 1/r^exponent: 1 Coulomb, 6 dispersion; 3 needs charges that add up to zero"
     )
 
 
@@ -47,9 +46,6 @@ _kinds: dict[str, type[LongRange]] = {}
 def register_kind(section: type[LongRange]) -> None:
     """Makes a section known by the default of its ``kind``.
 
-    Args:
-        section: subclass with a ``kind`` of its own.
-
     Raises:
         ConfigError: If another section has this kind, or the class has no default for it.
     """
@@ -70,12 +66,6 @@ for _section in BUILT_IN:
     register_kind(_section)
 
 
-def _load_installed() -> None:
-    """Imports the modules that installed packages name as entry points; they declare their kinds."""
-    for entry in entry_points(group=ENTRY_POINTS):
-        entry.load()
-
-
 def read_long_range(value: Any) -> Any:
     """Returns True for the published block, False for none, else the section of a kind.
 
@@ -88,7 +78,8 @@ def read_long_range(value: Any) -> Any:
     if isinstance(value, Mapping):
         kind = value.get("kind")
         if kind not in _kinds:
-            _load_installed()
+            for entry in entry_points(group=ENTRY_POINTS):  # of installed packages, whose modules declare their kinds
+                entry.load()
         kinds = ["none", *_kinds]
         if kind not in kinds:
             raise ValueError(

@@ -38,9 +38,6 @@ def check_name(name: str) -> str:
 def check_path(path: str) -> str:
     """Returns a path with ``~`` replaced by the home folder.
 
-    Args:
-        path: Path as the user wrote it.
-
     Raises:
         ValueError: If it is empty, or has characters that the workflow cannot handle.
     """

@@ -1,6 +1,6 @@
 """What every section of the configuration shares: its types, its check, and errors that name the key."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -8,17 +8,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from lorem_openmm.errors import ConfigError, did_you_mean
 
 Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 Index = Annotated[int, Field(ge=0)]
 
 
 def one_of(names: Iterable[str]) -> AfterValidator:
-    """Returns the check that a text is one of some names.
-
-    Args:
-        names: What is allowed.
-    """
+    """Returns the check that a text is one of some names."""
     allowed = list(names)
 
     def check(value: str) -> str:
@@ -57,12 +54,7 @@ def parse(section: type[SectionT], values: Mapping[str, Any], source: str) -> Se
 
 
 def describe_faults(section: type[Section], error: ValidationError) -> list[str]:
-    """Returns each fault as a line that names its key, the rule and what was received.
-
-    Args:
-        section: The class that was to be built.
-        error: What pydantic found.
-    """
+    """Returns each fault as a line that names its key, the rule and what was received."""
     return [_describe(section, fault) for fault in error.errors()]
 
 
@@ -71,24 +63,18 @@ def _describe(section: type[Section], fault: Any) -> str:
     location = [str(part) if str(part).isprintable() else repr(part) for part in fault["loc"] if part != "[key]"]
     where = ".".join(location) or "file"
     if fault["type"] == "extra_forbidden":
-        return f"{where}: unknown key.{did_you_mean(location[-1], _all_keys(section))}"
+        return f"{where}: unknown key.{did_you_mean(location[-1], _keys(section.model_json_schema()))}"
     if fault["type"] == "missing":
         return f"{where}: required key is missing"
     received = "" if isinstance(fault["input"], dict) else f" (received {fault['input']!r:.80})"
     return f"{where}: {fault['msg'].removeprefix('Value error, ')}{received}"
 
 
-def _all_keys(section: type[Section]) -> set[str]:
-    keys: set[str] = set()
-
-    def collect(schema: Any) -> None:
-        if isinstance(schema, dict):
-            keys.update(schema.get("properties", {}))
-            for value in schema.values():
-                collect(value)
-        elif isinstance(schema, list):
-            for value in schema:
-                collect(value)
-
-    collect(section.model_json_schema())
-    return keys
+def _keys(schema: Any) -> Iterator[str]:
+    """Yields the keys that a JSON schema names, those of sections within sections too."""
+    if isinstance(schema, dict):
+        yield from schema.get("properties", {})
+        schema = list(schema.values())
+    if isinstance(schema, list):
+        for part in schema:
+            yield from _keys(part)

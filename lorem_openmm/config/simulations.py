@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StrictBool, model_validator
 
 from lorem_openmm.config.names import FilePath
-from lorem_openmm.config.section import Count, Index, Positive, Section
+from lorem_openmm.config.section import Count, Index, NonNegative, Positive, Section
 from lorem_openmm.errors import ConfigError
 
 Coordinate = Literal["bond_difference", "center_distance"]
@@ -35,7 +35,7 @@ class Solvent(Section):
         "of hydroxyl and ammonium groups, CHARMM's towards the water; without it they can fall onto its oxygens, "
         "because no bond of the force field holds them any more",
     )
-    equilibration_ps: Annotated[float, Field(ge=0)] = Field(
+    equilibration_ps: NonNegative = Field(
         2.0, description="ps in which water alone moves, around fixed molecules, before the first step"
     )
 
@@ -59,7 +59,7 @@ class Dynamics(Section):
     )
     timestep_fs: Positive = Field(0.5, description="time step in fs")
     temperature: Positive = Field(300.0, description="temperature in K")
-    friction_per_ps: Annotated[float, Field(ge=0)] = Field(
+    friction_per_ps: NonNegative = Field(
         1.0, description="friction in 1/ps of Langevin dynamics; 0: constant energy (NVE)"
     )
     pressure_bar: Positive | None = Field(
@@ -68,7 +68,7 @@ class Dynamics(Section):
         "none: fixed box",
     )
     report_interval: Count = Field(10, description="steps between frames and lines of state data")
-    restraint: Annotated[float, Field(ge=0)] = Field(
+    restraint: NonNegative = Field(
         0.0,
         description="stiffness in eV/Å^2 of a wall that starts at `restraint_distance` between the two molecules' "
         "centres; 0: none",
