@@ -16,10 +16,6 @@ def convert_biodimers(source: Path, stream: TextIO) -> int:
 
     Atoms, boxes and all other entries stay as they are, digit by digit.
 
-    Args:
-        source: ``bio_dimers.xyz``.
-        stream: open text file the frames go to.
-
     Returns:
         The number of frames.
 

@@ -77,8 +77,8 @@ _EFA = "J. T. Frank, S. Chmiela, K.-R. Müller, O. T. Unke, arXiv:2412.08541; da
 _UNKNOWN_LICENCE = "unknown here: see the record's page before you pass the data on"
 
 
-def _ko_source(member: str) -> Source:
-    return Source(
+def _ko_record(name: str, member: str, title: str) -> Record:
+    source = Source(
         folder="materialscloud-bk6kw-4b895",
         file="datasets.tar.gz",
         page="https://archive.materialscloud.org/record/2020.137",
@@ -88,6 +88,16 @@ def _ko_source(member: str) -> Source:
         size="37.9 MiB",
         member=f"datasets/{member}/input.data",
         member_name=f"{member}-input.data",
+    )
+    return Record(
+        name=name,
+        title=title,
+        method="PBE, FHI-aims",
+        n_structures=5000,
+        licence="CC BY 4.0 (Materials Cloud)",
+        citations=_KO,
+        sources=(source,),
+        notes="RuNNer input.data in bohr and hartree. The paper divides 90/10 at random (Table 1: validation).",
     )
 
 
@@ -105,26 +115,12 @@ def _efa_source(member: str, form: Format) -> Source:
 
 
 _RECORDS = (
-    Record(
-        name="mgo_surface",
-        title="Au2 on an MgO surface, wetting and not, with and without an Al dopant; periodic, 110 atoms",
-        method="PBE, FHI-aims",
-        n_structures=5000,
-        licence="CC BY 4.0 (Materials Cloud)",
-        citations=_KO,
-        sources=(_ko_source("AuMgO"),),
-        notes="RuNNer input.data in bohr and hartree. The paper divides 90/10 at random (Table 1: validation).",
+    _ko_record(
+        "mgo_surface",
+        "AuMgO",
+        "Au2 on an MgO surface, wetting and not, with and without an Al dopant; periodic, 110 atoms",
     ),
-    Record(
-        name="nacl_cluster",
-        title="Na9Cl8+ and Na8Cl8+ clusters in vacuum, one Na moved away",
-        method="PBE, FHI-aims",
-        n_structures=5000,
-        licence="CC BY 4.0 (Materials Cloud)",
-        citations=_KO,
-        sources=(_ko_source("NaCl"),),
-        notes="RuNNer input.data in bohr and hartree. The paper divides 90/10 at random (Table 1: validation).",
-    ),
+    _ko_record("nacl_cluster", "NaCl", "Na9Cl8+ and Na8Cl8+ clusters in vacuum, one Na moved away"),
     Record(
         name="cumulene",
         title="cumulene C9H4 in vacuum, both ends turned",
@@ -193,9 +189,6 @@ REGISTRY: dict[str, Record] = {record.name: record for record in _RECORDS}
 
 def record_of(name: str) -> Record:
     """Returns the record of a data set.
-
-    Args:
-        name: one of the names of ``datasets.NAME.registry``.
 
     Raises:
         ConfigError: If there is no such record.

@@ -18,13 +18,13 @@ from lorem_openmm.published.catalogue import REGISTRY, Format, Record, Source, r
 from lorem_openmm.published.checksums import LOCK_NAME, check_file, record_files
 from lorem_openmm.published.download import Retries, download
 from lorem_openmm.published.frame_writer import FrameWriter
-from lorem_openmm.published.molecule_arrays import convert_molecules, convert_physnet, convert_shifted_sn2
+from lorem_openmm.published.molecule_arrays import SN2_SHIFTS, convert_molecules, convert_physnet
 from lorem_openmm.published.runner_format import convert_runner
 
 _CONVERTERS: dict[Format, Callable[[Path, FrameWriter], None]] = {
     "runner": convert_runner,
     "sn2": convert_physnet,
-    "sn2_shifted": convert_shifted_sn2,
+    "sn2_shifted": partial(convert_molecules, shifts=SN2_SHIFTS),
     "molecules_npz": convert_molecules,
 }
 
@@ -96,11 +96,7 @@ def convert(form: Format, source: Path, output: Path) -> int:
 
 
 def describe(folder: Path) -> str:
-    """Describes every data set, and whether its files are here.
-
-    Args:
-        folder: folder of downloads.
-    """
+    """Describes every data set, and whether its files are here."""
     lines = []
     for record in REGISTRY.values():
         here = any(_present(source, folder) for source in record.sources)
@@ -177,12 +173,7 @@ def _unpack(archive: Path, member: str, output: Path) -> None:
 
 
 def by_hand(record: Record, folder: Path) -> str:
-    """Says which file, from which page, to put where.
-
-    Args:
-        record: the data set.
-        folder: folder of downloads.
-    """
+    """Says which file, from which page, to put where."""
     lines = ["To go on without this download, put one of these files here by hand and run the same command again:"]
     for source in record.sources:
         checksum = f", MD5 {source.md5}" if source.md5 else ""

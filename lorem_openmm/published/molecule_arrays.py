@@ -39,10 +39,6 @@ class Molecules(NamedTuple):
 def convert_physnet(source: Path, writer: FrameWriter) -> None:
     """Writes the structures of a PhysNet archive: R, Z, N, E, F and, where it is there, Q (D is left out).
 
-    Args:
-        source: the ``.npz`` file.
-        writer: where the frames go.
-
     Raises:
         DataError: If an array is missing or does not fit the others.
     """
@@ -75,35 +71,21 @@ def convert_molecules(source: Path, writer: FrameWriter, shifts: Mapping[int, fl
     _write(Molecules(numbers, data["positions"], data["forces"], energies, is_atom), source, writer)
 
 
-def convert_shifted_sn2(source: Path, writer: FrameWriter) -> None:
-    """Writes the structures of ``sn2_reactions_shifted.npz`` with the shifts of its elements added back.
-
-    Args:
-        source: the ``.npz`` file.
-        writer: where the frames go.
-
-    Raises:
-        DataError: As :func:`convert_molecules`.
-    """
-    convert_molecules(source, writer, SN2_SHIFTS)
-
-
 def _load(source: Path, required: tuple[str, ...], optional: tuple[str, ...]) -> dict[str, np.ndarray]:
     try:
         with np.load(source, allow_pickle=False) as archive:
-            missing = [key for key in required if key not in archive.files]
-            if missing:
-                raise DataError(
-                    f"{source}: needs the arrays {', '.join(required)}; missing: {', '.join(missing)}; it has: "
-                    f"{', '.join(archive.files)}. Is it the file that the record names?"
-                )
-            return {key: archive[key] for key in (*required, *optional) if key in archive.files}
-    except DataError:
-        raise
+            names = archive.files
+            arrays = {key: archive[key] for key in (*required, *optional) if key in names}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(
             f"{source}: not a readable .npz file of plain arrays ({error}). Remove it and fetch it again."
         ) from None
+    if missing := [key for key in required if key not in names]:
+        raise DataError(
+            f"{source}: needs the arrays {', '.join(required)}; missing: {', '.join(missing)}; it has: "
+            f"{', '.join(names)}. Is it the file that the record names?"
+        )
+    return arrays
 
 
 def _write(molecules: Molecules, source: Path, writer: FrameWriter) -> None:

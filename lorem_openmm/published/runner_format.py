@@ -4,9 +4,7 @@ References:
     RuNNer, https://theochemgoettingen.gitlab.io/RuNNer; n2p2, documentation of ``input.data``.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, TextIO
 
 import numpy as np
 from ase.data import atomic_numbers as numbers_by_symbol
@@ -18,67 +16,30 @@ from lorem_openmm.units import ANGSTROM_PER_BOHR, EV_PER_ANGSTROM_PER_HARTREE_PE
 _ATOM_FIELDS = 10  # keyword, x, y, z, element, charge, energy of the atom (unused), fx, fy, fz
 
 
-class RunnerFrame(NamedTuple):
-    """One structure of an ``input.data`` file, in Å, eV, eV/Å, e.
-
-    Attributes:
-        atomic_numbers: [n_atoms].
-        positions: [n_atoms, 3] Å.
-        forces: [n_atoms, 3] eV/Å.
-        energy: eV.
-        charge: total charge in e, or None where the file has none.
-        cell: [3, 3] Å, rows are the vectors; None: vacuum (no ``lattice`` lines).
-    """
-
-    atomic_numbers: np.ndarray
-    positions: np.ndarray
-    forces: np.ndarray
-    energy: float
-    charge: float | None
-    cell: np.ndarray | None
-
-
 def convert_runner(source: Path, writer: FrameWriter) -> None:
-    """Writes every structure of an ``input.data`` file.
-
-    Args:
-        source: the file.
-        writer: where the frames go.
-
-    Raises:
-        DataError: If the file is cut off or a line breaks a rule; file and line are named.
-    """
-    with source.open(encoding="utf-8") as stream:
-        for frame in read_runner(stream, str(source)):
-            info = [] if frame.charge is None else [("charge", frame.charge)]
-            writer.write(frame.atomic_numbers, frame.positions, frame.forces, frame.energy, frame.cell, info)
-
-
-def read_runner(stream: TextIO, name: str) -> Iterator[RunnerFrame]:
-    """Reads the structures of an ``input.data`` file one by one.
-
-    Args:
-        stream: the open file.
-        name: its name in errors.
+    """Writes every structure of an ``input.data`` file, one by one.
 
     Raises:
         DataError: If the file is cut off or a line breaks a rule; file and line are named.
     """
     open_frame: _OpenFrame | None = None
-    for number, line in enumerate(stream, start=1):
-        words = line.split()
-        place = f"{name}, line {number}"
-        if not words:
-            continue
-        if open_frame is None:
-            if words != ["begin"]:  # RuNNer 2 may name columns after it; the published files do not
-                raise DataError(f"{place}: a structure must start with a line 'begin', received '{line.strip()[:60]}'.")
-            open_frame = _OpenFrame(place)
-        elif words[0] == "end":
-            yield open_frame.frame()
-            open_frame = None
-        else:
-            open_frame.add(words, place)
+    with source.open(encoding="utf-8") as stream:
+        for number, line in enumerate(stream, start=1):
+            words = line.split()
+            place = f"{source}, line {number}"
+            if not words:
+                continue
+            if open_frame is None:
+                if words != ["begin"]:  # RuNNer 2 may name columns after it; the published files do not
+                    raise DataError(
+                        f"{place}: a structure must start with a line 'begin', received '{line.strip()[:60]}'."
+                    )
+                open_frame = _OpenFrame(place)
+            elif words[0] == "end":
+                open_frame.write(writer)
+                open_frame = None
+            else:
+                open_frame.add(words, place)
     if open_frame is not None:
         raise DataError(
             f"{open_frame.place}: this structure has no 'end': the file was cut off. Remove it and fetch it again."
@@ -110,7 +71,7 @@ class _OpenFrame:
                 f"`charge Q` (once each) or a comment, received '{' '.join(words)[:80]}'."
             )
 
-    def frame(self) -> RunnerFrame:
+    def write(self, writer: FrameWriter) -> None:
         if not self.rows or "energy" not in self.single or len(self.lattice) not in (0, 3):
             raise DataError(
                 f"{self.place}: a structure needs atoms, an energy, and three lattice vectors or none; received "
@@ -126,11 +87,11 @@ class _OpenFrame:
             single = {key: float(value) for key, value in self.single.items()}
         except ValueError as error:
             raise DataError(f"{self.place}: not a number in this structure ({error}).") from None
-        return RunnerFrame(
+        writer.write(
             atomic_numbers=np.array([numbers_by_symbol[symbol] for symbol in self.symbols]),
             positions=values[:, :3] * ANGSTROM_PER_BOHR,
             forces=values[:, 3:] * EV_PER_ANGSTROM_PER_HARTREE_PER_BOHR,
             energy=single["energy"] * EV_PER_HARTREE,
-            charge=single.get("charge"),
             cell=cell,
+            info=[("charge", single["charge"])] if "charge" in single else [],
         )
