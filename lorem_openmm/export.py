@@ -190,7 +190,8 @@ def _read_torchscript(path: Path) -> tuple[dict[str, str], dict[str, torch.Tenso
         for name, parameter in module.named_parameters()
         if name.startswith("model.")
     }
-    return {key: _text(value) for key, value in documents.items()}, parameters
+    texts = {key: value.decode() if isinstance(value, bytes) else value for key, value in documents.items()}
+    return texts, parameters
 
 
 def _seal(path: Path) -> None:
@@ -202,10 +203,6 @@ def _seal(path: Path) -> None:
 
 def _seal_of(content: bytes) -> bytes:
     return b"sha256:" + hashlib.sha256(content).hexdigest().encode()
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else value
 
 
 def _check(path: Path, documents: dict[str, str], weights: dict[str, torch.Tensor]) -> dict[str, Any]:

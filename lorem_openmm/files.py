@@ -20,9 +20,6 @@ PROBE_BYTES = 1 << 16  # enough that a full disk cannot hide them in a started b
 def expand_home(path: str) -> str:
     """Returns a path with a leading ``~`` or ``~user`` replaced by that home folder; other texts as they are.
 
-    Args:
-        path: Path as the user wrote it.
-
     Raises:
         ConfigError: If there is no such user.
     """
@@ -125,11 +122,7 @@ def _write_fault(temporary: Path) -> OSError | None:
 
 @contextmanager
 def ascii_path(path: Path) -> Iterator[Path]:
-    """Yields a name of an existing file without letters beyond ASCII, for libraries that cannot open others.
-
-    Args:
-        path: The file.
-    """
+    """Yields a name of an existing file without letters beyond ASCII, for libraries that cannot open others."""
     if str(path).isascii():
         yield path
         return

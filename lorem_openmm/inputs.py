@@ -33,11 +33,7 @@ def dynamics_files(dynamics: config.Dynamics) -> list[str]:
 
 
 def given_files(settings: config.Config) -> Iterator[tuple[str, str]]:
-    """Yields every given file with the key that names it.
-
-    Args:
-        settings: The whole configuration.
-    """
+    """Yields every given file with the key that names it."""
     for name, dataset in settings.datasets.items():
         yield from ((f"datasets.{name}", path) for path in dataset_files(dataset))
     yield from settings.given_models()
@@ -52,10 +48,6 @@ def check_given(settings: config.Config, layout: Layout) -> None:
     """Refuses a configuration with files that are not there, before anything is made.
 
     Files in the output folder and among the downloads may be results of the workflow, which then finds out itself.
-
-    Args:
-        settings: The whole configuration.
-        layout: Its folders.
 
     Raises:
         ConfigError: Naming each key and its file.

@@ -67,11 +67,7 @@ def set_aside(folder: Path, reason: str) -> Path:
 
 
 def _lock_file(place: Path) -> Path:
-    """Returns where the lock goes, after trying to write there: before the work rather than after it.
-
-    Raises:
-        OSError: If it cannot be written.
-    """
+    """Returns where the lock goes, after trying to write there: before the work rather than after it."""
     folder = place if place.is_dir() else place.parent
     with tempfile.TemporaryFile(dir=folder):
         pass
