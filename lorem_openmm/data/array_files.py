@@ -38,7 +38,7 @@ class Part(NamedTuple):
     """Consecutive frames of one group.
 
     Attributes:
-        group: its name; empty in .npz.
+        group: its name; empty: the file itself.
         first: number of the first frame in the group.
         n_frames: Number of frames.
     """
@@ -63,7 +63,7 @@ def list_parts(path: Path, kind: str, name: str, at_once: int) -> list[list[Part
     groups: list[list[Part]] = []
     room = 0
     with _open(path, kind, name) as file:
-        for group, arrays in _groups(file, kind):
+        for group, arrays in _groups(file):
             place = _place(name, group)
             n_frames, start = len(_positions(arrays, place)), 0
             while start < n_frames:
@@ -105,9 +105,9 @@ def read_parts(
     """
     found: list[Structure] = []
     with _open(path, kind, name) as file:
-        units = _units(next(_groups(file, kind))[1], name, labels, given)
+        units = _units(next(_groups(file))[1], name, labels, given)
         for part in parts:
-            arrays = file if kind == NPZ else file[part.group]
+            arrays = file[part.group] if part.group else file
             for structure in _read(arrays, part, labels, _place(name, part.group)):
                 found.append(replace(structure, file=name, frame=first + len(found)))
     return found, units
@@ -183,20 +183,16 @@ def _open(path: Path, kind: str, name: str) -> Iterator[Any]:
         raise DataError(f"{name}: cannot be read as {kind} ({error}): it was cut off or damaged.") from None
 
 
-def _groups(file: Any, kind: str) -> Iterator[tuple[str, Any]]:
-    """Yields the groups that hold positions and elements, in the order of their names."""
-    if kind == NPZ:
-        if _has(file, POSITIONS) and _has(file, NUMBERS):
-            yield "", file
-        return
+def _groups(file: Any) -> Iterator[tuple[str, Any]]:
+    """Yields the groups that hold positions and elements, in the order of their names; the file itself has none."""
     waiting = [("", file)]
     while waiting:
         group, arrays = waiting.pop()
         if _has(arrays, POSITIONS) and _has(arrays, NUMBERS):
-            yield group or "/", arrays
-            continue
-        inner = [(f"{group}/{key}", arrays[key]) for key in sorted(arrays, reverse=True)]
-        waiting += [(key, item) for key, item in inner if isinstance(item, Mapping)]
+            yield group, arrays
+        elif not isinstance(arrays, np.lib.npyio.NpzFile):  # whose arrays would be loaded
+            inner = [(f"{group}/{key}", arrays[key]) for key in sorted(arrays, reverse=True)]
+            waiting += [(key, item) for key, item in inner if isinstance(item, Mapping)]
 
 
 def _has(arrays: Mapping[str, Any], names: tuple[str, ...]) -> bool:

@@ -195,9 +195,5 @@ class _Workers:
 
 def _with_progress(examined: Iterable[ExaminedChunk], n_frames: int, description: str) -> Iterator[ExaminedChunk]:
     """Yields what was found in each chunk, and reports frames."""
-    frames = (found if last else None for found in examined for last in _last(found.n_frames))
+    frames = (item for found in examined for item in [*[None] * (found.n_frames - 1), found])
     yield from (found for found in progress(frames, n_frames, description) if found is not None)
-
-
-def _last(n: int) -> Iterator[bool]:
-    return (index == n - 1 for index in range(n))

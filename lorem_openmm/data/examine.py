@@ -65,7 +65,7 @@ def examine(chunk: Chunk, reading: ReadingSettings) -> ExaminedChunk:
     arrays["atomic_numbers"] = arrays["atomic_numbers"].astype(np.uint8)
     info = encode(frames.info, reading.kept_info)
     faults = _structure_faults(frames)
-    faults += [f"{frames.place(index)}: {text}" for index, text in field_faults(frames.arrays)]
+    faults += [f"{frames[index].place}: {text}" for index, text in field_faults(frames.arrays)]
     if faults:
         return ExaminedChunk(len(frames), arrays, info, faults, [])
     edge_arrays, edge_faults = _edges(frames, reading.cutoff)

@@ -63,10 +63,6 @@ class Frames(LazyStructures):
         atoms = slice(*self.offsets[index : index + 2])
         return structure_at(self.arrays, index, atoms, self.info[index], self.file, self.first + index)
 
-    def place(self, index: int) -> str:
-        """Returns file and frame of a structure, as error messages name them."""
-        return f"{self.file}, frame {self.first + index} (counted from 0)"
-
     @cached_property
     def offsets(self) -> np.ndarray:
         """Returns [n_structures + 1], the first atom of each structure and the end."""

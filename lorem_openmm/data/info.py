@@ -36,9 +36,7 @@ def _part(values: list[Any], keep: bool) -> Part:
     if kinds in ({np.float64}, {np.int64}):
         return np.array(values)
     if kinds == {str}:
-        names = sorted(set(values))
-        codes = {text: code for code, text in enumerate(names)}
-        return np.array([codes[value] for value in values], dtype=np.int32), names
+        return _coded(values)
     if keep:
         return values
     return [value if value is None or isinstance(value, _SIMPLE) else _Other() for value in values]
@@ -118,12 +116,15 @@ class Column:
         values = self.values if self.numbers is None else list(self.numbers)
         if not all(value is None or isinstance(value, _SIMPLE) for value in values):
             return None
-        texts = [None if value is None else str(value) for value in values]
-        names = sorted({text for text in texts if text is not None})
-        if len(names) > MAX_TEXT_VALUES:
-            return None
-        codes = {text: code for code, text in enumerate(names)}
-        return np.array([-1 if text is None else codes[text] for text in texts], dtype=np.int32), names
+        codes, names = _coded([None if value is None else str(value) for value in values])
+        return (codes, names) if len(names) <= MAX_TEXT_VALUES else None
+
+
+def _coded(texts: Sequence[str | None]) -> tuple[np.ndarray, list[str]]:
+    """Returns the code of each text (−1: none), and the texts that occur, sorted."""
+    names = sorted({text for text in texts if text is not None})
+    code_of = {text: code for code, text in enumerate(names)}
+    return np.array([-1 if text is None else code_of[text] for text in texts], dtype=np.int32), names
 
 
 def _length(part: Part) -> int:
