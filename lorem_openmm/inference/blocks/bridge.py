@@ -56,7 +56,8 @@ class AutogradBridge(torch.nn.Module):
         state = [x.detach().requires_grad_(True), _atoms_first(spherical)]
         state.append(self.block.charges(state[0], state[1], self._numbers(rows)))
         torch.set_grad_enabled(recording)
-        return state[2].detach(), state
+        # A copy: frozen modules drop the detach, and what receives the charges would reach through them.
+        return state[2].detach().clone(), state
 
     def charges_pullback(self, state: List[torch.Tensor], gradient: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
         """Returns dE/dx [n, d] and dE/dx^lm [s, (L+1)², n] of dE/dq [n, num_channels]."""
