@@ -46,13 +46,13 @@ def batch(n_structures: int, cutoff: float) -> tuple[AtomGraph, Labels]:
         torch.tensor(np.concatenate([found.centers + k for found, k in zip(lists, offsets, strict=True)])),
         torch.tensor(np.concatenate([found.neighbors + k for found, k in zip(lists, offsets, strict=True)])),
         torch.tensor(np.concatenate([found.cell_shifts for found in lists])),
+        torch.zeros(n_structures),
     )
     values = {
         "energy": torch.zeros(n_structures, dtype=torch.float64),
         "forces": torch.zeros_like(graph.positions),
         "stress": torch.zeros(n_structures, 3, 3),
         "has_stress": torch.zeros(n_structures, dtype=torch.bool),
-        "total_charge": torch.zeros(n_structures),
     }
     return graph, Labels(values, structures=torch.arange(n_structures))
 

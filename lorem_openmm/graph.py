@@ -1,7 +1,8 @@
 """AtomGraph: the one record of tensors that goes into the model; every shape is documented here."""
 
+import math
 from collections.abc import Callable
-from typing import List, NamedTuple
+from typing import List, NamedTuple, Optional
 
 import torch
 
@@ -29,6 +30,7 @@ class AtomGraph(NamedTuple):
         num_slots: largest number of edges of one atom.
         system_slots: [n_atoms] system_index·max_size + rank of the atom in its structure.
         max_size: number of atoms of the largest structure.
+        total_charge: [n_systems] e in positions' dtype; NaN: not stated.
     """
 
     positions: torch.Tensor
@@ -46,6 +48,7 @@ class AtomGraph(NamedTuple):
     num_slots: int
     system_slots: torch.Tensor
     max_size: int
+    total_charge: torch.Tensor
 
 
 def build_graph(
@@ -57,6 +60,7 @@ def build_graph(
     centers: torch.Tensor,
     neighbors: torch.Tensor,
     cell_shifts: torch.Tensor,
+    total_charge: Optional[torch.Tensor] = None,
 ) -> AtomGraph:
     """Sorts the edges of a neighbour list by pair of species and notes their places (see :class:`AtomGraph`).
 
@@ -69,6 +73,7 @@ def build_graph(
         centers: [n_edges] receiving atoms of a full list.
         neighbors: [n_edges] sending atoms.
         cell_shifts: [n_edges, 3].
+        total_charge: [n_systems] e; None: not stated.
     """
     device = positions.device
     n_atoms = positions.shape[0]
@@ -106,6 +111,7 @@ def build_graph(
         num_slots=num_slots,
         system_slots=system_index * max_size + ranks,
         max_size=max_size,
+        total_charge=positions.new_full([len(system_sizes)], math.nan) if total_charge is None else total_charge,
     )
 
 

@@ -67,6 +67,11 @@ class Lorem(torch.nn.Module):
         kernel = kernel_of_exponent(exponent, h.smearing_in_force)
         self.pair_sum = BatchedPairSum(kernel, h.cutoff, h.wavelength_in_force)
 
+    @property
+    def needs_total_charge(self) -> bool:
+        """Returns whether the long-range block uses the total charge of each structure."""
+        return self.long_range is not None and self.long_range.needs_total_charge
+
     def pair_features(self, pair_types: torch.Tensor) -> torch.Tensor:
         """Returns the embeddings of both species side by side [n, 2·num_species] of pairs of atomic numbers [n, 2]."""
         return self.species_embedding(pair_types).flatten(1)

@@ -90,10 +90,13 @@ class Potential(torch.nn.Module):
             compute_stress: whether to compute the stress.
 
         Raises:
-            DataError: If there are no atoms, or positions, a cell or results are not finite.
+            DataError: If there are no atoms, positions, a cell or results are not finite, or the model uses the total
+                charge and a structure states none.
             UnknownElementError: If the model does not know an element.
         """
         check_inputs(graph, self.species)
+        if self.model.needs_total_charge:
+            check_charges(graph)
         found = self(graph, compute_stress)
         check_results(graph, found.energy, found.forces)
         return found
@@ -178,6 +181,24 @@ def check_inputs(graph: AtomGraph, species: list[int]) -> None:
         wrong = torch.nonzero(~torch.isfinite(graph.cell).flatten(1).all(dim=1)).flatten().tolist()
         if wrong:
             raise DataError(f"cell: must be finite, received NaN or infinity for structure {wrong[0]} (counted from 0)")
+
+
+def check_charges(graph: AtomGraph) -> None:
+    """Refuses structures whose total charge nobody states, for models that use it.
+
+    Args:
+        graph: structures.
+
+    Raises:
+        DataError: naming the first structure.
+    """
+    missing = torch.nonzero(~torch.isfinite(graph.total_charge)).flatten().tolist()
+    if missing:
+        raise DataError(
+            "total_charge: must be stated for every structure, because the model uses it and does not guess; received "
+            f"none for structure {missing[0]} (counted from 0), {len(missing)} of {len(graph.system_sizes)} in all. "
+            "Give `total_charge` in e to `build_graph`; in data sets it is `charge` in the comment line."
+        )
 
 
 def check_results(graph: AtomGraph, energy: torch.Tensor, forces: torch.Tensor) -> None:

@@ -36,7 +36,7 @@ class WholeBatch(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Labels:
-    """Reference values of a batch: ``labels["total_charge"]``.
+    """Reference values of a batch: ``labels["spin_multiplicity"]``.
 
     Attributes:
         values: [n_systems, …] or [n_atoms, …] of every field whose role is label (``lorem_openmm.data.fields``).
@@ -204,6 +204,7 @@ class StructureSet:
             num_slots=num_slots,
             system_slots=slots,
             max_size=max_size,
+            total_charge=rows["total_charge"].index_select(0, index),
         )
         values = {name: rows[name].index_select(0, own[per]) for name, per in self._labels}
         if self.place != self.device:

@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from lorem_openmm import charge
+
 Check = Callable[[np.ndarray, Mapping[str, np.ndarray]], Sequence[tuple[int, str]]]
 """Of the values (NaN: not stated) and all arrays of some frames: (place of the frame, what is wrong and what to do)."""
 
@@ -34,6 +36,7 @@ class Field:
         is_exact: whether a batch keeps float64, where other real numbers take the type of the model.
         turns: how it changes when the structure is rotated (axial vectors keep their sign under inversion).
         check: what else must hold; a function of a module, because processes that read are sent it.
+        rounded: how far in the field's unit a stated value may be off a whole number, which then stands for it.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Field:
     is_exact: bool = False
     turns: Literal["not", "vector", "axial", "tensor"] = "not"
     check: Check | None = None
+    rounded: float = 0.0
 
     @property
     def is_optional(self) -> bool:
@@ -91,6 +95,23 @@ class Field:
         return np.broadcast_to(np.array(np.nan if self.missing is None else self.missing, self.dtype), (n, *self.shape))
 
 
+def _charge_faults(values: np.ndarray, arrays: Mapping[str, np.ndarray]) -> list[tuple[int, str]]:
+    """Checks that Q is a whole number of elementary charges, and leaves a number of electrons Σ_i Z_i − Q ≥ 0."""
+    stated = np.isfinite(values)
+    broken = stated & (np.nan_to_num(values) % 1 != 0)
+    owner = np.repeat(np.arange(len(values)), arrays["sizes"])
+    nuclei = np.bincount(owner, arrays["atomic_numbers"], len(values))
+    excessive = stated & ~broken & (np.nan_to_num(values) > nuclei)
+    faults = []
+    for k in np.flatnonzero(broken).tolist():
+        text = f"the total charge must be a whole number of elementary charges within {charge.TOLERANCE:g} e, received"
+        faults.append((k, f"{text} {values[k]:g}. Correct it; if it means something else, give it another name."))
+    for k in np.flatnonzero(excessive).tolist():
+        text = f"the total charge must be at most that of the nuclei, {nuclei[k]:g} e, received {values[k]:g}"
+        faults.append((k, f"{text}. Correct it; if it means something else, give it another name."))
+    return faults
+
+
 def _spin_faults(values: np.ndarray, arrays: Mapping[str, np.ndarray]) -> list[tuple[int, str]]:
     """Checks that 2S + 1 is a whole number from 1, odd for an even number of electrons Σ_i Z_i − Q and even for an odd.
 
@@ -124,12 +145,20 @@ _FIELDS = {
         Field("forces", "atom", (3,), unit="eV/Å", turns="vector"),
         Field("stress", "structure", (3, 3), unit="eV/Å^3", turns="tensor"),  # zeros where has_stress is false
         Field("has_stress", "structure", dtype="bool"),
-        Field("total_charge", "structure", unit="e", aliases=("charge", "total_charge", "tot_charge", "Q")),
+        Field(
+            "total_charge",
+            "structure",
+            unit="e",
+            role="graph",  # NaN: not stated; models whose block needs it refuse such structures
+            aliases=charge.NAMES,
+            check=_charge_faults,
+            rounded=charge.TOLERANCE,
+        ),
         Field(
             "spin_multiplicity",  # 2S + 1
             "structure",
             dtype="int16",
-            aliases=("spin_multiplicity", "multiplicity", "spin"),
+            aliases=tuple(p + name for p in charge.PREFIXES for name in ("spin_multiplicity", "multiplicity", "spin")),
             missing=0,
             check=_spin_faults,
         ),
@@ -195,6 +224,8 @@ def register(*new: Field) -> None:
 def values_of_infos(field: Field, infos: Sequence[Mapping[str, Any]]) -> np.ndarray:
     """Returns what the comment lines of frames state, [n_structures, …]; NaN where that is nothing or not numbers.
 
+    Values that are whole numbers but for rounding (``Field.rounded``) are these whole numbers.
+
     Args:
         field: Per structure.
         infos: Entries of each frame.
@@ -204,6 +235,9 @@ def values_of_infos(field: Field, infos: Sequence[Mapping[str, Any]]) -> np.ndar
         for index, info in enumerate(infos):
             if alias in info and (value := _numbers(info[alias], field.shape)) is not None:
                 values[index] = value
+    if field.rounded:
+        whole = np.round(values)
+        values = np.where(np.abs(values - whole) <= field.rounded, whole, values)
     return values
 
 

@@ -66,7 +66,7 @@ def atom_energies(structures: FileStructures, chosen: np.ndarray) -> dict[int, f
 
 
 def charge_warnings(structures: FileStructures, counts: np.ndarray) -> list[str]:
-    """Warns where structures have different total charges, which the model is not told.
+    """Warns where structures have different total charges, which most models are not told.
 
     Args:
         structures: All structures.
@@ -82,7 +82,8 @@ def charge_warnings(structures: FileStructures, counts: np.ndarray) -> list[str]
     states = np.unique(np.stack([formula.reshape(-1), np.nan_to_num(charges, nan=1e9)]), axis=1)[0]
     shared = np.unique(states, return_counts=True)[1]
     text = (
-        f"the total charge (`{key}`) differs: {known} structures. LOREM is not told it and must infer it from the atoms"
+        f"the total charge (`{key}`) differs: {known} structures. Models whose long-range block does not use it must "
+        "infer it from the atoms"
     )
     if (shared > 1).any():
         return [

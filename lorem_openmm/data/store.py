@@ -128,6 +128,22 @@ class Store:
                 values = np.where(np.isnan(entries), values, entries)
         return field.nothing(len(self)) if np.isnan(values).all() else field.stored(values)
 
+    def check_total_charges(self) -> None:
+        """Refuses a data set of which a structure states no total charge, for models that use it.
+
+        Raises:
+            DataError: naming the first frame.
+        """
+        missing = np.flatnonzero(~np.isfinite(self.field("total_charge")))
+        if len(missing):
+            source = self.metadata["sources"][int(self.arrays["source"][missing[0]])]["file"]
+            raise DataError(
+                f"{source}, frame {self.arrays['frame'][missing[0]]} (counted from 0): must state its total charge, "
+                f"because the model uses it and does not guess; {len(missing)} of {len(self)} structures of "
+                f"{self.path} state none. Write `charge=...` (in e) into their comment lines and prepare the data set "
+                "again, or choose a `long_range` block that does not use it."
+            )
+
     def structure(self, index: int) -> Structure:
         """Returns one structure with its labels."""
         arrays, source = self.arrays, self.metadata["sources"][int(self.arrays["source"][index])]

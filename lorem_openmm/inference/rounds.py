@@ -119,4 +119,5 @@ def edges_as_graph(x: torch.Tensor, block: RowBlock) -> AtomGraph:
         num_slots=num_slots,
         system_slots=rows,
         max_size=block.size,
+        total_charge=nothing[:, 0],
     )

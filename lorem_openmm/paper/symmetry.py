@@ -64,5 +64,6 @@ def _energy(potential: Potential, structure: Structure, matrix: np.ndarray) -> f
     """Returns the energy in eV of a structure that is turned by a matrix [3, 3]."""
     positions, cell = structure.positions @ matrix.T, structure.cell @ matrix.T
     periodic = np.array([structure.periodic])
-    graph = graph_for(potential, positions, structure.atomic_numbers, [len(positions)], cell[None], periodic)
+    charge = np.array([structure.fields.get("total_charge", np.nan)])
+    graph = graph_for(potential, positions, structure.atomic_numbers, [len(positions)], cell[None], periodic, charge)
     return float(potential.evaluate(graph).atomic_energies.double().sum())

@@ -40,8 +40,8 @@ class Fragment(NamedTuple):
     quadrupole: np.ndarray
 
     def atoms(self) -> Atoms:
-        """Returns the relaxed molecule as ASE atoms."""
-        return Atoms(numbers=self.numbers, positions=self.positions)
+        """Returns the relaxed molecule as ASE atoms, with its ``charge`` in their info."""
+        return Atoms(numbers=self.numbers, positions=self.positions, info={"charge": self.charge})
 
 
 @cache

@@ -60,7 +60,7 @@ def residuals(
     atomic = prediction.atomic_energies.double()
     energy = torch.zeros_like(labels.energy).index_add(0, graph.system_index, atomic)
     stress_systems = (labels.has_stress & with_stress).nonzero()[:, 0]
-    net_charge = _net_charges(prediction, graph, labels, responses, num_scalar_channels)
+    net_charge = _net_charges(prediction, graph, responses, num_scalar_channels)
     return Residuals(
         energy=(energy - labels.energy) / n_atoms,
         energy_label=labels.energy / n_atoms,
@@ -74,7 +74,7 @@ def residuals(
 
 
 def _net_charges(
-    prediction: Prediction, graph: AtomGraph, labels: Labels, responses: torch.Tensor | None, num_scalar_channels: int
+    prediction: Prediction, graph: AtomGraph, responses: torch.Tensor | None, num_scalar_channels: int
 ) -> torch.Tensor:
     """Returns sums over the atoms of a structure [n_systems, 2 · n_channels] where they must vanish, else zero.
 
@@ -90,7 +90,7 @@ def _net_charges(
     both = torch.stack([charges, COULOMB_EV_ANGSTROM * responses.to(charges.dtype)], dim=1)
     sums = both.new_zeros((len(graph.system_sizes), *both.shape[1:])).index_add(0, graph.system_index, both)
     is_directed = torch.arange(charges.shape[1], device=charges.device) >= num_scalar_channels
-    total_charge = labels["total_charge"].view(-1, 1, 1)
+    total_charge = graph.total_charge.view(-1, 1, 1)
     vanishes = (total_charge == 0) | (total_charge.isfinite() & is_directed)
     return torch.where(vanishes, sums, torch.zeros_like(sums)).flatten(1)
 

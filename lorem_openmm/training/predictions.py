@@ -58,10 +58,13 @@ def predict(potential: Potential, store: Store, device: torch.device) -> Predict
         device: Where to compute.
 
     Raises:
-        DataError: If the neighbour lists are too short.
+        DataError: If the neighbour lists are too short, or the potential uses the total charge and a structure states
+            none.
         UnknownElementError: If the data set has an element that the potential does not know.
     """
     check_species(potential.species, store.elements)
+    if potential.model.needs_total_charge:
+        store.check_total_charges()
     potential = potential.to(device)
     dtype = next(potential.parameters()).dtype
     table = as_table(potential.baseline)
@@ -91,7 +94,10 @@ def predict(potential: Potential, store: Store, device: torch.device) -> Predict
 
 
 def _energies_apart(potential: Potential, store: Store, chosen: Sequence[int]) -> np.ndarray:
-    """Returns the energies in eV of the molecules of each chosen structure in vacuum, each alone, summed; else NaN."""
+    """Returns the energies in eV of the molecules of each chosen structure in vacuum, each alone, summed; else NaN.
+
+    A model that uses the total charge gives none: data state the charge of a structure, not of its molecules.
+    """
     fragments, offsets = find_fragments(store, potential.cutoff), store["atom_offsets"]
     atoms, sizes, owners = [], [], []
     for place, index in enumerate(chosen):
@@ -102,7 +108,7 @@ def _energies_apart(potential: Potential, store: Store, chosen: Sequence[int]) -
             sizes += counts.tolist()
             owners += [place] * len(counts)
     energies = np.full(len(chosen), np.nan)
-    if not atoms:
+    if not atoms or potential.model.needs_total_charge:
         return energies
     rows = np.concatenate(atoms)
     graph = graph_for(potential, store["positions"][rows], store["atomic_numbers"][rows], sizes)
@@ -119,6 +125,7 @@ def graph_for(
     sizes: Sequence[int],
     cell: np.ndarray | None = None,
     periodic: np.ndarray | None = None,
+    total_charge: np.ndarray | None = None,
 ) -> AtomGraph:
     """Joins structures into one graph with the cutoff, the precision and the device of a potential.
 
@@ -129,6 +136,7 @@ def graph_for(
         sizes: Number of atoms of each structure.
         cell: [n_structures, 3, 3] Å; None: all are in vacuum.
         periodic: [n_structures] booleans; None likewise.
+        total_charge: [n_structures] e, NaN: not stated; None: of none.
     """
     ends = np.cumsum([0, *sizes])
     if cell is None or periodic is None:
@@ -139,7 +147,10 @@ def graph_for(
     arrays = positions, numbers, cell, edges.centers + first, edges.neighbors + first, edges.cell_shifts
     weight = next(potential.parameters())
     r, z, h, i, j, shifts = (torch.from_numpy(array).to(weight.device) for array in arrays)
-    return build_graph(r.to(weight.dtype), z, list(sizes), h.to(weight.dtype), periodic.tolist(), i, j, shifts)
+    charges = None if total_charge is None else torch.from_numpy(total_charge).to(weight)
+    return build_graph(
+        r.to(weight.dtype), z, list(sizes), h.to(weight.dtype), periodic.tolist(), i, j, shifts, charges
+    )
 
 
 def save_predictions(path: Path, predictions: Predictions, store: Store) -> None:

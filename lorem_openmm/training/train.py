@@ -18,7 +18,6 @@ from lorem_openmm import config
 from lorem_openmm.ambient import building
 from lorem_openmm.data.baseline import as_table
 from lorem_openmm.data.batching import BatchSource, StructureSet
-from lorem_openmm.data.fields import get
 from lorem_openmm.data.store import Store, read_store
 from lorem_openmm.errors import ConfigError
 from lorem_openmm.model import Lorem
@@ -100,7 +99,8 @@ def train(
     Raises:
         ConfigError: If another process trains in the folder, or it cannot be written; if there are fewer devices than
             asked for; if the initial model has other hyper-parameters.
-        DataError: If a data set is missing, damaged or empty.
+        DataError: If a data set is missing, damaged or empty, or the model uses the total charge and a structure states
+            none.
         ModelFileError: If no checkpoint of the folder can be read.
         TrainingError: If the loss is no longer a number.
     """
@@ -138,6 +138,9 @@ def _train(
     )
     _check_charges(run.training, training, training_set)
     potential = initial_potential(model, baseline, training.seed, initial)
+    if potential.model.needs_total_charge:
+        for store in data:
+            store.check_total_charges()
     module = TrainingModule(potential, training, math.ceil(len(training_set) / training.batch_size))
     header = _header(run_name, potential, training_set, validation_set, module.steps_per_epoch, place, processes)
     writes = processes.rank == 0
@@ -234,8 +237,7 @@ def _check_charges(name: str, training: config.Training, structures: StructureSe
     if training.net_charge_weight > 0 and not bool(structures["total_charge"].isfinite().any()):
         raise ConfigError(
             f"training.{name}.net_charge_weight: is {training.net_charge_weight:g}, but no training structure says its "
-            f"total charge; add {' or '.join(get('total_charge').aliases)} (in e) to the comment lines of the data, or "
-            "set the weight to 0"
+            "total charge; add charge or total_charge (in e) to the comment lines of the data, or set the weight to 0"
         )
 
 

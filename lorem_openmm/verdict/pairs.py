@@ -51,7 +51,8 @@ class Pair:
         """Returns both, their centres of mass at a distance in Å."""
         positions = [self.first.positions @ self.rotations[0].T, self.second.positions @ self.rotations[1].T]
         positions[1] = positions[1] + distance * self.direction
-        return Atoms(np.concatenate([self.first.numbers, self.second.numbers]), np.vstack(positions))
+        numbers = np.concatenate([self.first.numbers, self.second.numbers])
+        return Atoms(numbers, np.vstack(positions), info={"charge": self.first.charge + self.second.charge})
 
     def electrostatics(self, distance: float) -> float:
         """Returns the energy in eV of their charges, dipoles and quadrupoles."""
@@ -84,7 +85,7 @@ def energies(potential: Potential, structures: Sequence[Atoms]) -> np.ndarray:
 
     Args:
         potential: The model; its precision is used.
-        structures: The molecules.
+        structures: The molecules; their total charges are ``info["charge"]``, where there is one.
     """
     parts = [np.zeros(0)]
     for start in range(0, len(structures), BATCH_SIZE):
@@ -92,6 +93,7 @@ def energies(potential: Potential, structures: Sequence[Atoms]) -> np.ndarray:
         positions, numbers = (
             np.concatenate([atoms.arrays[name] for atoms in batch]) for name in ("positions", "numbers")
         )
-        graph = graph_for(potential, positions, numbers, [len(atoms) for atoms in batch])
+        charges = np.array([atoms.info.get("charge", np.nan) for atoms in batch])
+        graph = graph_for(potential, positions, numbers, [len(atoms) for atoms in batch], total_charge=charges)
         parts.append(potential.evaluate(graph).energy.cpu().numpy())
     return np.concatenate(parts)

@@ -36,6 +36,7 @@ def directly(stores, structures: StructureSet, indices):
         centers=torch.tensor(np.concatenate([e.centers + k for e, k in zip(lists, starts, strict=True)])),
         neighbors=torch.tensor(np.concatenate([e.neighbors + k for e, k in zip(lists, starts, strict=True)])),
         cell_shifts=torch.tensor(np.concatenate([e.cell_shifts for e in lists])),
+        total_charge=torch.tensor([float(s.fields.get("total_charge", np.nan)) for s in chosen]).double(),
     )
 
 
@@ -44,7 +45,7 @@ def assert_equal(graph, expected):
         other = getattr(expected, name)
         if isinstance(value, torch.Tensor):
             assert value.dtype == other.dtype, name
-            assert torch.equal(value, other), name
+            torch.testing.assert_close(value, other, rtol=0, atol=0, equal_nan=True, msg=name)
         else:
             assert value == other, name
 

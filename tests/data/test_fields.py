@@ -218,7 +218,7 @@ def test_every_label_is_in_every_batch(mixed_stores) -> None:
     _, labels = StructureSet(mixed_stores, "train", 3.3, np.zeros(119)).batch([0, 1])
     assert isinstance(labels, Labels)
     assert set(labels.values) == {field.name for field in fields("label")}
-    assert labels["total_charge"] is labels.values["total_charge"]
+    assert labels["spin_multiplicity"] is labels.values["spin_multiplicity"]
     assert get("total_charge").unit == "e"
 
 
@@ -230,5 +230,4 @@ def test_labels_that_are_the_same_in_all_structures_are_shared_between_batches(m
     for labels, n in ((first, 2), (other, 1)):
         assert torch.equal(labels["stress"], torch.zeros(n, 3, 3))
         assert labels["has_stress"].tolist() == [False] * n
-        assert labels["total_charge"].isnan().tolist() == [True] * n
         assert labels["spin_multiplicity"].tolist() == [0] * n

@@ -50,7 +50,6 @@ def turned():
         "forces": torch.randn(len(graph.positions), 3, generator=random, dtype=torch.float64),
         "stress": stress + stress.mT,
         "has_stress": has_stress,
-        "total_charge": torch.zeros(3),
     }
     labels = Labels(values, structures=places)
     return potential, (graph, labels), turn(graph, labels, random_orthogonal(5, 0, 0))

@@ -20,6 +20,7 @@ from lorem_openmm.units import COULOMB_EV_ANGSTROM
 def made_batch() -> tuple[AtomGraph, Prediction, Labels]:
     """A molecule, a box and another molecule with random labels; only the box has a stress."""
     graph = graph_of(rattled_molecule(), rattled_box(), rattled_molecule("H2O"))
+    graph = graph._replace(total_charge=torch.tensor([0.0, math.nan, -1.0], dtype=torch.float64))
     prediction = small_potential()(graph, compute_stress=True)
     random = torch.Generator().manual_seed(0)
 
@@ -31,7 +32,6 @@ def made_batch() -> tuple[AtomGraph, Prediction, Labels]:
         "forces": normal(*graph.positions.shape),
         "stress": normal(3, 3, 3),
         "has_stress": torch.tensor([False, True, False]),
-        "total_charge": torch.tensor([0.0, math.nan, -1.0]),
     }
     return graph, prediction, Labels(values, structures=torch.arange(3))
 
@@ -74,13 +74,13 @@ def test_how_many_channels_do_not_turn_is_said_by_the_block() -> None:
     for expected, kind in kinds.items():
         module = TrainingModule(small_potential(long_range=kind), Training(), steps_per_epoch=1)
         assert module.num_scalar_channels == expected
-    graph = graph_of(rattled_molecule())
+    graph = graph_of(rattled_molecule())._replace(total_charge=torch.ones(1, dtype=torch.float64))
     zeros = {
         "energy": torch.zeros(1, dtype=torch.float64),
         "forces": torch.zeros_like(graph.positions),
         "stress": torch.zeros(1, 3, 3).double(),
     }
-    values = zeros | {"has_stress": torch.tensor([False]), "total_charge": torch.tensor([1.0])}
+    values = zeros | {"has_stress": torch.tensor([False])}
     module = TrainingModule(small_potential(long_range=kinds[3]), Training(net_charge_weight=1.0), steps_per_epoch=1)
     found = []
     for weight in (0.0, 1.0):  # three scalar charges of an ion may add up to anything

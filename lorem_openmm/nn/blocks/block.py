@@ -16,6 +16,8 @@ class LongRangeBlock(torch.nn.Module):
         num_scalar_channels: how many charges, the first ones, do not turn with the structure; None: all.
     """
 
+    needs_total_charge = False  # whether it uses the total charge of each structure, which then must be stated
+
     channel_order: torch.Tensor
 
     def __init__(
