@@ -34,9 +34,11 @@ class Dynamics(torch.nn.Module):
         block_size: largest number of rows of a block.
         tolerance: relative error of the periodic sum's forces; None: the model's own smearing and wavelength.
         any_atoms: whether :meth:`set_atoms` may give it other atoms later, of any element and number.
+        total_charge: of the atoms in e; None: not stated, which models that use it refuse.
 
     Raises:
         ConfigError: If the tolerance is out of reach.
+        DataError: If the model uses the total charge and there is none.
         UnknownElementError: If the model does not know an element.
     """
 
@@ -56,15 +58,20 @@ class Dynamics(torch.nn.Module):
         block_size: int = BLOCK_SIZE,
         tolerance: Optional[float] = None,
         any_atoms: bool = False,
+        total_charge: Optional[float] = None,
     ):
         super().__init__()
         keep_freed_memory()
         weight = potential.model.species_embedding.weight
         check_species(potential.species, atomic_numbers)
+        self.total_charge = math.nan if total_charge is None else float(total_charge)
+        self.needs_total_charge = potential.model.needs_total_charge
+        if self.needs_total_charge and not any_atoms and math.isnan(self.total_charge):
+            raise DataError(missing_charge())
         species = potential.species if any_atoms else sorted(set(atomic_numbers))
         # Small molecules are computed in a way of their own, which larger ones could not follow.
         n_atoms = MANY_ATOMS if any_atoms else len(atomic_numbers)
-        self.model = InferenceModel(potential.model, species, periodic, n_atoms, tolerance)
+        self.model = InferenceModel(potential.model, species, periodic, n_atoms, tolerance, self.total_charge)
         self.block_size = 0 if len(potential.model.rounds) > 0 else block_size
         self.lists = VerletList(potential.cutoff, periodic, skin, weight.dtype)
         self.periodic = periodic
@@ -75,18 +82,19 @@ class Dynamics(torch.nn.Module):
         self.register_buffer("rank", torch.zeros(0, dtype=torch.long), persistent=False)
         self.baseline = 0.0
         self.to(weight.device)
-        self.set_atoms(torch.tensor(atomic_numbers))
+        self.set_atoms(torch.tensor(atomic_numbers), self.total_charge)
         channels = torch.zeros(0, dtype=torch.long)
         if potential.model.long_range is not None:
             channels = potential.model.long_range.channel_order
         self.register_buffer("channel_order", channels.to(weight.device), persistent=False)
 
     @torch.jit.export
-    def set_atoms(self, atomic_numbers: torch.Tensor) -> None:
+    def set_atoms(self, atomic_numbers: torch.Tensor, total_charge: float = math.nan) -> None:
         """Prepares for other atoms.
 
         Args:
             atomic_numbers: [n_atoms] integers, in the order of the caller.
+            total_charge: of the atoms in e; NaN: not stated.
 
         Raises:
             RuntimeError: If the model does not know an element.
@@ -102,6 +110,17 @@ class Dynamics(torch.nn.Module):
         self.order = torch.argsort(of_species, stable=True)
         self.rank = torch.argsort(self.order)
         self.baseline = float(self.species_energies.index_select(0, of_species).sum())
+        self.set_total_charge(total_charge)
+
+    @torch.jit.export
+    def set_total_charge(self, total_charge: float) -> None:
+        """Changes the total charge of the atoms.
+
+        Args:
+            total_charge: in e; NaN: not stated.
+        """
+        self.total_charge = total_charge
+        self.model.set_total_charge(total_charge)
 
     def forward(self, positions: torch.Tensor, cell: torch.Tensor, compute_stress: bool = False) -> Prediction:
         """Computes energy and forces.
@@ -115,13 +134,15 @@ class Dynamics(torch.nn.Module):
             A prediction of one system, atoms in the order of the caller.
 
         Raises:
-            RuntimeError: If positions, cell or results are not finite, the cell has no volume, or there are other
-                positions than atoms.
+            RuntimeError: If positions, cell or results are not finite, the cell has no volume, there are other
+                positions than atoms, or the model uses the total charge and there is none.
         """
         if positions.shape[0] != self.order.shape[0]:
             raise RuntimeError(
                 f"positions: must be one per atom, received {positions.shape[0]} for {self.order.shape[0]} atoms"
             )
+        if self.needs_total_charge and math.isnan(self.total_charge):
+            raise RuntimeError(missing_charge())
         check_geometry(positions, cell, self.periodic)  # where they are: on the CPU nothing waits for a GPU
         rows = positions.detach().to(self.lists.identity).index_select(0, self.order)
         near = self.lists(rows, cell.detach().to(self.lists.identity))
@@ -151,6 +172,14 @@ class Dynamics(torch.nn.Module):
             long_range,
             r.charges.index_select(0, self.rank).index_select(1, self.channel_order),
         )
+
+
+def missing_charge() -> str:
+    """Returns what is wrong where a model uses the total charge and there is none."""
+    return (
+        "total_charge: must be given, because the model uses it and does not guess; received none. Give the total "
+        "charge of the atoms in e."
+    )
 
 
 @contextmanager

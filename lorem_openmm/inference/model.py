@@ -4,6 +4,7 @@ Features and charges come block by block of rows. Then all charges meet in the e
 block by block again.
 """
 
+import math
 from typing import List, NamedTuple, Optional
 
 import torch
@@ -74,10 +75,19 @@ class LongRangeMessages(torch.nn.Module):
         pair_sum: K of the network.
         periodic: in all three directions, or in vacuum.
         tolerance: of the periodic sum, see :func:`lorem_openmm.inference.accuracy.ewald_settings`.
+        total_charge: of the structure in e; NaN: not stated.
     """
 
-    def __init__(self, block: torch.nn.Module, pair_sum: BatchedPairSum, periodic: bool, tolerance: Optional[float]):
+    def __init__(
+        self,
+        block: torch.nn.Module,
+        pair_sum: BatchedPairSum,
+        periodic: bool,
+        tolerance: Optional[float],
+        total_charge: float = math.nan,
+    ):
         super().__init__()
+        self.total_charge = total_charge
         smearing, wavelength, mesh_accuracy = ewald_settings(pair_sum, tolerance)
         self.block = block
         kernel, largest = pair_sum.kernel.with_smearing(smearing), pair_sum.max_ewald_atoms
@@ -148,10 +158,17 @@ class InferenceModel(torch.nn.Module):
         periodic: in all three directions, or in vacuum.
         n_atoms: number of atoms.
         tolerance: of the periodic sum; None: the model's own settings.
+        total_charge: of the structure in e; NaN: not stated.
     """
 
     def __init__(
-        self, model: Lorem, species: List[int], periodic: bool, n_atoms: int, tolerance: Optional[float] = None
+        self,
+        model: Lorem,
+        species: List[int],
+        periodic: bool,
+        n_atoms: int,
+        tolerance: Optional[float] = None,
+        total_charge: float = math.nan,
     ):
         super().__init__()
         product = ReflectionProduct if n_atoms <= FEW_ATOMS else Product
@@ -160,7 +177,7 @@ class InferenceModel(torch.nn.Module):
         self.long_range: Optional[LongRangeMessages] = None
         if model.long_range is not None:
             block = block_for_dynamics(model.long_range, product, species)
-            self.long_range = LongRangeMessages(block, model.pair_sum, periodic, tolerance)
+            self.long_range = LongRangeMessages(block, model.pair_sum, periodic, tolerance, total_charge)
 
     def forward(
         self,
@@ -193,6 +210,16 @@ class InferenceModel(torch.nn.Module):
         if compute_virial:
             virial = virial + edge_virial(states, edge_gradients)
         return Results(short_range, received.energies, received.charges, forces, virial)
+
+    @torch.jit.export
+    def set_total_charge(self, total_charge: float) -> None:
+        """Changes the total charge of the structure.
+
+        Args:
+            total_charge: in e; NaN: not stated.
+        """
+        if self.long_range is not None:
+            self.long_range.total_charge = total_charge
 
     def _long_range_result(
         self,

@@ -1,5 +1,7 @@
 """The dynamics form of a model for any structure: what a ``.pt`` file holds, for programs without this package."""
 
+import math
+
 import torch
 
 from lorem_openmm.ambient import building
@@ -33,6 +35,7 @@ class StandaloneModel(torch.nn.Module):
         cell: torch.Tensor,
         periodic: bool,
         compute_stress: bool = False,
+        total_charge: float = math.nan,
     ) -> Prediction:
         """Computes energy, forces and charges.
 
@@ -42,18 +45,22 @@ class StandaloneModel(torch.nn.Module):
             cell: [3, 3] Å, rows are the vectors; ignored in vacuum.
             periodic: in all three directions, or in vacuum.
             compute_stress: whether to compute the stress of a periodic structure.
+            total_charge: of the atoms in e, for models that use it; NaN: not stated.
 
         Returns:
             A prediction of one system, atoms in the order of the caller.
 
         Raises:
             RuntimeError: If the model does not know an element, positions, cell or results are not finite, the cell has
-                no volume, or there are other positions than atomic numbers.
+                no volume, there are other positions than atomic numbers, or the model uses the total charge and there
+                is none.
         """
         if not torch.equal(self.numbers, atomic_numbers.to(self.numbers)):
             self.vacuum.set_atoms(atomic_numbers)
             self.box.set_atoms(atomic_numbers)
             self.numbers = atomic_numbers.to(self.numbers).clone()
+        self.vacuum.set_total_charge(total_charge)
+        self.box.set_total_charge(total_charge)
         if periodic:
             return self.box(positions, cell, compute_stress)
         return self.vacuum(positions, cell, compute_stress)
