@@ -11,8 +11,9 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from lorem_openmm.ambient import building, script
+from lorem_openmm.charge import stated_charge, whole_charge
 from lorem_openmm.devices import find_device
-from lorem_openmm.errors import DataError
+from lorem_openmm.errors import ConfigError, DataError
 from lorem_openmm.export import as_dtype, load
 from lorem_openmm.inference.compiled import CompiledDynamics
 from lorem_openmm.inference.dynamics import Dynamics, scripted_calls
@@ -31,9 +32,12 @@ class LoremCalculator(Calculator):
         dtype: float32 or float64.
         compile: compiles molecules of up to 32 atoms in vacuum to native code at the first call, which then take about
             two thirds of the time; needs a C++ compiler. Where it fails, a warning says why and it runs as without.
+        charge: total charge in e of structures that do not state one in ``atoms.info["charge"]`` (or another name of
+            :mod:`lorem_openmm.charge`), for models that use it and refuse to guess; others do nothing with it.
         **kwargs: passed to :class:`ase.calculators.calculator.Calculator`.
 
     Raises:
+        ConfigError: If the charge is not a whole number.
         ModelFileError: If the file is missing or damaged.
     """
 
@@ -45,6 +49,7 @@ class LoremCalculator(Calculator):
         device: str = "cpu",
         dtype: str | torch.dtype = "float32",
         compile: bool = False,
+        charge: int | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -53,13 +58,24 @@ class LoremCalculator(Calculator):
                 self.potential = copy.deepcopy(model).to(device=find_device(device), dtype=as_dtype(dtype))
         else:
             self.potential = load(model, device, dtype)
+        self.charge = None if charge is None else whole_charge(charge)
+        if charge is not None and self.charge is None:
+            raise ConfigError(f"charge: must be a whole number of elementary charges, received {charge!r}")
         self._compile = compile
         self._dynamics: Any = None
+        self._last_charge: int | None = None  # that the results belong to
         self._atoms: Any = None  # what the dynamics was made for
 
     def __getstate__(self) -> dict[str, Any]:
         """Leaves out what runs, which the first call of a copy makes anew."""
         return self.__dict__ | {"_dynamics": None, "_atoms": None}
+
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        """Returns what has changed since the last call; ASE itself does not look at the total charge."""
+        changes: list[str] = super().check_state(atoms, tol)
+        if self.atoms is not None and self._total_charge(atoms) != self._last_charge:
+            changes.append("charge")
+        return changes
 
     def calculate(
         self, atoms: Any = None, properties: list[str] | None = None, system_changes: list[str] = all_changes
@@ -69,7 +85,8 @@ class LoremCalculator(Calculator):
         Raises:
             UnknownElementError: If the model does not know an element.
             DataError: If there are no atoms, positions, cell or results are not finite, the structure is periodic in
-                one or two directions only, or periodic and its cell has no volume.
+                one or two directions only, or periodic and its cell has no volume, or the model uses the total charge
+                and there is none, or none that is a whole number.
         """
         self.results = {}  # nothing old is left where an error passes
         if not isinstance(atoms, Atoms | None):
@@ -79,7 +96,8 @@ class LoremCalculator(Calculator):
         if atoms is None:
             raise DataError("atoms: no structure given; attach the calculator to one, or pass `atoms`")
         # Not by `system_changes`, which leave out what changed at a call that failed.
-        wanted = (atoms.numbers.tobytes(), atoms.pbc.tobytes())
+        self._last_charge = self._total_charge(atoms)
+        wanted = (atoms.numbers.tobytes(), atoms.pbc.tobytes(), self._last_charge)
         if wanted != self._atoms:
             self._dynamics, self._atoms = self._start(atoms), wanted
         periodic = bool(atoms.pbc.all())
@@ -108,5 +126,27 @@ class LoremCalculator(Calculator):
             raise DataError("atoms: there are no atoms in the structure; the model needs at least one")
         if pbc.any() and not pbc.all():
             raise DataError(f"pbc: must be periodic in all three directions or in none, received {pbc.tolist()}")
-        dynamics = Dynamics(self.potential, atoms.numbers.tolist(), periodic=bool(pbc.all()))
+        if self._last_charge is None and self.potential.model.needs_total_charge:
+            raise DataError(
+                "charge: must be the total charge in e, because the model uses it and does not guess; received none. "
+                'Set atoms.info["charge"], or give LoremCalculator the keyword `charge`.'
+            )
+        dynamics = Dynamics(self.potential, atoms.numbers.tolist(), bool(pbc.all()), total_charge=self._last_charge)
         return CompiledDynamics(dynamics) if self._compile else script(dynamics)
+
+    def _total_charge(self, atoms: Atoms) -> int | None:
+        """Returns the total charge in e of the structure, else of the calculator; None where the model uses none."""
+        if not self.potential.model.needs_total_charge:
+            return None
+        try:
+            stated = stated_charge(atoms.info)
+        except ValueError as error:
+            raise DataError(f"atoms.info: {error}") from None
+        if stated is None:
+            return self.charge
+        name, charge = stated
+        if charge is None:
+            raise DataError(
+                f"atoms.info['{name}']: must be a whole number of elementary charges, received {atoms.info[name]!r}"
+            )
+        return charge

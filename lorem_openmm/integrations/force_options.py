@@ -11,6 +11,7 @@ import openmm
 import torch
 from openmm import app
 
+from lorem_openmm.charge import whole_charge
 from lorem_openmm.devices import find_device
 from lorem_openmm.errors import ConfigError, DataError, InstallationError, UnknownElementError, did_you_mean
 from lorem_openmm.inference.accuracy import LARGEST, SMALLEST
@@ -32,6 +33,7 @@ class ForceOptions(NamedTuple):
     skin: float
     compile: bool
     ewaldErrorTolerance: float | None  # noqa: N815 (OpenMM's name)
+    charge: int | None
 
 
 def refuse_unknown(args: Mapping[str, Any], known: Iterable[str], where: str) -> None:
@@ -73,7 +75,8 @@ def check_options(args: Mapping[str, Any]) -> ForceOptions:
     if compiled:
         implementation = "pythonforce"
     tolerance = _check_tolerance(args.get("ewaldErrorTolerance"), precision)
-    return ForceOptions(_check_device(args), precision, implementation, float(skin), compiled, tolerance)
+    charge = _check_charge(args.get("charge"))
+    return ForceOptions(_check_device(args), precision, implementation, float(skin), compiled, tolerance, charge)
 
 
 def _check_device(args: Mapping[str, Any]) -> str:
@@ -91,6 +94,48 @@ def _check_tolerance(tolerance: Any, precision: str) -> float | None:
             f"settings the model was trained with; received {tolerance!r}"
         )
     return float(tolerance)
+
+
+def _check_charge(charge: Any) -> int | None:
+    if charge is None:
+        return None
+    whole = whole_charge(charge)
+    if whole is None:
+        raise ConfigError(f"charge: must be a whole number of elementary charges, received {charge!r}")
+    return whole
+
+
+def check_charge(charge: int | None, topology: app.Topology, indices: list[int] | None, needed: bool) -> None:
+    """Refuses a total charge that contradicts the topology, or that is missing where the model uses it.
+
+    A topology states the charge of the atoms if each of them has a formal charge.
+
+    Args:
+        charge: total charge in e of the atoms that the model sees; None: not given.
+        topology: topology of the system.
+        indices: indices of the atoms that the model sees; None: all.
+        needed: whether the model uses it.
+
+    Raises:
+        ConfigError: If it is missing, or not the sum of the formal charges.
+    """
+    chosen = list(topology.atoms())
+    if indices is not None:
+        chosen = [chosen[index] for index in indices]
+    formal = [atom.formalCharge for atom in chosen if atom.formalCharge is not None]
+    states = len(formal) == len(chosen)
+    if charge is None and needed:
+        hint = f"; their formal charges in the topology add up to {sum(formal):+d}" if states else ""
+        raise ConfigError(
+            "charge: must be the total charge in e of the atoms that the model sees, because this model uses it and "
+            f"does not guess; received none{hint}. Give it, as in createSystem(topology, charge=0), or as `charge` of "
+            "a simulation in the configuration."
+        )
+    if charge is not None and states and charge != sum(formal):
+        raise ConfigError(
+            f"charge: must be the sum of the formal charges in the topology where each atom has one, {sum(formal):+d} "
+            f"here; received {charge:+d}. Correct it, or the atoms' formalCharge."
+        )
 
 
 def check_atoms(atoms: Iterable[int] | None, n_atoms: int) -> list[int] | None:

@@ -24,6 +24,7 @@ class ForceSettings:
         skin: Å, of the neighbour lists.
         compile: whether to compile the model to native code, see :mod:`lorem_openmm.inference.compiled`.
         tolerance: relative error of the periodic sum's forces; None: the model's own smearing and wavelength.
+        total_charge: of the atoms in e; None: not stated.
     """
 
     source: ModelSource
@@ -35,6 +36,7 @@ class ForceSettings:
     skin: float = DEFAULT_SKIN
     compile: bool = False
     tolerance: float | None = None
+    total_charge: int | None = None
 
     def to_json(self) -> str:
         """Returns a text that :meth:`from_json` reads."""
@@ -58,5 +60,12 @@ class ForceSettings:
             ModelFileError: If the model file is missing, damaged, or another one than when the force was made.
         """
         potential = self.source.load(self.precision, self.device)
-        numbers = list(self.atomic_numbers)
-        return Dynamics(potential, numbers, self.periodic, self.skin, tolerance=self.tolerance), potential
+        dynamics = Dynamics(
+            potential,
+            list(self.atomic_numbers),
+            self.periodic,
+            self.skin,
+            tolerance=self.tolerance,
+            total_charge=self.total_charge,
+        )
+        return dynamics, potential

@@ -15,6 +15,7 @@ from lorem_openmm.errors import ConfigError, did_you_mean
 from lorem_openmm.integrations.force_options import (
     atomic_numbers,
     check_atoms,
+    check_charge,
     check_options,
     check_particles,
     choose_implementation,
@@ -47,7 +48,11 @@ class LoremPotentialImpl(MLPotentialImpl):
       2e-5) to 1e-2, which sets smearing, wavelength and mesh; default: what the model was trained with (2e-4);
     - ``compile``: True compiles molecules of up to 32 atoms in vacuum to native code at the first step, which then take
       about two thirds of the time; needs 'pythonforce' and a C++ compiler. Where it fails, a warning says why and it
-      runs as without.
+      runs as without;
+    - ``charge``: total charge in e of the atoms that the model sees, a whole number, as for openmm-ml's other
+      potentials; default: not stated. A model whose long-range block uses it refuses to run without it, others keep it
+      with the force and do nothing with it. It is never guessed, but must be the sum of the formal charges where the
+      topology has one for each of these atoms.
 
     and ``createMixedSystem`` takes
 
@@ -86,6 +91,7 @@ class LoremPotentialImpl(MLPotentialImpl):
         self._potential = potential  # held: forces share it, and a potential in memory must not vanish
         self.species = potential.species
         self.long_range = potential.model.long_range is not None
+        self.needs_total_charge = potential.model.needs_total_charge
         self.trained_on = getattr(potential, "metadata", {}).get("electrostatics", {}).get("trained_on")
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -122,6 +128,7 @@ class LoremPotentialImpl(MLPotentialImpl):
         if system.getNumParticles():  # openmm-ml collects forces in systems without particles
             check_particles(system, topology)
         check_species(self.species, numbers)
+        check_charge(options.charge, topology, indices, self.needs_total_charge)
         boxed = topology.getPeriodicBoxVectors() is not None or system.usesPeriodicBoundaryConditions()
         periodic = boxed and self.boundary == "box"
         self._warn_about_boundary(periodic)
@@ -135,6 +142,7 @@ class LoremPotentialImpl(MLPotentialImpl):
             skin=options.skin,
             compile=options.compile,
             tolerance=options.ewaldErrorTolerance if periodic else None,
+            total_charge=options.charge,
         )
         implementation = choose_implementation(options.implementation, options.device, system, topology)
         add = add_torch_force if implementation == "torchforce" else add_python_force

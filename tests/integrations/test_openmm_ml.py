@@ -66,7 +66,7 @@ def test_without_a_path_the_shipped_model_is_used():
     ("options", "message"),
     [
         ({"precison": "double"}, r"precison: unknown argument of createSystem .* Did you mean 'precision'\?"),
-        ({"charge": 1}, "charge: unknown argument"),
+        ({"multiplicity": 1}, "multiplicity: unknown argument"),
         ({"precision": "mixed"}, "precision: must be one of single, double, received 'mixed'"),
         ({"implementation": "torch"}, r"implementation: must be one of auto, .* Did you mean 'torchforce'\?"),
         ({"skin": -0.1}, "skin: must be a length in Å"),
