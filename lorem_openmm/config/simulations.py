@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StrictBool, model_validator
+from pydantic import Field, StrictBool, StrictInt, model_validator
 
 from lorem_openmm.config.names import FilePath
 from lorem_openmm.config.section import Count, Index, NonNegative, Positive, Section
@@ -50,6 +50,11 @@ class Dynamics(Section):
         "`water:64` (molecules in a periodic box at 1 g/cm^3), "
         "`smiles:CCO` (needs the extra `smiles`), or a file (XYZ, PDB, mmCIF, CIF, SDF, ASE's and VASP's files, also "
         "compressed; `file@index` for one of several structures)"
+    )
+    charge: StrictInt | None = Field(
+        None,
+        description="total charge in e of what LOREM acts in, for models whose long-range block uses it; none: what "
+        "the starting structure states (formal charges of a SMILES or a file, `charge` of an XYZ file's comment line)",
     )
     steps: Count = Field(2000, description="number of steps")
     minimize: bool = Field(

@@ -1,18 +1,17 @@
 """The total charge of a structure, as far as its source states it; it is never guessed."""
 
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from openmm import app
 from openmm.app.internal.pdbx.reader.PdbxReader import PdbxReader
 
+from lorem_openmm.charge import stated_charge, whole_charge
 from lorem_openmm.errors import DataError
 
-INFO_KEYS = ("total_charge", "charge")  # in the comment line of an extended XYZ file
 UNKNOWN = "not stated"
+OTHERS_NEUTRAL = "the others taken as neutral"
 
 
 class TotalCharge(NamedTuple):
@@ -28,21 +27,25 @@ class TotalCharge(NamedTuple):
 
 
 def charge_of_info(info: Mapping[str, Any], path: Path) -> TotalCharge:
-    """Returns the charge that the comment line of an extended XYZ file states as ``total_charge`` or ``charge``.
+    """Returns the charge that the comment line of an extended XYZ file states as ``charge``, ``total_charge``, ….
 
     Args:
         info: ASE's.
         path: Path, for messages.
 
     Raises:
-        DataError: If it is not a whole number, or both are given and differ.
+        DataError: If it is not a whole number, or two are given that differ.
     """
-    found = {key: _whole(info[key], f"{path}: `{key}`") for key in INFO_KEYS if key in info}
-    if len(set(found.values())) > 1:
-        raise DataError(f"{path}: `total_charge` and `charge` must be the same; received {found}")
-    for key, value in found.items():
-        return TotalCharge(value, f"`{key}` of the comment line")
-    return TotalCharge(None, UNKNOWN)
+    try:
+        stated = stated_charge(info)
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from None
+    if stated is None:
+        return TotalCharge(None, UNKNOWN)
+    name, value = stated
+    if value is None:
+        raise _not_whole(info[name], f"{path}: `{name}`")
+    return TotalCharge(value, f"`{name}` of the comment line")
 
 
 def charge_of_atoms(topology: app.Topology, path: Path, name: str, is_pdb: bool) -> TotalCharge:
@@ -65,7 +68,7 @@ def charge_of_atoms(topology: app.Topology, path: Path, name: str, is_pdb: bool)
     given = [value for value in values if value is not None]
     if not given:
         return TotalCharge(None, UNKNOWN)
-    return TotalCharge(sum(given), f"formal charges of {len(given)} of {len(atoms)} atoms, the others taken as neutral")
+    return TotalCharge(sum(given), f"formal charges of {len(given)} of {len(atoms)} atoms, {OTHERS_NEUTRAL}")
 
 
 def _pdbx_charges(path: Path, name: str) -> dict[str, int]:
@@ -85,8 +88,11 @@ def _pdbx_charges(path: Path, name: str) -> dict[str, int]:
 
 
 def _whole(value: Any, place: str) -> int:
-    with suppress(TypeError, ValueError):
-        number = float(value)
-        if np.isfinite(number) and abs(number - round(number)) <= 1e-6:
-            return round(number)
-    raise DataError(f"{place} must be a whole number of elementary charges; received {value!r}")
+    whole = whole_charge(value)
+    if whole is None:
+        raise _not_whole(value, place)
+    return whole
+
+
+def _not_whole(value: Any, place: str) -> DataError:
+    return DataError(f"{place} must be a whole number of elementary charges; received {value!r}")

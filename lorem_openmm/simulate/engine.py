@@ -102,12 +102,17 @@ def create_system(start: Start, simulation: config.Simulation, model: Path, devi
         device: Where the model runs.
 
     Raises:
-        ConfigError: If there is a wall but not exactly two molecules, the structure lacks the bias's coordinate, or
-            there is a pressure but no box.
+        ConfigError: If there is a wall but not exactly two molecules, the structure lacks the bias's coordinate, there
+            is a pressure but no box, or the model uses the total charge and it is not known.
         ModelFileError: If the model file is missing or damaged.
         UnknownElementError: If the model does not know an element.
     """
-    options = {"device": device.torch, "precision": simulation.precision, "implementation": simulation.implementation}
+    options = {
+        "device": device.torch,
+        "precision": simulation.precision,
+        "implementation": simulation.implementation,
+        "charge": start.total_charge,
+    }
     if simulation.solvent is None:
         system = MLPotential("lorem", modelPath=str(model)).createSystem(start.topology, **options)
     else:

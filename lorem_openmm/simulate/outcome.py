@@ -61,8 +61,9 @@ def averages(sound: Mapping[str, np.ndarray], simulation: config.Simulation, dof
 def settings_of(simulation: config.Simulation, model: Path) -> dict[str, Any]:
     """Returns everything the trajectory depends on, but its length."""
     settings = simulation.model_dump(mode="json", exclude={"run", "steps", "on_unstable"})
-    if settings["reactive"] is None:  # as in runs made before there was this key
-        del settings["reactive"]
+    for key in ("reactive", "charge"):
+        if settings[key] is None:  # as in runs made before there was this key
+            del settings[key]
     settings["model_sha256"] = sha256_of_file(model) if model.is_file() else None
     file, _ = file_of(simulation.start)
     settings["start_sha256"] = sha256_of_file(file) if file.is_file() else None

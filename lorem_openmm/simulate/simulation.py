@@ -19,6 +19,7 @@ from lorem_openmm.simulate.energy import read_state, write_empty_state
 from lorem_openmm.simulate.outcome import answer, averages, settings_of
 from lorem_openmm.simulate.records import Records
 from lorem_openmm.simulate.stability import Verdict, sound_rows
+from lorem_openmm.simulate.start import with_charge
 from lorem_openmm.simulate.systems import is_built, read_structure
 from lorem_openmm.simulate.watch_openmm import frame_of, judged, watch_start
 from lorem_openmm.simulate.watch_reporter import WatchReporter
@@ -107,7 +108,7 @@ class _Run:
         self.simulation, self.records, self.settings = simulation, records, settings
         self.checkpoint_seconds = checkpoint_seconds
         self.device = engine.choose_platform(device, simulation.precision, simulation.solvent is not None)
-        self.start = read_structure(simulation.start, simulation.seed)
+        self.start = with_charge(read_structure(simulation.start, simulation.seed), simulation.charge)
         if simulation.solvent is not None:
             self.start = solvate.solvate(self.start, simulation.solvent, simulation.seed)
         self.system = engine.create_system(self.start, simulation, model, self.device)

@@ -6,7 +6,8 @@ import ase.cell
 import numpy as np
 from openmm import app, unit
 
-from lorem_openmm.simulate.charges import UNKNOWN
+from lorem_openmm.errors import ConfigError
+from lorem_openmm.simulate.charges import OTHERS_NEUTRAL, UNKNOWN
 from lorem_openmm.simulate.molecules import join_residues
 from lorem_openmm.units import ANGSTROM_PER_NANOMETER
 
@@ -18,8 +19,8 @@ class Start(NamedTuple):
         topology: OpenMM topology, with box vectors if periodic.
         positions: [n_atoms, 3] Å.
         molecules: indices of the atoms of each molecule.
-        total_charge: Total charge in e, as far as the source states it; None: not stated. LOREM takes no charge as
-            input.
+        total_charge: Total charge in e of the molecules that LOREM acts in, as far as the source states it, which
+            models that use it are given; None: not stated.
         charge_source: where the charge is from, in words.
         num_solute: number of molecules, the first ones, that LOREM acts in; None: all, there is no solvent.
     """
@@ -65,3 +66,25 @@ def molecules_of(topology: app.Topology) -> list[list[int]]:
     residues = [atom.residue.index for atom in topology.atoms()]
     bonds = [(bond[0].residue.index, bond[1].residue.index) for bond in topology.bonds()]
     return [members.tolist() for members in join_residues(residues, bonds)]
+
+
+def with_charge(start: Start, charge: int | None) -> Start:
+    """Returns the start with the total charge that the configuration gives.
+
+    It may complete what a file of formal charges states, which is often about some atoms only.
+
+    Args:
+        start: Where the simulation begins.
+        charge: In e; None: as the structure states it.
+
+    Raises:
+        ConfigError: If the structure states another one.
+    """
+    if charge is None:
+        return start
+    if start.total_charge not in (None, charge) and not start.charge_source.endswith(OTHERS_NEUTRAL):
+        raise ConfigError(
+            f"charge: must be the total charge of the starting structure, {start.total_charge:+d} "
+            f"({start.charge_source}); received {charge:+d}. Leave the key out, or start from another structure."
+        )
+    return start._replace(total_charge=charge, charge_source="`charge` of the configuration")
