@@ -236,8 +236,9 @@ def values_of_infos(field: Field, infos: Sequence[Mapping[str, Any]]) -> np.ndar
             if alias in info and (value := _numbers(info[alias], field.shape)) is not None:
                 values[index] = value
     if field.rounded:
-        whole = np.round(values)
-        values = np.where(np.abs(values - whole) <= field.rounded, whole, values)
+        whole = np.round(values) + 0.0  # not −0
+        with np.errstate(invalid="ignore"):  # ∞ − ∞
+            values = np.where(np.abs(values - whole) <= field.rounded, whole, values)
     return values
 
 
