@@ -75,6 +75,7 @@ def test_other_atoms_have_another_charge():
         module(torch.tensor(atoms.positions), torch.zeros(3, 3))
 
 
+@pytest.mark.slow
 def test_files_for_other_programs_take_it_last(tmp_path):
     structures = [rattled_molecule(), rattled_box(), rattled_molecule()]
     for kind in (CHARGED, True):
