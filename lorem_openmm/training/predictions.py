@@ -148,9 +148,7 @@ def graph_for(
     weight = next(potential.parameters())
     r, z, h, i, j, shifts = (torch.from_numpy(array).to(weight.device) for array in arrays)
     charges = None if total_charge is None else torch.from_numpy(total_charge).to(weight)
-    return build_graph(
-        r.to(weight.dtype), z, list(sizes), h.to(weight.dtype), periodic.tolist(), i, j, shifts, charges
-    )
+    return build_graph(r.to(weight.dtype), z, list(sizes), h.to(weight.dtype), periodic.tolist(), i, j, shifts, charges)
 
 
 def save_predictions(path: Path, predictions: Predictions, store: Store) -> None:
