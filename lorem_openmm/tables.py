@@ -1,15 +1,9 @@
-"""Records as text, comma-separated values and Markdown; tables as files."""
+"""Records as text: comma-separated values and Markdown."""
 
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from lorem_openmm.files import atomic_path
-
-if TYPE_CHECKING:
-    import pandas as pd
+from typing import Any
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -41,15 +35,3 @@ def as_markdown(rows: Iterable[Mapping[str, Any]]) -> str:
         cells = (f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values())
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
-
-
-def write_csv(path: Path, table: "pd.DataFrame", digits: int = 9) -> None:
-    """Writes a table as comma-separated values, whole or not at all.
-
-    Args:
-        path: The file.
-        table: Its columns; the index is left out.
-        digits: Significant digits.
-    """
-    with atomic_path(path) as temporary:
-        table.to_csv(temporary, index=False, float_format=f"%.{digits}g")

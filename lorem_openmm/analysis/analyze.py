@@ -7,6 +7,7 @@ import pandas as pd
 
 from lorem_openmm.analysis import geometry
 from lorem_openmm.analysis import time_figures as figures
+from lorem_openmm.analysis.csv_files import write_csv
 from lorem_openmm.analysis.liquid import analyze_liquid
 from lorem_openmm.analysis.solvation import analyze_solvation
 from lorem_openmm.analysis.trajectory import SimulationData, load_simulation
@@ -14,7 +15,6 @@ from lorem_openmm.errors import ConfigError
 from lorem_openmm.files import write_json
 from lorem_openmm.simulate.energy import EnergyConservation, nve_drift
 from lorem_openmm.simulate.molecules import Sn2Atoms
-from lorem_openmm.tables import write_csv
 
 CONTACT_DISTANCE = 4.5  # Å
 SHORTEST_FIT = 10  # frames below which no drift is stated

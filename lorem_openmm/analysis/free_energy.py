@@ -12,11 +12,11 @@ from scipy.interpolate import CubicSpline
 
 from lorem_openmm import config
 from lorem_openmm.analysis import free_energy_figures as figures
+from lorem_openmm.analysis.csv_files import write_csv
 from lorem_openmm.analysis.mbar import FreeEnergy, Samples, find_barrier, mbar_profile, neighbor_overlap
 from lorem_openmm.analysis.windows import Window, read_windows
 from lorem_openmm.files import atomic_path, write_json
 from lorem_openmm.simulate.scan import StaticProfile, static_profile
-from lorem_openmm.tables import write_csv
 from lorem_openmm.units import EV_PER_KELVIN, KJ_PER_MOL_PER_EV
 
 STATIC_STEP = 0.1  # Å, between relaxed structures

@@ -10,9 +10,9 @@ import pandas as pd
 
 from lorem_openmm.analysis import liquid_figures
 from lorem_openmm.analysis.averages import average
+from lorem_openmm.analysis.csv_files import write_csv
 from lorem_openmm.analysis.diffusion import Diffusion, centers_of_mass, diffusion, finite_size_correction
 from lorem_openmm.analysis.trajectory import SimulationData
-from lorem_openmm.tables import write_csv
 from lorem_openmm.units import ANGSTROM_PER_NANOMETER, DALTON_PER_CUBIC_ANGSTROM
 
 BIN_WIDTH = 0.05  # Å, of radial distribution functions

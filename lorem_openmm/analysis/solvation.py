@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
+from lorem_openmm.analysis.csv_files import write_csv
 from lorem_openmm.analysis.liquid import radial_distributions
 from lorem_openmm.analysis.liquid_figures import draw_radial_distributions
 from lorem_openmm.analysis.trajectory import WATER, SimulationData
-from lorem_openmm.tables import write_csv
 
 BIN_WIDTH = 0.1  # Å: single molecules have fewer pairs than a liquid
 
