@@ -5,7 +5,7 @@ References:
     (``lorem.models.mlip.Lorem``), whose numbers this model reproduces.
 """
 
-from typing import NamedTuple
+from typing import List, NamedTuple
 
 import torch
 
@@ -18,6 +18,7 @@ from lorem_openmm.nn.equivariant import DegreeNorm
 from lorem_openmm.nn.message_passing import MessagePassingRound
 from lorem_openmm.nn.scalar import MLP, Update, linear
 from lorem_openmm.nn.short_range import ShortRange
+from lorem_openmm.nn.tensor_readout import TensorReadout
 from lorem_openmm.sums.batched import BatchedPairSum
 
 MAX_ATOMIC_NUMBER = 99  # the species embedding has 100 rows, as in lorem-jax
@@ -26,13 +27,27 @@ MAX_ATOMIC_NUMBER = 99  # the species embedding has 100 rows, as in lorem-jax
 class AtomicOutput(NamedTuple):
     """Per-atom results: energies of the short-range and long-range readouts in eV, charges and potentials.
 
-    The charges are in the order in which they are reported, the potentials in that of the features.
+    The charges are in the order in which they are reported, the potentials in that of the features. Born effective
+    charges [n_atoms, 3, 3] in e, rows: displacements, do not add up to zero yet; no atoms where the model has none.
     """
 
     short_range_energies: torch.Tensor
     long_range_energies: torch.Tensor
     charges: torch.Tensor
     potentials: torch.Tensor
+    born_charges: torch.Tensor
+
+
+class NearFeatures(NamedTuple):
+    """Scalar features [n_atoms, d] and spherical ones [n_atoms, s, (L+1)²] after each round.
+
+    The energies [n_atoms] eV are those of the short-range readouts; distances [n_edges] Å.
+    """
+
+    x: torch.Tensor
+    spherical: List[torch.Tensor]
+    energies: torch.Tensor
+    distances: torch.Tensor
 
 
 class Lorem(torch.nn.Module):
@@ -63,6 +78,8 @@ class Lorem(torch.nn.Module):
             for _ in range(h.num_message_passing)
         )
         self.long_range = make_block(h)
+        n_readouts = 1 + h.num_message_passing + (self.long_range is not None) if h.born_charges else 0
+        self.born_readouts = torch.nn.ModuleList(TensorReadout(L, s, d) for _ in range(n_readouts))
         exponent = 1 if h.long_range_block is None else h.long_range_block.exponent
         kernel = kernel_of_exponent(exponent, h.smearing_in_force)
         self.pair_sum = BatchedPairSum(kernel, h.cutoff, h.wavelength_in_force)
@@ -82,7 +99,31 @@ class Lorem(torch.nn.Module):
         Args:
             graph: structures and their neighbour lists.
         """
-        vectors = edge_vectors(graph)
+        near = self.features(graph, edge_vectors(graph))
+        x, spherical, energies = near.x, near.spherical[-1], near.energies
+        messages = near.spherical
+        long_range_energies = torch.zeros_like(energies)
+        charges = potentials = energies.new_zeros((energies.shape[0], 0))
+        if self.long_range is not None:
+            charges = self.long_range.charges(x, spherical, graph.atomic_numbers)
+            potentials = self.pair_sum(charges, graph, near.distances)
+            long_range_energies = self.long_range.receive(x, spherical, charges, potentials, graph.atomic_numbers)
+            charges = charges.index_select(1, self.long_range.channel_order)
+            if len(self.born_readouts) > 0:
+                messages = [*messages, self.long_range.messages(spherical, potentials)]
+        born_charges = energies.new_zeros((0, 3, 3))
+        if len(self.born_readouts) > 0:
+            tensors = [readout(part) for readout, part in zip(self.born_readouts, messages, strict=True)]
+            born_charges = torch.stack(tensors).sum(dim=0)
+        return AtomicOutput(energies, long_range_energies, charges, potentials, born_charges)
+
+    def features(self, graph: AtomGraph, vectors: torch.Tensor) -> NearFeatures:
+        """Returns what the atoms know of their neighbours.
+
+        Args:
+            graph: structures and their neighbour lists.
+            vectors: r_j + S·h − r_i [n_edges, 3] Å.
+        """
         distances = lengths(vectors)
         radial = self.radial(distances)
         angular = self.angular(vectors / distances.unsqueeze(1))
@@ -95,19 +136,13 @@ class Lorem(torch.nn.Module):
         x = self.scalar_update(x, message)
         x = self.norm_update(x, self.norm(spherical))
         energies = self.readout(x).squeeze(1)
+        states = [spherical]
 
         for layer in self.rounds:
             x, spherical, more = layer(x, spherical, radial, angular, graph, layer.fold())
             energies = energies + more
-
-        long_range_energies = torch.zeros_like(energies)
-        charges = potentials = energies.new_zeros((energies.shape[0], 0))
-        if self.long_range is not None:
-            charges = self.long_range.charges(x, spherical, graph.atomic_numbers)
-            potentials = self.pair_sum(charges, graph, distances)
-            long_range_energies = self.long_range.receive(x, spherical, charges, potentials, graph.atomic_numbers)
-            charges = charges.index_select(1, self.long_range.channel_order)
-        return AtomicOutput(energies, long_range_energies, charges, potentials)
+            states.append(spherical)
+        return NearFeatures(x, states, energies, distances)
 
 
 def edge_vectors(graph: AtomGraph) -> torch.Tensor:

@@ -1,14 +1,17 @@
 """Energies, forces and stress from the model's atomic energies and the per-element baseline."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from ase.data import chemical_symbols
 
 from lorem_openmm.ambient import computing
+from lorem_openmm.data.neighbors import neighbor_lists
 from lorem_openmm.errors import DataError, UnknownElementError
-from lorem_openmm.graph import AtomGraph, map_tensors, with_geometry
+from lorem_openmm.graph import AtomGraph, build_graph, map_tensors, with_geometry
 from lorem_openmm.model import MAX_ATOMIC_NUMBER, AtomicOutput, Lorem
 
 # The baseline is kept as integers of 2⁻⁴⁰ eV, because .to(float32) would round energies of thousands of eV.
@@ -33,6 +36,19 @@ class Prediction(NamedTuple):
     atomic_energies: torch.Tensor
     long_range_energy: torch.Tensor
     charges: torch.Tensor
+
+
+class Responses(NamedTuple):
+    """What training looks at beside a prediction.
+
+    Attributes:
+        potentials: ∂E/∂V [n_atoms, n_channels] in the channels of the spherical features, the scalar ones first; no
+            channels without long range, and zeros unless the results are to be differentiated.
+        born_charges: [n_atoms, 3, 3] e as the network gives them, without sum rule; no atoms where it has none.
+    """
+
+    potentials: torch.Tensor
+    born_charges: torch.Tensor
 
 
 class Potential(torch.nn.Module):
@@ -68,19 +84,18 @@ class Potential(torch.nn.Module):
         with computing(), torch.enable_grad():
             return self._differentiate(own_tensors(graph), compute_stress, create_graph)[0]
 
-    def with_responses(self, graph: AtomGraph, compute_stress: bool = False) -> tuple[Prediction, torch.Tensor]:
-        """Evaluates structures so that the results can be differentiated again, and what atoms feel of potentials.
+    def with_responses(
+        self, graph: AtomGraph, compute_stress: bool = False, create_graph: bool = True
+    ) -> tuple[Prediction, Responses]:
+        """Evaluates structures and how they respond.
 
         Args:
             graph: structures and neighbour lists.
             compute_stress: whether to compute the stress.
-
-        Returns:
-            The prediction, and the responses ∂E/∂V [n_atoms, n_channels] in the channels of the spherical features, the
-            scalar ones first; no channels without long range.
+            create_graph: whether the results will be differentiated again (training).
         """
         with computing(), torch.enable_grad():
-            return self._differentiate(own_tensors(graph), compute_stress, True)
+            return self._differentiate(own_tensors(graph), compute_stress, create_graph)
 
     def evaluate(self, graph: AtomGraph, compute_stress: bool = False) -> Prediction:
         """Evaluates structures that come from outside: input and results are checked, nothing is kept for training.
@@ -103,7 +118,7 @@ class Potential(torch.nn.Module):
 
     def _differentiate(
         self, graph: AtomGraph, compute_stress: bool, create_graph: bool
-    ) -> tuple[Prediction, torch.Tensor]:
+    ) -> tuple[Prediction, Responses]:
         positions = graph.positions.detach().requires_grad_(True)
         strain = torch.zeros_like(graph.cell)
         if compute_stress:
@@ -117,7 +132,7 @@ class Potential(torch.nn.Module):
         inputs = [positions]
         if compute_stress:
             inputs = [positions, strain]
-        responses = output.potentials
+        responses = torch.zeros_like(output.potentials)
         in_training = create_graph and responses.shape[1] > 0
         if in_training:
             inputs.append(output.potentials)
@@ -135,7 +150,9 @@ class Potential(torch.nn.Module):
             stress = torch.where(volume > 0, virial / torch.where(volume > 0, volume, torch.ones_like(volume)), stress)
         if in_training:
             responses = gradients[-1]
-        return self._collect(graph, output, atomic_energies, -gradients[0], stress, create_graph), responses
+        born_charges = output.born_charges if create_graph else output.born_charges.detach()
+        prediction = self._collect(graph, output, atomic_energies, -gradients[0], stress, create_graph)
+        return prediction, Responses(responses, born_charges)
 
     def _collect(
         self,
@@ -155,6 +172,39 @@ class Potential(torch.nn.Module):
             energy, long_range = energy.detach(), long_range.detach()
             atomic_energies, charges = atomic_energies.detach(), charges.detach()
         return Prediction(energy, forces, stress, atomic_energies, long_range, charges)
+
+
+def graph_for(
+    potential: Potential,
+    positions: np.ndarray,
+    atomic_numbers: np.ndarray,
+    sizes: Sequence[int],
+    cell: np.ndarray | None = None,
+    periodic: np.ndarray | None = None,
+    total_charge: np.ndarray | None = None,
+) -> AtomGraph:
+    """Joins structures into one graph with the cutoff, the precision and the device of a potential.
+
+    Args:
+        potential: What the graph is for.
+        positions: [n_atoms, 3] Å of all structures.
+        atomic_numbers: [n_atoms].
+        sizes: Number of atoms of each structure.
+        cell: [n_structures, 3, 3] Å; None: all are in vacuum.
+        periodic: [n_structures] booleans; None likewise.
+        total_charge: [n_structures] e, NaN: not stated; None: of none.
+    """
+    ends = np.cumsum([0, *sizes])
+    if cell is None or periodic is None:
+        cell, periodic = np.zeros((len(sizes), 3, 3)), np.zeros(len(sizes), dtype=bool)
+    edges, n_edges = neighbor_lists(positions, ends, cell, periodic, potential.cutoff)
+    first = np.repeat(ends[:-1], n_edges)
+    numbers = atomic_numbers.astype(np.int64)
+    arrays = positions, numbers, cell, edges.centers + first, edges.neighbors + first, edges.cell_shifts
+    weight = next(potential.parameters())
+    r, z, h, i, j, shifts = (torch.from_numpy(array).to(weight.device) for array in arrays)
+    charges = None if total_charge is None else torch.from_numpy(total_charge).to(weight)
+    return build_graph(r.to(weight.dtype), z, list(sizes), h.to(weight.dtype), periodic.tolist(), i, j, shifts, charges)
 
 
 def own_tensors(graph: AtomGraph) -> AtomGraph:

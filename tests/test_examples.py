@@ -152,6 +152,18 @@ def test_long_range(tmp_path):
     assert "OpenMM after 20 steps" in said
 
 
+@pytest.mark.slow
+def test_electric(tmp_path):
+    said = run(tmp_path, "electric.py", "--steps", 3500)
+    found, expected = numbers(line_of(said, "dipole"))
+    assert found == pytest.approx(expected, rel=0.3)
+    peak, harmonic = numbers(line_of(said, "absorption"))
+    assert peak == pytest.approx(harmonic, abs=40)
+    intensity, harmonic = numbers(line_of(said, "intensity"))
+    assert intensity == pytest.approx(harmonic, rel=0.2)
+    assert (tmp_path / "electric" / "infrared.png").is_file()
+
+
 @pytest.mark.parametrize("script", sorted(path.name for path in EXAMPLES.glob("*.py")))
 def test_scripts_are_short_and_name_no_machine(script):
     text = (EXAMPLES / script).read_text()

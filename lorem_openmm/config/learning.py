@@ -50,6 +50,12 @@ class Model(Section):
         "forces jump where a degree-0 feature changes sign; 0.1 conserves energy in dynamics",
     )
 
+    born_charges: bool = Field(
+        False,
+        description="predict Born effective charges from the spherical features, as lorem-jax's LoremBEC does; "
+        "`max_degree` must be at least 1",
+    )
+
     @property
     def smearing_in_force(self) -> float:
         """Width in Å of the Gaussians of the Ewald sum."""
@@ -66,6 +72,12 @@ class Model(Section):
         if isinstance(self.long_range, LongRange):
             return self.long_range
         return EquivariantCharges() if self.long_range else None
+
+    @model_validator(mode="after")
+    def _tensors_fit_features(self) -> "Model":
+        if self.born_charges and self.max_degree < 1:
+            raise ValueError("born_charges: tensors need directions, and max_degree is 0; set it to 1 or more")
+        return self
 
     @model_validator(mode="after")
     def _charges_fit_features(self) -> "Model":
@@ -92,6 +104,16 @@ class Training(Section):
     energy_weight: NonNegative = Field(0.5, description="weight of the mean squared energy error per atom, (eV/atom)^2")
     force_weight: NonNegative = Field(0.5, description="weight of the mean squared force error, (eV/Å)^2")
     stress_weight: NonNegative = Field(0.0, description="weight of the mean squared stress error, (eV/Å^3)^2")
+    dipole_weight: NonNegative = Field(
+        0.0,
+        description="weight of the mean squared error of the dipole of structures in vacuum, (e Å)^2, about the centre "
+        "of mass; needs `long_range: {kind: coulomb_charges}` and `dipole` in the data",
+    )
+    born_charge_weight: NonNegative = Field(
+        0.0,
+        description="weight of the mean squared error of Born effective charges, e^2; needs `born_charges: true` and "
+        "`born_effective_charges` (9 columns, rows: displacements) in the data",
+    )
     net_charge_weight: NonNegative = Field(
         0.0,
         description="weight of a penalty on what reaches as far as 1/r: net latent charges (of all channels in neutral "

@@ -198,10 +198,13 @@ def _header(comment: str, keys: Keys) -> _Header | None:
         if not isinstance(stress, np.ndarray) or stress.size not in (6, 9) or stress.dtype.kind not in "if":
             return None
         stress = as_stress(stress)
+    optional = {alias for field in optional_fields("structure") for alias in field.aliases}
     for key in [key for key in info if key in per_config_properties or key in (keys.energy, keys.stress)]:
         value = info.pop(key)
         if key in per_config_properties and key not in _ENERGIES and not isinstance(value, (np.ndarray, *_Number)):
             return None
+        if key in optional:
+            info[key] = np.array(value, float)
     if unread is not None:
         info["stress"] = unread[_VOIGT]
     return _Header(columns, float(energy), box[0], box[1], stress, info)

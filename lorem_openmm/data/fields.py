@@ -162,6 +162,22 @@ _FIELDS = {
             missing=0,
             check=_spin_faults,
         ),
+        Field(
+            "dipole",  # about the centre of mass
+            "structure",
+            (3,),
+            unit="e Å",
+            aliases=("dipole", "dipole_moment"),
+            turns="vector",
+        ),
+        Field(
+            "born_charges",  # ∂(Ω P)/∂r, rows: displacements
+            "atom",
+            (3, 3),
+            unit="e",
+            aliases=("born_effective_charges", "born_charges", "apt"),
+            turns="tensor",
+        ),
         Field("split", "structure", dtype="uint8", role="record"),  # 0 train, 1 validation, 2 test
         Field("class_index", "structure", dtype="int32", role="record"),  # of metadata["class_names"]; −1: none
         Field("separation", "structure", role="record"),  # NaN: none

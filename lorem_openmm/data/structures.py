@@ -1,5 +1,6 @@
 """Structures with reference labels, read from extended XYZ files."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -134,7 +135,8 @@ def from_atoms(
         per_atom = {**per_atom, forces_key: np.zeros((1, 3))}  # nothing acts on a single atom
     periodic = _periodicity(atoms, place)
     used = {energy_key, stress_key}
-    unread = {"stress": results["stress"]} if results.get("stress") is not None else {}
+    kept = {"stress", *(alias for field_ in optional_fields("structure") for alias in field_.aliases)}
+    unread = {key: value for key, value in results.items() if key in kept and value is not None}
     return Structure(
         atomic_numbers=np.asarray(atoms.numbers, dtype=np.int64),
         positions=np.asarray(atoms.positions, dtype=np.float64),
@@ -226,6 +228,8 @@ def _energy(value: Any, key: str, place: str) -> float:
 
 def _by_atom(value: Any, shape: tuple[int, ...], what: str, place: str, setting: str = "") -> np.ndarray:
     values = _number_array(value, what, place)
+    if len(shape) > 2 and values.shape == (shape[0], math.prod(shape[1:])):  # columns of a text file
+        values = values.reshape(shape)
     if values.shape != shape:
         raise DataError(
             f"{place}: {what} must have shape {list(shape)}, received {list(values.shape)}. Correct {setting}the frame."

@@ -8,6 +8,7 @@ from typing import List, Optional
 import torch
 
 from lorem_openmm.ambient import building, computing
+from lorem_openmm.electric import check_field
 from lorem_openmm.errors import DataError
 from lorem_openmm.inference.finite import check_geometry, refuse_results, soundness
 from lorem_openmm.inference.model import InferenceModel
@@ -35,9 +36,10 @@ class Dynamics(torch.nn.Module):
         tolerance: relative error of the periodic sum's forces; None: the model's own smearing and wavelength.
         any_atoms: whether :meth:`set_atoms` may give it other atoms later, of any element and number.
         total_charge: of the atoms in e; None: not stated, which models that use it refuse.
+        electric_field: F [3] in V/Å, which adds −μ·F of explicit charges in vacuum; None: there is none.
 
     Raises:
-        ConfigError: If the tolerance is out of reach.
+        ConfigError: If the tolerance is out of reach, or the model cannot feel a field.
         DataError: If the model uses the total charge and there is none.
         UnknownElementError: If the model does not know an element.
     """
@@ -59,6 +61,7 @@ class Dynamics(torch.nn.Module):
         tolerance: Optional[float] = None,
         any_atoms: bool = False,
         total_charge: Optional[float] = None,
+        electric_field: Optional[List[float]] = None,
     ):
         super().__init__()
         keep_freed_memory()
@@ -68,10 +71,13 @@ class Dynamics(torch.nn.Module):
         self.needs_total_charge = potential.model.needs_total_charge
         if self.needs_total_charge and not any_atoms and math.isnan(self.total_charge):
             raise DataError(missing_charge())
+        if electric_field is not None:
+            check_field(potential.model, periodic)
         species = potential.species if any_atoms else sorted(set(atomic_numbers))
         # Small molecules are computed in a way of their own, which larger ones could not follow.
         n_atoms = MANY_ATOMS if any_atoms else len(atomic_numbers)
-        self.model = InferenceModel(potential.model, species, periodic, n_atoms, tolerance, self.total_charge)
+        charge = self.total_charge
+        self.model = InferenceModel(potential.model, species, periodic, n_atoms, tolerance, charge, electric_field)
         self.block_size = 0 if len(potential.model.rounds) > 0 else block_size
         self.lists = VerletList(potential.cutoff, periodic, skin, weight.dtype)
         self.periodic = periodic

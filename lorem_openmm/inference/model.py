@@ -5,7 +5,7 @@ block by block again.
 """
 
 import math
-from typing import List, NamedTuple, Optional
+from typing import List, NamedTuple, Optional, Sequence
 
 import torch
 
@@ -13,6 +13,7 @@ from lorem_openmm.inference.accuracy import ewald_settings
 from lorem_openmm.inference.blocks import block_for_dynamics
 from lorem_openmm.inference.blocks.bridge import ReceivedGradients
 from lorem_openmm.inference.edge_maps import EdgeMaps
+from lorem_openmm.inference.electric_field import UniformField
 from lorem_openmm.inference.features import BlockFeatures, Features
 from lorem_openmm.inference.neighbors import NeighborTable, RowBlock
 from lorem_openmm.inference.products import Product
@@ -76,6 +77,8 @@ class LongRangeMessages(torch.nn.Module):
         periodic: in all three directions, or in vacuum.
         tolerance: of the periodic sum, see :func:`lorem_openmm.inference.accuracy.ewald_settings`.
         total_charge: of the structure in e; NaN: not stated.
+        electric_field: F [3] in V/Å, which adds −μ·F, see :class:`UniformField`; None: there is none.
+        species: atomic numbers in the order of the rows, of which a field needs the masses.
     """
 
     def __init__(
@@ -85,9 +88,14 @@ class LongRangeMessages(torch.nn.Module):
         periodic: bool,
         tolerance: Optional[float],
         total_charge: float = math.nan,
+        electric_field: Optional[List[float]] = None,
+        species: Sequence[int] = (),
     ):
         super().__init__()
         self.total_charge = total_charge
+        self.field: Optional[UniformField] = None
+        if electric_field is not None:
+            self.field = UniformField(electric_field, species)
         smearing, wavelength, mesh_accuracy = ewald_settings(pair_sum, tolerance)
         self.block = block
         kernel, largest = pair_sum.kernel.with_smearing(smearing), pair_sum.max_ewald_atoms
@@ -125,16 +133,22 @@ class LongRangeMessages(torch.nn.Module):
         received: List[ReceivedGradients] = []
         for i, rows in enumerate(row_blocks):
             of_rows, state = potentials.narrow(0, rows.first, rows.size), states[i]
-            energy, kept = self.block.receive(state.x, state.spherical, parts[i], of_rows, rows)
-            energies.append(energy)
+            of_atoms, kept = self.block.receive(state.x, state.spherical, parts[i], of_rows, rows)
+            energies.append(of_atoms)
             received.append(self.block.receive_pullback(kept, state.spherical))
+        energy = torch.cat(energies)
 
         adjoint = torch.cat([found.potentials for found in received])
         gradients = self.operator.pullback(saved, charges, adjoint)
+        of_all_charges, of_positions = gradients.charges, gradients.positions
+        if self.field is not None:
+            in_field, by_charges, by_positions = self.field(charges, positions.t(), row_blocks)
+            energy = energy + in_field
+            of_all_charges, of_positions = of_all_charges + by_charges, of_positions + by_positions
         of_x: List[torch.Tensor] = []
         of_spherical: List[torch.Tensor] = []
         for i, rows in enumerate(row_blocks):
-            of_charges, found = gradients.charges.narrow(0, rows.first, rows.size), received[i]
+            of_charges, found = of_all_charges.narrow(0, rows.first, rows.size), received[i]
             own = found.charges
             if own is not None:
                 of_charges = of_charges + own
@@ -144,9 +158,7 @@ class LongRangeMessages(torch.nn.Module):
         virial = torch.zeros_like(cell)
         if compute_virial:
             virial = self.operator.strain(saved, charges, adjoint)
-        return LongRangeResult(
-            charges, torch.cat(energies), of_x, of_spherical, gradients.distances, gradients.positions, virial
-        )
+        return LongRangeResult(charges, energy, of_x, of_spherical, gradients.distances, of_positions, virial)
 
 
 class InferenceModel(torch.nn.Module):
@@ -159,6 +171,7 @@ class InferenceModel(torch.nn.Module):
         n_atoms: number of atoms.
         tolerance: of the periodic sum; None: the model's own settings.
         total_charge: of the structure in e; NaN: not stated.
+        electric_field: [3] V/Å; None: there is none.
     """
 
     def __init__(
@@ -169,6 +182,7 @@ class InferenceModel(torch.nn.Module):
         n_atoms: int,
         tolerance: Optional[float] = None,
         total_charge: float = math.nan,
+        electric_field: Optional[List[float]] = None,
     ):
         super().__init__()
         product = ReflectionProduct if n_atoms <= FEW_ATOMS else Product
@@ -177,7 +191,9 @@ class InferenceModel(torch.nn.Module):
         self.long_range: Optional[LongRangeMessages] = None
         if model.long_range is not None:
             block = block_for_dynamics(model.long_range, product, species)
-            self.long_range = LongRangeMessages(block, model.pair_sum, periodic, tolerance, total_charge)
+            self.long_range = LongRangeMessages(
+                block, model.pair_sum, periodic, tolerance, total_charge, electric_field, species
+            )
 
     def forward(
         self,

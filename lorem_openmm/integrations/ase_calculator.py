@@ -1,6 +1,7 @@
 """ASE calculator."""
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,23 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from lorem_openmm.ambient import building, script
 from lorem_openmm.charge import stated_charge, whole_charge
 from lorem_openmm.devices import find_device
+from lorem_openmm.electric import born_charges, check_field, dipoles, has_born_charges, has_explicit_charge, read_field
 from lorem_openmm.errors import ConfigError, DataError
 from lorem_openmm.export import as_dtype, load
+from lorem_openmm.graph import AtomGraph
 from lorem_openmm.inference.compiled import CompiledDynamics
 from lorem_openmm.inference.dynamics import Dynamics, scripted_calls
-from lorem_openmm.potential import Potential
+from lorem_openmm.potential import Potential, graph_for
 
 
 class LoremCalculator(Calculator):
     """Energy (eV), energies, forces (eV/Å) and, for periodic structures, stress (eV/Å³, Voigt order).
 
     Structures are periodic in all three directions (Ewald sum) or in none (direct sum). ``results`` also holds
-    ``charges_latent`` [n_atoms, n_channels] and ``long_range_energy`` (eV).
+    ``charges_latent`` [n_atoms, n_channels] and ``long_range_energy`` (eV). Where the model predicts Born effective
+    charges or has explicit ones, ``get_property("born_effective_charges", atoms)`` gives them [n_atoms, 3, 3] in e
+    (rows: displacements; in vacuum the atomic polar tensors), and explicit charges give ``get_dipole_moment()`` (e·Å,
+    about the centre of mass) in vacuum.
 
     Args:
         model: path of a model file (.safetensors, .pt), or a loaded potential.
@@ -34,11 +40,15 @@ class LoremCalculator(Calculator):
             two thirds of the time; needs a C++ compiler. Where it fails, a warning says why and it runs as without.
         charge: total charge in e of structures that do not state one in ``atoms.info["charge"]`` (or another name of
             :mod:`lorem_openmm.charge`), for models that use it and refuse to guess; others do nothing with it.
+        electric_field: F in V/Å, three numbers; None: there is none. In vacuum, explicit charges add −μ·F to the energy
+            (μ about the centre of mass: ions do not drift). Predicted Born effective charges Z* add Z*·F to the forces,
+            in boxes too, and nothing to the energy: such forces are no gradient, and dynamics conserves no energy.
         **kwargs: passed to :class:`ase.calculators.calculator.Calculator`.
 
     Raises:
         ConfigError: If the charge is not a whole number.
         ModelFileError: If the file is missing or damaged.
+        ConfigError: If the model cannot feel the field.
     """
 
     implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]  # noqa: RUF012
@@ -50,6 +60,7 @@ class LoremCalculator(Calculator):
         dtype: str | torch.dtype = "float32",
         compile: bool = False,
         charge: int | None = None,
+        electric_field: Sequence[float] | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -61,6 +72,13 @@ class LoremCalculator(Calculator):
         self.charge = None if charge is None else whole_charge(charge)
         if charge is not None and self.charge is None:
             raise ConfigError(f"charge: must be a whole number of elementary charges, received {charge!r}")
+        network = self.potential.model
+        more = ["born_effective_charges"] * has_born_charges(network) + ["dipole"] * has_explicit_charge(network)
+        self.implemented_properties = [*self.implemented_properties, *more]
+        self._field = None if electric_field is None else list(read_field(electric_field, "electric_field"))
+        self._field_on_born_charges = self._field is not None and len(network.born_readouts) > 0
+        if self._field is not None and not self._field_on_born_charges:
+            check_field(network, periodic=False)
         self._compile = compile
         self._dynamics: Any = None
         self._last_charge: int | None = None  # that the results belong to
@@ -118,6 +136,20 @@ class LoremCalculator(Calculator):
         }
         if with_stress:
             self.results["stress"] = full_3x3_to_voigt_6_stress(prediction.stress[0].double().cpu().numpy())
+        if has_explicit_charge(self.potential.model) and not periodic:
+            charges, index = prediction.charges[:, 0].double().cpu(), torch.zeros(len(atoms), dtype=torch.long)
+            numbers = torch.from_numpy(atoms.numbers.astype(np.int64))
+            self.results["dipole"] = dipoles(charges, positions, numbers, index, 1)[0].numpy()
+        if "born_effective_charges" in (properties or []) or self._field_on_born_charges:
+            tensors = born_charges(self.potential, self._graph(atoms)).double().cpu().numpy()
+            self.results["born_effective_charges"] = tensors
+            if self._field_on_born_charges:
+                self.results["forces"] = self.results["forces"] + tensors @ np.array(self._field)
+
+    def _graph(self, atoms: Atoms) -> AtomGraph:
+        cell, periodic = atoms.cell[:][None], np.array([atoms.pbc.all()])
+        charge = np.array([np.nan if self._last_charge is None else float(self._last_charge)])
+        return graph_for(self.potential, atoms.positions, atoms.numbers, [len(atoms)], cell, periodic, charge)
 
     @building()
     def _start(self, atoms: Atoms) -> Any:
@@ -131,7 +163,14 @@ class LoremCalculator(Calculator):
                 "charge: must be the total charge in e, because the model uses it and does not guess; received none. "
                 'Set atoms.info["charge"], or give LoremCalculator the keyword `charge`.'
             )
-        dynamics = Dynamics(self.potential, atoms.numbers.tolist(), bool(pbc.all()), total_charge=self._last_charge)
+        field = None if self._field_on_born_charges else self._field
+        dynamics = Dynamics(
+            self.potential,
+            atoms.numbers.tolist(),
+            bool(pbc.all()),
+            total_charge=self._last_charge,
+            electric_field=field,
+        )
         return CompiledDynamics(dynamics) if self._compile else script(dynamics)
 
     def _total_charge(self, atoms: Atoms) -> int | None:

@@ -13,6 +13,7 @@ from openmm import app
 
 from lorem_openmm.charge import whole_charge
 from lorem_openmm.devices import find_device
+from lorem_openmm.electric import read_field
 from lorem_openmm.errors import ConfigError, DataError, InstallationError, UnknownElementError, did_you_mean
 from lorem_openmm.inference.accuracy import LARGEST, SMALLEST
 from lorem_openmm.inference.verlet import DEFAULT_SKIN
@@ -34,6 +35,7 @@ class ForceOptions(NamedTuple):
     compile: bool
     ewaldErrorTolerance: float | None  # noqa: N815 (OpenMM's name)
     charge: int | None
+    electricField: tuple[float, ...] | None  # noqa: N815
 
 
 def refuse_unknown(args: Mapping[str, Any], known: Iterable[str], where: str) -> None:
@@ -75,8 +77,9 @@ def check_options(args: Mapping[str, Any]) -> ForceOptions:
     if compiled:
         implementation = "pythonforce"
     tolerance = _check_tolerance(args.get("ewaldErrorTolerance"), precision)
-    charge = _check_charge(args.get("charge"))
-    return ForceOptions(_check_device(args), precision, implementation, float(skin), compiled, tolerance, charge)
+    charge, field = _check_charge(args.get("charge")), args.get("electricField")
+    field = None if field is None else read_field(field, "electricField")
+    return ForceOptions(_check_device(args), precision, implementation, float(skin), compiled, tolerance, charge, field)
 
 
 def _check_device(args: Mapping[str, Any]) -> str:

@@ -25,6 +25,7 @@ class ForceSettings:
         compile: whether to compile the model to native code, see :mod:`lorem_openmm.inference.compiled`.
         tolerance: relative error of the periodic sum's forces; None: the model's own smearing and wavelength.
         total_charge: of the atoms in e; None: not stated.
+        electric_field: V/Å; None: there is none.
     """
 
     source: ModelSource
@@ -37,6 +38,7 @@ class ForceSettings:
     compile: bool = False
     tolerance: float | None = None
     total_charge: int | None = None
+    electric_field: tuple[float, ...] | None = None
 
     def to_json(self) -> str:
         """Returns a text that :meth:`from_json` reads."""
@@ -48,6 +50,8 @@ class ForceSettings:
         values: dict[str, Any] = json.loads(text)
         values["source"] = ModelSource(**values["source"])
         values["atomic_numbers"] = tuple(values["atomic_numbers"])
+        if values.get("electric_field") is not None:
+            values["electric_field"] = tuple(values["electric_field"])
         return cls(**values)
 
     def load(self) -> tuple[Dynamics, Potential]:
@@ -60,6 +64,7 @@ class ForceSettings:
             ModelFileError: If the model file is missing, damaged, or another one than when the force was made.
         """
         potential = self.source.load(self.precision, self.device)
+        field = self.electric_field
         dynamics = Dynamics(
             potential,
             list(self.atomic_numbers),
@@ -67,5 +72,6 @@ class ForceSettings:
             self.skin,
             tolerance=self.tolerance,
             total_charge=self.total_charge,
+            electric_field=None if field is None else list(field),
         )
         return dynamics, potential

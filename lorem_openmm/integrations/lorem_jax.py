@@ -23,7 +23,14 @@ from lorem_openmm.ambient import building
 from lorem_openmm.errors import ConfigError, ModelFileError, did_you_mean
 from lorem_openmm.integrations.lorem_jax_names import NUM_ELEMENTS, Arrays, named_state
 
-HANDLES = ("lorem.Lorem", "lorem.models.mlip.Lorem")
+# LoremBEC's defaults where they differ from Lorem's, which are config.Model's
+_BEC = {"born_charges": True, "equivariant_message_passing": False, "initialize_node_features": False}
+HANDLES: dict[str, dict[str, bool]] = {
+    "lorem.Lorem": {},
+    "lorem.models.mlip.Lorem": {},
+    "lorem.LoremBEC": _BEC,
+    "lorem.models.bec.LoremBEC": _BEC,
+}
 
 # lorem-jax's hyper-parameters -> config.Model's
 HYPERPARAMETERS = {
@@ -99,11 +106,6 @@ def _read_hyperparameters(path: Path) -> config.Model:
             f"{path}: must hold one class name with its hyper-parameters, received keys {list(content)}"
         )
     ((handle, values),) = content.items()
-    if str(handle).rsplit(".", maxsplit=1)[-1] == "LoremBEC":
-        raise ModelFileError(
-            f"{path}: '{handle}' predicts Born effective charges, which this package cannot; "
-            f"only {' and '.join(HANDLES)} can be imported"
-        )
     if handle not in HANDLES:
         raise ModelFileError(f"{path}: unknown model '{handle}'; can be imported: {', '.join(HANDLES)}")
     if values.get("inputs"):
@@ -115,7 +117,7 @@ def _read_hyperparameters(path: Path) -> config.Model:
             f"{path}: unknown hyper-parameter(s): {hints} Known: {', '.join(HYPERPARAMETERS)}. "
             "The checkpoint may be from a newer lorem-jax than 0.2"
         )
-    ours = {HYPERPARAMETERS[key]: value for key, value in values.items() if key != "inputs"}
+    ours = HANDLES[handle] | {HYPERPARAMETERS[key]: value for key, value in values.items() if key != "inputs"}
     try:
         return config.parse(config.Model, ours, str(path))
     except ConfigError as error:

@@ -66,6 +66,7 @@ class _Names:
         self._kernel("short_range.spherical_product.kernel", f"{product}/tensor", (num_l, num_l, num_l, s))
         self._update("norm_update", num_l * s, d)
         self._mlp("readout", self._next("MLP"), [d, d, d, 1])
+        self._tensor_readout(h)
         for k in range(h.num_message_passing):
             self._round(f"rounds.{k}", h)
         if h.long_range:
@@ -80,6 +81,21 @@ class _Names:
             self._equivariant(f"{name}.equivariant", d, num_l, s)
             self._update(f"{name}.norm_update", num_l * s, d)
         self._mlp(f"{name}.readout", self._next("MLP"), [d, d, d, 1])
+        self._tensor_readout(h)
+
+    def _tensor_readout(self, h: config.Model) -> None:
+        if not h.born_charges:
+            return
+        path = self._next("PerParticleTensorPredictor")
+        name = f"born_readouts.{self.counts['PerParticleTensorPredictor'] - 1}"
+        num_l, s, d = h.max_degree + 1, h.num_spherical_features, h.num_features
+        layers = ["Dense_0", "Dense_1", "Dense_2", "TensorDense_0/dense"]
+        for k, (layer, n_in, n_out) in enumerate(zip(layers, (s, d, d, d), (d, d, d, 2), strict=True)):
+            self._degrees(f"{name}.maps.{k}", f"{path}/{layer}", num_l, n_in, n_out)
+            self.state[f"{name}.biases.{k}"] = self._array(f"{path}/{layer}/0+/bias", (n_out,))
+        # What is even under inversion; the rest of the products is not used.
+        kernel = self._array(f"{path}/TensorDense_0/tensor/kernel", (1, num_l, 1, num_l, 2, 3, 1))
+        self.state[f"{name}.kernel"] = kernel[0, :, 0, :, 0, :, 0].contiguous()
 
     def _equivariant(self, name: str, d: int, num_l: int, s: int) -> None:
         cube = (num_l, num_l, num_l, s)
@@ -102,6 +118,7 @@ class _Names:
         self._kernel("long_range.mixing.kernel", self._next("Tensor"), (num_charge_l, num_l, num_l, s))
         self._update("long_range.update", 1 + num_l * s, d)
         self._mlp("long_range.readout", self._next("MLP"), [d, d, d, 1])
+        self._tensor_readout(h)
 
     def _radial(self, name: str, num_inputs: int, h: config.Model) -> None:
         path = f"{self._next('RadialCoefficients')}/MLP_0"

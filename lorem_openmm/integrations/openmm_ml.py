@@ -11,6 +11,7 @@ import openmm.app
 from openmmml.embeddings.mechanicalembedding import MechanicalEmbedding
 from openmmml.mlpotential import MLPotentialImpl
 
+from lorem_openmm.electric import check_field
 from lorem_openmm.errors import ConfigError, did_you_mean
 from lorem_openmm.integrations.force_options import (
     atomic_numbers,
@@ -52,7 +53,9 @@ class LoremPotentialImpl(MLPotentialImpl):
     - ``charge``: total charge in e of the atoms that the model sees, a whole number, as for openmm-ml's other
       potentials; default: not stated. A model whose long-range block uses it refuses to run without it, others keep it
       with the force and do nothing with it. It is never guessed, but must be the sum of the formal charges where the
-      topology has one for each of these atoms.
+      topology has one for each of these atoms;
+    - ``electricField``: three numbers in V/Å, a uniform field that acts on the explicit charges of the model's atoms in
+      vacuum (not on the atoms of a force field).
 
     and ``createMixedSystem`` takes
 
@@ -143,7 +146,10 @@ class LoremPotentialImpl(MLPotentialImpl):
             compile=options.compile,
             tolerance=options.ewaldErrorTolerance if periodic else None,
             total_charge=options.charge,
+            electric_field=options.electricField,
         )
+        if options.electricField is not None:
+            check_field(self._potential.model, periodic)
         implementation = choose_implementation(options.implementation, options.device, system, topology)
         add = add_torch_force if implementation == "torchforce" else add_python_force
         add(system, settings, indices, forceGroup)

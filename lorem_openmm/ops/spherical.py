@@ -93,3 +93,16 @@ def clebsch_gordan(degree_1: int, degree_2: int, degree_3: int) -> torch.Tensor:
     integrals = torch.einsum("na,nb,nc->abc", weighted, second, third)
     integrals[integrals.abs() < 1e-12 * integrals.abs().max()] = 0.0  # rounding
     return (2 * degree_3 + 1) ** 0.5 / integrals.norm() * integrals
+
+
+def axial_coupling(degree: int) -> torch.Tensor:
+    """C [2l+1, 2l+1, 3] in float64 of two equal degrees l > 0 and an axial vector, which the integral above leaves out.
+
+    C_a = √3·T/‖T‖, T_mna = Σ_pbc ε_abc G_pmb G_pnc with the coupling G of degrees l − 1, l and 1: there is one such
+    invariant, antisymmetric in m and n. The sign is that of e3x and of e3nn's Wigner 3j.
+    """
+    coupling = clebsch_gordan(degree - 1, degree, 1)
+    product = torch.einsum("pmb,pnc->mnbc", coupling, coupling)
+    parts = [product[..., b, c] - product[..., c, b] for b, c in ((1, 2), (2, 0), (0, 1))]
+    axial = torch.stack(parts, dim=-1)
+    return 3**0.5 / axial.norm() * axial

@@ -8,8 +8,7 @@ from scipy.integrate import lebedev_rule
 from scipy.spatial.transform import Rotation
 
 from lorem_openmm.data.structures import Structure
-from lorem_openmm.potential import Potential
-from lorem_openmm.training.predictions import graph_for
+from lorem_openmm.potential import Potential, graph_for
 
 
 def rotation_grid(degree: int) -> np.ndarray:

@@ -4,11 +4,18 @@ import math
 
 import torch
 
+from lorem_openmm.training.electric_losses import ElectricResiduals
 from lorem_openmm.training.losses import Residuals
 from lorem_openmm.units import MEV_PER_EV
 
-QUANTITIES = ("energy", "forces", "stress")
-UNITS = {"energy": "meV/atom", "forces": "meV/Å", "stress": "meV/Å^3"}
+QUANTITIES = ("energy", "forces", "stress", "dipole", "born_charges")
+UNITS = {
+    "energy": "meV/atom",
+    "forces": "meV/Å",
+    "stress": "meV/Å^3",
+    "dipole": "10^-3 e Å",
+    "born_charges": "10^-3 e",
+}
 
 
 class ErrorSums:
@@ -60,7 +67,7 @@ class ErrorSums:
 
 
 class Metrics:
-    """Errors of energies per atom, force components and stress components, by group of structures.
+    """Errors of energies per atom and of the components of all else, by group of structures.
 
     Args:
         n_groups: Number of groups of structures.
@@ -87,8 +94,19 @@ class Metrics:
             stress_group = None if group is None else group[difference.stress_systems]
             self.errors["stress"].update(difference.stress, difference.stress_label, stress_group)
 
+    def update_electric(self, difference: ElectricResiduals) -> None:
+        """Adds dipoles and Born effective charges of a batch, all in group 0.
+
+        Args:
+            difference: predictions minus labels, and labels.
+        """
+        if difference.dipole.shape[0] > 0:
+            self.errors["dipole"].update(difference.dipole, difference.dipole_label)
+        if difference.born_charges.shape[0] > 0:
+            self.errors["born_charges"].update(difference.born_charges, difference.born_charges_label)
+
     def summary(self, group: int = 0) -> dict[str, float]:
-        """Returns ``{energy,forces,stress}_{rmse,mae,r2}`` in meV/atom, meV/Å, meV/Å³; stress only where labelled.
+        """Returns ``{quantity}_{rmse,mae,r2}`` in thousandths: meV/atom, …; energy and forces, others where labelled.
 
         Args:
             group: Index of the group.
@@ -96,7 +114,7 @@ class Metrics:
         result = {}
         for name, errors in self.errors.items():
             values = errors.summary(group)
-            if name == "stress" and values["n"] == 0:
+            if name not in ("energy", "forces") and values["n"] == 0:
                 continue
             result[f"{name}_rmse"] = values["rmse"] * MEV_PER_EV
             result[f"{name}_mae"] = values["mae"] * MEV_PER_EV

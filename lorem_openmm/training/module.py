@@ -13,6 +13,7 @@ from lorem_openmm.data.rotations import random_orthogonal, turn
 from lorem_openmm.graph import AtomGraph
 from lorem_openmm.memory import keep_freed_memory
 from lorem_openmm.potential import Potential
+from lorem_openmm.training.electric_losses import check_electric, electric_loss, electric_residuals, is_electric
 from lorem_openmm.training.losses import residuals
 from lorem_openmm.training.metrics import Metrics
 from lorem_openmm.training.optimizers import make_optimizer
@@ -94,6 +95,8 @@ class TrainingModule(LightningModule):
         self.training_settings = training
         self.steps_per_epoch = steps_per_epoch
         self.with_stress = training.stress_weight > 0
+        self.is_electric = is_electric(training)
+        check_electric(training, potential.model)
         block = potential.model.long_range
         self.num_scalar_channels = 0 if block is None else block.num_scalar_channels
         self.training_metrics = Metrics()
@@ -123,14 +126,16 @@ class TrainingModule(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         """Returns the loss of a batch; of a share of it, times the number of processes, which will be averaged over."""
         graph, labels = batch
-        responses = None
-        if self.training_settings.net_charge_weight > 0:
-            prediction, responses = self.potential.with_responses(graph, self.with_stress)
-        else:
-            prediction = self.potential(graph, compute_stress=self.with_stress, create_graph=True)
-        difference = residuals(prediction, graph, labels, self.with_stress, responses, self.num_scalar_channels)
+        prediction, responses = self.potential.with_responses(graph, self.with_stress)
+        felt = responses.potentials if self.training_settings.net_charge_weight > 0 else None
+        difference = residuals(prediction, graph, labels, self.with_stress, felt, self.num_scalar_channels)
         whole = labels.whole
         value = share_of_loss(difference, self.training_settings, whole)
+        if self.is_electric:
+            electric = electric_residuals(prediction, responses, graph, labels)
+            value = value + electric_loss(electric, self.training_settings, graph, labels)
+            if whole is None or not whole.is_idle:
+                self.training_metrics.update_electric(electric)
         self.loss_sum += value.detach()
         if whole is None or not whole.is_idle:
             self.training_metrics.update(difference)
@@ -146,5 +151,7 @@ class TrainingModule(LightningModule):
         graph, labels = batch
         if labels.whole is not None and labels.whole.is_idle:
             return
-        prediction = self.potential(graph, compute_stress=self.with_stress)
+        prediction, responses = self.potential.with_responses(graph, self.with_stress, create_graph=False)
         self.validation_metrics.update(residuals(prediction, graph, labels, self.with_stress))
+        if self.is_electric:
+            self.validation_metrics.update_electric(electric_residuals(prediction, responses, graph, labels))

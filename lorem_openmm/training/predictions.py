@@ -15,13 +15,11 @@ from scipy.sparse.csgraph import connected_components
 from lorem_openmm.ambient import building
 from lorem_openmm.data.baseline import as_table, composition_energies
 from lorem_openmm.data.batching import StructureSet, ordered_batches
-from lorem_openmm.data.neighbors import neighbor_lists
 from lorem_openmm.data.splits import SPLITS
 from lorem_openmm.data.store import Store
 from lorem_openmm.errors import ModelFileError
 from lorem_openmm.files import atomic_path
-from lorem_openmm.graph import AtomGraph, build_graph
-from lorem_openmm.potential import Potential, check_species
+from lorem_openmm.potential import Potential, check_species, graph_for
 from lorem_openmm.progress import progress
 from lorem_openmm.training.dimer_curves import find_curves, reference_zero
 
@@ -116,39 +114,6 @@ def _energies_apart(potential: Potential, store: Store, chosen: Sequence[int]) -
     known = np.unique(owners)
     energies[known] = np.bincount(owners, weights=alone, minlength=len(chosen))[known]
     return energies
-
-
-def graph_for(
-    potential: Potential,
-    positions: np.ndarray,
-    atomic_numbers: np.ndarray,
-    sizes: Sequence[int],
-    cell: np.ndarray | None = None,
-    periodic: np.ndarray | None = None,
-    total_charge: np.ndarray | None = None,
-) -> AtomGraph:
-    """Joins structures into one graph with the cutoff, the precision and the device of a potential.
-
-    Args:
-        potential: What the graph is for.
-        positions: [n_atoms, 3] Å of all structures.
-        atomic_numbers: [n_atoms].
-        sizes: Number of atoms of each structure.
-        cell: [n_structures, 3, 3] Å; None: all are in vacuum.
-        periodic: [n_structures] booleans; None likewise.
-        total_charge: [n_structures] e, NaN: not stated; None: of none.
-    """
-    ends = np.cumsum([0, *sizes])
-    if cell is None or periodic is None:
-        cell, periodic = np.zeros((len(sizes), 3, 3)), np.zeros(len(sizes), dtype=bool)
-    edges, n_edges = neighbor_lists(positions, ends, cell, periodic, potential.cutoff)
-    first = np.repeat(ends[:-1], n_edges)
-    numbers = atomic_numbers.astype(np.int64)
-    arrays = positions, numbers, cell, edges.centers + first, edges.neighbors + first, edges.cell_shifts
-    weight = next(potential.parameters())
-    r, z, h, i, j, shifts = (torch.from_numpy(array).to(weight.device) for array in arrays)
-    charges = None if total_charge is None else torch.from_numpy(total_charge).to(weight)
-    return build_graph(r.to(weight.dtype), z, list(sizes), h.to(weight.dtype), periodic.tolist(), i, j, shifts, charges)
 
 
 def save_predictions(path: Path, predictions: Predictions, store: Store) -> None:

@@ -18,6 +18,7 @@ from lorem_openmm import config
 from lorem_openmm.ambient import building
 from lorem_openmm.data.baseline import as_table
 from lorem_openmm.data.batching import BatchSource, StructureSet
+from lorem_openmm.data.fields import get
 from lorem_openmm.data.store import Store, read_store
 from lorem_openmm.errors import ConfigError
 from lorem_openmm.model import Lorem
@@ -136,7 +137,7 @@ def _train(
     training_set, validation_set = (
         StructureSet(data, split, model.cutoff, as_table(baseline), place) for split in ("train", "validation")
     )
-    _check_charges(run.training, training, training_set)
+    _check_labels(run.training, training, training_set)
     potential = initial_potential(model, baseline, training.seed, initial)
     if potential.model.needs_total_charge:
         for store in data:
@@ -233,12 +234,16 @@ def _make_trainer(
         )
 
 
-def _check_charges(name: str, training: config.Training, structures: StructureSet) -> None:
-    if training.net_charge_weight > 0 and not bool(structures["total_charge"].isfinite().any()):
-        raise ConfigError(
-            f"training.{name}.net_charge_weight: is {training.net_charge_weight:g}, but no training structure says its "
-            "total charge; add charge or total_charge (in e) to the comment lines of the data, or set the weight to 0"
-        )
+def _check_labels(name: str, training: config.Training, structures: StructureSet) -> None:
+    needs = {"net_charge_weight": "total_charge", "dipole_weight": "dipole", "born_charge_weight": "born_charges"}
+    for weight, field in needs.items():
+        value = getattr(training, weight)
+        if value > 0 and not bool(structures[field].isfinite().any()):
+            unit, aliases = get(field).unit, get(field).aliases[:2]
+            raise ConfigError(
+                f"training.{name}.{weight}: is {value:g}, but no training structure says its "
+                f"{field.replace('_', ' ')}; add {' or '.join(aliases)} (in {unit}) to the data, or set the weight to 0"
+            )
 
 
 def _header(

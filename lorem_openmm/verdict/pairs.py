@@ -7,11 +7,10 @@ from itertools import combinations_with_replacement
 import numpy as np
 from ase import Atoms
 
-from lorem_openmm.potential import Potential
+from lorem_openmm.potential import Potential, graph_for
 from lorem_openmm.sampling.displacements import random_rotation
 from lorem_openmm.sampling.fragments import FAMILIES, Fragment, fragment, pair_class
 from lorem_openmm.sampling.multipoles import interaction, multipoles
-from lorem_openmm.training.predictions import graph_for
 
 BATCH_SIZE = 64
 

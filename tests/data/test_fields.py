@@ -31,20 +31,20 @@ def weak(values: np.ndarray, arrays: Mapping[str, np.ndarray]) -> list[tuple[int
 
 
 MOMENT = Field("magnetic_moment", "atom", (3,), unit="μ_B", aliases=("mag_moment", "moment"), turns="axial", check=weak)
-DIPOLE = Field("dipole", "structure", (3,), unit="e Å", aliases=("mu",), turns="vector")
+SLIP = Field("slip", "structure", (3,), unit="Å", aliases=("mu",), turns="vector")
 ORDER = Field("order", "structure", dtype="int16", aliases=("rank",), missing=-1)
 
 
 @pytest.fixture
 def toys() -> Iterator[None]:
-    register(MOMENT, DIPOLE, ORDER)
+    register(MOMENT, SLIP, ORDER)
     yield
-    for field in (MOMENT, DIPOLE, ORDER):
+    for field in (MOMENT, SLIP, ORDER):
         del _FIELDS[field.name]
 
 
 def made(n: int = 24) -> list[Atoms]:
-    """Frames of which every third has no moments, every fifth no dipole, and the first half no rank."""
+    """Frames of which every third has no moments, every fifth no slip, and the first half no rank."""
     frames = []
     for index in range(n):
         atoms = labelled_atoms(index)
@@ -73,7 +73,7 @@ def check(store: Store, frames: list[Atoms]) -> None:
     nothing = [np.full((len(atoms), 3), np.nan) for atoms in own]
     moments = np.concatenate([a.arrays.get("moment", none) for a, none in zip(own, nothing, strict=True)])
     np.testing.assert_allclose(labels["magnetic_moment"], moments, atol=1e-8)
-    np.testing.assert_allclose(labels["dipole"], [a.info.get("mu", np.full(3, np.nan)) for a in own], atol=1e-8)
+    np.testing.assert_allclose(labels["slip"], [a.info.get("mu", np.full(3, np.nan)) for a in own], atol=1e-8)
     assert labels["order"].tolist() == [a.info.get("rank", -1) for a in own]
     assert labels["order"].dtype == torch.int16
     assert np.isnan(moments).any()
@@ -120,18 +120,18 @@ def test_report_units_and_structures(toys, tmp_path) -> None:
     path = write_frames(tmp_path / "made.xyz", frames)
     report = prepare_dataset(config.Dataset(structures=str(path)), "made", None, 4.0, tmp_path / "made.safetensors")
     n_atoms = sum(len(atoms) for atoms in frames if "moment" in atoms.arrays)
-    assert report["stated"] == {"magnetic_moment": n_atoms, "dipole": 19, "order": 12}
+    assert report["stated"] == {"magnetic_moment": n_atoms, "slip": 19, "order": 12}
     store = read_store(tmp_path / "made.safetensors")
     assert store.metadata["units"]["magnetic_moment"] == "μ_B"
     np.testing.assert_allclose(store.structure(1).fields["magnetic_moment"], frames[1].arrays["moment"], atol=1e-8)
     (first, second, *_) = read_structures(path)
     assert np.isnan(first.fields["magnetic_moment"]).all()
-    np.testing.assert_allclose(second.fields["dipole"], frames[1].info["mu"], atol=1e-8)
+    np.testing.assert_allclose(second.fields["slip"], frames[1].info["mu"], atol=1e-8)
 
 
 def test_what_nobody_states_is_not_stored(toys, tmp_path) -> None:
     store = prepare(write_frames(tmp_path / "made.xyz", [labelled_atoms(index) for index in range(24)]))
-    assert {"magnetic_moment", "dipole", "order", "total_charge"}.isdisjoint(store.arrays)
+    assert {"magnetic_moment", "slip", "order", "total_charge"}.isdisjoint(store.arrays)
     structures = StructureSet([store], "train", 4.0, np.zeros(119))
     _, labels = structures.batch([0, 1])
     assert labels["magnetic_moment"].isnan().all()
@@ -170,9 +170,9 @@ def test_labels_turn_by_their_kind(toys, tmp_path) -> None:
     assert {-1.0, 1.0} == set(signs.tolist())
     own = rotations[graph.system_index]
     axial = torch.einsum("iab,ib->ia", own, labels["magnetic_moment"]) * signs[graph.system_index][:, None]
-    polar = torch.einsum("iab,ib->ia", rotations, labels["dipole"])
+    polar = torch.einsum("iab,ib->ia", rotations, labels["slip"])
     torch.testing.assert_close(turned["magnetic_moment"], axial, rtol=0, atol=1e-12, equal_nan=True)
-    torch.testing.assert_close(turned["dipole"], polar, rtol=0, atol=1e-12, equal_nan=True)
+    torch.testing.assert_close(turned["slip"], polar, rtol=0, atol=1e-12, equal_nan=True)
     torch.testing.assert_close(moved.positions, torch.einsum("iab,ib->ia", own, graph.positions))
     assert turned["order"] is labels["order"]
 

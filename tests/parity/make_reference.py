@@ -34,7 +34,7 @@ import numpy as np
 from ase.symbols import string2symbols
 from e3x.nn.functions import bernstein
 from jaxpme.batched_mixed.batching import prepare
-from lorem import Lorem
+from lorem import Lorem, LoremBEC
 from lorem.batching import to_batch
 from marathon.data.sample import to_sample
 from marathon.emit.checkpoint import Latest, save_checkpoints
@@ -67,6 +67,9 @@ QUICK = {
     },
     "no_long_range": {"lr": False, "cutoff_fn": "smooth_cutoff", "radial_basis": "basic_gaussian"},
 }
+# LoremBEC: Born effective charges
+BORN = {"born": {"num_message_passing": 1, "equivariant_message_passing": True}}
+BORN_FULL = {"born_no_long_range": {"lr": False, "max_degree": 1, "num_message_passing": 1}}
 FULL = {
     "high_degree": {"max_degree": 4, "max_degree_lr": 3, "num_radial": 8, "cutoff": 3.5},
     "degree_zero": {"max_degree": 0, "max_degree_lr": 0, "num_message_passing": 1},
@@ -203,6 +206,8 @@ def write_case(folder, model, atoms_by_name, seed):
             "forces": forces[first : first + len(atoms)].tolist(),
             "virial": np.asarray(predicted["stress"])[index].tolist(),
         }
+        if "apt" in predicted:
+            results[name]["born_charges"] = np.asarray(predicted["apt"])[first : first + len(atoms)].tolist()
         first += len(atoms)
     (folder / "reference.json").write_text(json.dumps(results))
 
@@ -219,8 +224,10 @@ def main():
     bernstein._bernstein = exact_bernstein
 
     models = {name: Lorem(**{**SMALL, **changes}) for name, changes in QUICK.items()}
+    models |= {name: LoremBEC(**{**SMALL, **changes}) for name, changes in BORN.items()}
     defaults = {name: Lorem(**changes) for name, changes in DEFAULTS.items()}
     if arguments.full:
+        models |= {name: LoremBEC(**{**SMALL, **changes}) for name, changes in BORN_FULL.items()}
         models |= {name: Lorem(**{**SMALL, **changes}) for name, changes in FULL.items()} | defaults
     if arguments.only:
         models = {name: model for name, model in models.items() if name in arguments.only}

@@ -16,14 +16,24 @@ import pytest
 import torch
 from parity_cases import Case, Deviation, graph_of, load_case
 
+from lorem_openmm.electric import born_charges
+from lorem_openmm.errors import ConfigError
 from lorem_openmm.model import Lorem
 from lorem_openmm.potential import Potential
 
 HERE = Path(__file__).parent
 STORED = HERE / "stored"
-QUICK = ("small", "messages", "scalar_messages", "no_long_range")
+QUICK = ("small", "messages", "scalar_messages", "no_long_range", "born")
 DEFAULTS = ("default", "default_charge_degree_1", "default_charge_degree_0", "default_no_long_range")
-FULL = ("high_degree", "degree_zero", "messages_1", "messages_3", "messages_3_no_long_range", "scalar_messages_3")
+FULL = (
+    "born_no_long_range",
+    "high_degree",
+    "degree_zero",
+    "messages_1",
+    "messages_3",
+    "messages_3_no_long_range",
+    "scalar_messages_3",
+)
 IS_FULL = os.environ.get("LOREM_PARITY_FULL", "0") not in ("", "0")
 TIME_LIMIT = 3600 if IS_FULL else 900  # s; a minute and four on two idle cores
 LIVE = QUICK + FULL + DEFAULTS if IS_FULL else QUICK
@@ -120,6 +130,20 @@ def test_naive_reference(case):
         virial = np.abs(found.virial.numpy() - expected.virial).max()
         worst = Deviation(max(worst.energy, energy), max(worst.forces, forces), max(worst.virial, virial))
     assert_within(worst)
+
+
+def test_born_charges(case):
+    structures = list(case.expected.values())
+    graph = graph_of([expected.atoms for expected in structures], case.hyperparameters.cutoff)
+    if structures[0].born_charges is None:
+        with pytest.raises(ConfigError, match="does not predict Born effective charges"):
+            born_charges(potential_of(case), graph)
+        return
+    expected = np.concatenate([expected.born_charges for expected in structures])
+    deviation = np.abs(born_charges(potential_of(case), graph).numpy() - expected).max()
+    print(f"largest deviation: {deviation:.1e} e of {np.abs(expected).max():.1e} e")
+    assert deviation <= 1e-10 * np.abs(expected).max()
+    assert np.abs(expected).max() > 1e-6
 
 
 def test_references_are_not_trivial(case):

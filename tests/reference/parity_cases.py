@@ -15,13 +15,14 @@ from lorem_openmm.integrations.lorem_jax import Baseline, import_checkpoint
 
 
 class Expected(NamedTuple):
-    """What lorem-jax found for one structure: eV, eV/Å, eV (virial); ``energy`` includes the baseline."""
+    """What lorem-jax found for one structure: eV, eV/Å, eV (virial), e; ``energy`` includes the baseline."""
 
     atoms: ase.Atoms
     energy: float
     energy_without_baseline: float
     forces: np.ndarray
     virial: np.ndarray
+    born_charges: np.ndarray | None
 
 
 class Case(NamedTuple):
@@ -54,7 +55,8 @@ def load_case(folder: Path) -> Case:
         atoms = ase.Atoms(entry["numbers"], positions=entry["positions"], cell=entry["cell"], pbc=entry["periodic"])
         forces, virial = np.array(entry["forces"]), np.array(entry["virial"])
         energies = entry["energy"], entry["energy_without_baseline"]
-        expected[name] = Expected(atoms, *energies, forces, virial)
+        born_charges = np.array(entry["born_charges"]) if "born_charges" in entry else None
+        expected[name] = Expected(atoms, *energies, forces, virial, born_charges)
     return Case(*import_checkpoint(checkpoint_folder(folder)), expected)
 
 

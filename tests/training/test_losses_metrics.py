@@ -100,7 +100,7 @@ def test_responses_are_what_constant_potentials_change() -> None:
             return potentials + self.by * (torch.arange(potentials.shape[1]) == self.channel)
 
     graph, potential = graph_of(rattled_molecule(), rattled_molecule("H2O")), small_potential()
-    prediction, responses = potential.with_responses(graph)
+    prediction, (responses, _) = potential.with_responses(graph)
     assert torch.allclose(prediction.forces, potential(graph).forces, rtol=1e-12, atol=1e-13)
     assert responses.shape == prediction.charges.shape
     coulomb = potential.model.pair_sum

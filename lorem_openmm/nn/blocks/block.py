@@ -14,9 +14,13 @@ class LongRangeBlock(torch.nn.Module):
         num_channels: number of charges per atom.
         channel_order: [num_channels] the order in which the charges are reported; None: as they are.
         num_scalar_channels: how many charges, the first ones, do not turn with the structure; None: all.
+
+    Attributes:
+        explicit_charge: whether the first charge, also as reported, is one in e, of which dipoles are made.
     """
 
     needs_total_charge = False  # whether it uses the total charge of each structure, which then must be stated
+    explicit_charge = False
 
     channel_order: torch.Tensor
 
@@ -38,6 +42,15 @@ class LongRangeBlock(torch.nn.Module):
             atomic_numbers: Z [n_atoms] integers.
         """
         raise NotImplementedError
+
+    def messages(self, spherical: torch.Tensor, potentials: torch.Tensor) -> torch.Tensor:
+        """Returns what Born effective charges are read from, [n_atoms, s, (L+1)²]; by default the features as they are.
+
+        Args:
+            spherical: spherical features [n_atoms, s, (L+1)²].
+            potentials: V [n_atoms, num_channels].
+        """
+        return spherical
 
     def receive(
         self,

@@ -17,6 +17,8 @@ class CoulombChargesBlock(ScalarChargesBlock):
         hyperparameters: of the model.
     """
 
+    explicit_charge = True
+
     def __init__(self, hyperparameters: Model):
         super().__init__(hyperparameters)
         self.constant = COULOMB_EV_ANGSTROM

@@ -59,6 +59,11 @@ class EquivariantChargesBlock(LongRangeBlock):
         product = self.spherical_charges(factors[0].unsqueeze(1), factors[1].unsqueeze(1))
         return torch.cat([self.scalar_charges(x), product.squeeze(1)], dim=1)
 
+    def messages(self, spherical: torch.Tensor, potentials: torch.Tensor) -> torch.Tensor:
+        """Returns (W V^lm) ⊗ x^lm [n_atoms, s, (L+1)²]."""
+        spread = potentials[:, 1:].unsqueeze(1) * self.potential_weights().t()
+        return self.mixing(spread, spherical)
+
     def receive(
         self,
         x: torch.Tensor,
@@ -68,6 +73,5 @@ class EquivariantChargesBlock(LongRangeBlock):
         atomic_numbers: torch.Tensor,
     ) -> torch.Tensor:
         """Returns the long-range atomic energies [n_atoms] eV of V [n_atoms, 1 + (L_charge+1)²]."""
-        spread = potentials[:, 1:].unsqueeze(1) * self.potential_weights().t()
-        message = torch.cat([potentials[:, :1], self.norm(self.mixing(spread, spherical))], dim=1)
+        message = torch.cat([potentials[:, :1], self.norm(self.messages(spherical, potentials))], dim=1)
         return self.readout(self.update(x, message)).squeeze(1)
