@@ -179,7 +179,9 @@ def _through_edges(model: Lorem, graph: AtomGraph) -> torch.Tensor:
     """q_j δ_ab − Σ_(ij) ∂(Σ q)/∂r_ij,a r_ij,b, with Σ_j = (Σ q) δ_ab."""
     vectors = edge_vectors(graph).detach().requires_grad_(True)
     charges = _explicit_charges(model, graph, vectors)
-    (slopes,) = torch.autograd.grad(charges.sum(), vectors, materialize_grads=True)
+    slopes = torch.zeros_like(vectors)
+    if charges.requires_grad:  # not of a block whose charges are constants
+        (slopes,) = torch.autograd.grad(charges.sum(), vectors, materialize_grads=True)
     flows = charges.new_zeros((len(charges), 3, 3))
     flows = flows.index_add(0, graph.neighbors, slopes.unsqueeze(2) * vectors.detach().unsqueeze(1))
     own = charges.detach().view(-1, 1, 1) * torch.eye(3, dtype=flows.dtype, device=flows.device)

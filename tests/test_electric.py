@@ -157,6 +157,21 @@ def test_a_box_and_its_supercell_have_the_same_born_charges():
         born_charges(charged_potential(num_message_passing=1), graph_of(box))
 
 
+class Constant(torch.nn.Module):
+    """Charges that depend on nothing."""
+
+    def forward(self, x):
+        return torch.full((len(x), 1), 0.25, dtype=x.dtype)
+
+
+@pytest.mark.parametrize("make", [rattled_molecule, rattled_box])
+def test_constant_charges_are_born_charges(make):
+    potential, atoms = charged_potential().requires_grad_(False), make()
+    potential.model.long_range.scalar_charges = Constant()
+    expected = np.broadcast_to(0.25 * np.eye(3), (len(atoms), 3, 3))
+    np.testing.assert_allclose(born_charges(potential, graph_of(atoms)), expected, rtol=0, atol=1e-14)
+
+
 def test_the_calculator_has_a_dipole_in_vacuum_only():
     potential, atoms = charged_potential(), rattled_molecule()
     atoms.calc = lorem_openmm.LoremCalculator(potential, dtype="float64")
@@ -203,13 +218,15 @@ def test_fields_that_cannot_be_right_are_refused():
         box.get_potential_energy()
 
 
-def test_a_python_force_feels_the_field():
+@pytest.mark.parametrize("implementation", ["pythonforce", "torchforce"])
+def test_forces_of_openmm_feel_the_field(implementation):
     potential, atoms = charged_potential(), rattled_molecule()
     atoms.calc = lorem_openmm.LoremCalculator(potential, dtype="float64", electric_field=FIELD)
     system = MLPotential("lorem", modelPath=potential).createSystem(
-        topology_of(atoms), precision="double", device="cpu", electricField=FIELD
+        topology_of(atoms), precision="double", device="cpu", implementation=implementation, electricField=FIELD
     )
-    system = XmlSerializer.deserialize(XmlSerializer.serialize(system))
+    if implementation == "pythonforce":
+        system = XmlSerializer.deserialize(XmlSerializer.serialize(system))
     context = Context(system, VerletIntegrator(0.001), Platform.getPlatformByName("Reference"))
     context.setPositions(atoms.positions * 0.1)
     state = context.getState(energy=True, forces=True)
