@@ -93,6 +93,13 @@ class Lorem(torch.nn.Module):
         """Returns the embeddings of both species side by side [n, 2·num_species] of pairs of atomic numbers [n, 2]."""
         return self.species_embedding(pair_types).flatten(1)
 
+    def start(self, atomic_numbers: torch.Tensor) -> torch.Tensor:
+        """Returns the scalar features before any message [n, d] of atomic numbers [n]."""
+        species = self.species_embedding(atomic_numbers)
+        if self.scalar_start is None:
+            return species.new_zeros((species.shape[0], self.num_features))
+        return self.scalar_start(species)
+
     def forward(self, graph: AtomGraph) -> AtomicOutput:
         """Returns atomic energies and charges.
 
@@ -128,10 +135,7 @@ class Lorem(torch.nn.Module):
         radial = self.radial(distances)
         angular = self.angular(vectors / distances.unsqueeze(1))
 
-        species = self.species_embedding(graph.atomic_numbers)
-        x = species.new_zeros((species.shape[0], self.num_features))
-        if self.scalar_start is not None:
-            x = self.scalar_start(species)
+        x = self.start(graph.atomic_numbers)
         message, spherical = self.short_range(radial, angular, graph, self.pair_features(graph.pair_types))
         x = self.scalar_update(x, message)
         x = self.norm_update(x, self.norm(spherical))

@@ -42,11 +42,7 @@ SETTINGS: dict[str, Any] = {
 
 
 class StaticDynamics(torch.nn.Module):
-    """Dynamics whose list never changes: a function of the positions alone.
-
-    Args:
-        dynamics: of a molecule whose pairs are all listed.
-    """
+    """Dynamics whose list never changes: a function of the positions alone."""
 
     def __init__(self, dynamics: Dynamics):
         super().__init__()
@@ -71,9 +67,6 @@ class CompiledDynamics(torch.nn.Module):
     The first call compiles, or loads what an earlier process compiled, and compares it with the scripted module. Where
     the molecule is too large or periodic, the compiler fails or its numbers differ, a warning says so and the scripted
     module runs.
-
-    Args:
-        dynamics: to compile.
     """
 
     def __init__(self, dynamics: Dynamics):
@@ -130,12 +123,7 @@ def _check_static(dynamics: Dynamics) -> None:
 
 
 def load_or_compile(module: StaticDynamics, positions: torch.Tensor) -> Callable[[torch.Tensor], list[torch.Tensor]]:
-    """Returns the compiled module, from the cache if it is there.
-
-    Args:
-        module: to compile.
-        positions: [n_atoms, 3] Å, float64, any.
-    """
+    """Returns the compiled module, from the cache if it is there."""
     with torch.no_grad():
         program = torch.export.export(module, (positions,), strict=False)
     path = user_cache_path("lorem-openmm") / "compiled" / f"{_identity(program)}.pt2"

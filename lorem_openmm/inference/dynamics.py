@@ -162,17 +162,19 @@ class Dynamics(torch.nn.Module):
         return found
 
     def _predict(self, near: Neighborhood, compute_stress: bool) -> Prediction:
-        with_virial = compute_stress and self.periodic
-        r = self.model(near.table, near.offsets, near.positions.t().contiguous(), near.cell, with_virial)
-        long_range = r.long_range_energies.double().sum().view(1)
-        energy = r.short_range_energies.double().sum().view(1) + long_range + self.baseline
-        stress = torch.zeros_like(near.cell)
-        if with_virial:
-            stress = r.virial / torch.abs(torch.linalg.det(near.cell))
+        positions = near.positions.t().contiguous()
+        r = self.model(near.table, near.offsets, positions, near.cell, compute_stress and self.periodic)
+        long_range = r.long_range_energies.sum(dim=0, keepdim=True, dtype=torch.float64)
+        energy = r.short_range_energies.sum(dim=0, keepdim=True, dtype=torch.float64) + long_range + self.baseline
+        virial = r.virial
+        if virial is None:
+            stress = torch.zeros_like(near.cell)
+        else:
+            stress = virial / torch.abs(torch.linalg.det(near.cell))
         atomic_energies = r.short_range_energies + r.long_range_energies
         return Prediction(
             energy,
-            r.forces.t().index_select(0, self.rank),
+            r.forces.t().index_select(0, self.rank),  # contiguous, as TorchForce reads them
             stress.unsqueeze(0),
             atomic_energies.index_select(0, self.rank),
             long_range,
@@ -194,9 +196,6 @@ def scripted_calls(n_atoms: int) -> Iterator[None]:
 
     Profiling and re-specialising TorchScript, which cost seconds at the first calls and gain nothing for these shapes,
     are off.
-
-    Args:
-        n_atoms: number of atoms.
 
     Raises:
         DataError: Instead of the errors that the module raises itself, without TorchScript's traceback.

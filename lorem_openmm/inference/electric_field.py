@@ -5,7 +5,7 @@ from typing import List, Sequence, Tuple
 import ase.data
 import torch
 
-from lorem_openmm.inference.neighbors import RowBlock
+from lorem_openmm.inference.neighbors import RowBlock, join
 
 
 class UniformField(torch.nn.Module):
@@ -35,11 +35,8 @@ class UniformField(torch.nn.Module):
             positions: [n_atoms, 3] Å by row.
             row_blocks: all rows.
         """
-        field, parts = self.electric_field.to(charges), [self.masses[:0]]
-        for rows in row_blocks:
-            counts = torch.tensor(rows.center_counts, device=self.masses.device)
-            parts.append(torch.repeat_interleave(self.masses, counts))
-        masses = torch.cat(parts)
+        field = self.electric_field.to(charges)
+        masses = self.masses.index_select(0, join([rows.species for rows in row_blocks]))
         shares = (masses / masses.sum()).to(charges).unsqueeze(1)
         voltages = torch.mv(positions - (shares * positions).sum(dim=0), field)
         q = charges[:, :1]

@@ -6,6 +6,7 @@ import torch
 
 from lorem_openmm.inference.layers import Norms, Perceptron, ResidualUpdate
 from lorem_openmm.inference.neighbors import RowBlock
+from lorem_openmm.inference.products import pad_atoms
 from lorem_openmm.inference.rounds import Rounds, RoundsState
 from lorem_openmm.inference.short_range import EdgeFunctions, Edges
 from lorem_openmm.model import Lorem
@@ -20,7 +21,7 @@ class Features(NamedTuple):
         spherical: spherical features [s, (L+1)², n].
         edges: of the block.
         saved: by the densities.
-        factors: of the tensor product [2s, (L+1)², n].
+        factors: of the tensor product [2s, (L+1)², n], n filled up by :func:`~.products.pad_atoms`.
         first: spherical features before message passing [s, (L+1)², n].
         slopes: of their norms.
         updates: of the scalar features.
@@ -51,14 +52,18 @@ class BlockFeatures(torch.nn.Module):
         product: class of the tensor product.
     """
 
+    starts: torch.Tensor
+
     def __init__(
         self, model: Lorem, species: List[int], density: Type[torch.nn.Module], product: Type[torch.nn.Module]
     ):
         super().__init__()
-        h = model.hyperparameters
         self.edges = EdgeFunctions(model).to(model.species_embedding.weight)
+        with torch.no_grad():
+            starts = model.start(torch.tensor(species, device=model.species_embedding.weight.device))
+        self.register_buffer("starts", starts, persistent=False)
         self.density = density(model, species)
-        self.channels = h.num_spherical_features
+        self.channels = model.hyperparameters.num_spherical_features
         self.product = product(model.short_range.spherical_product)
         self.update_1 = ResidualUpdate(model.scalar_update)
         self.norms = Norms(model.norm)
@@ -67,18 +72,13 @@ class BlockFeatures(torch.nn.Module):
         self.rounds = Rounds(model) if len(model.rounds) > 0 else None
 
     def forward(self, positions: torch.Tensor, offsets: torch.Tensor, block: RowBlock) -> Features:
-        """Returns features and energies.
-
-        Args:
-            positions: [3, n_atoms] Å by row.
-            offsets: S·h [3, n·S] Å.
-            block: rows and slots.
-        """
+        """Returns features and energies for positions [3, n_atoms] Å by row and offsets S·h [3, n·S] Å."""
         edges = self.edges(positions, offsets, block)
-        start, message, factors, saved = self.density(edges, block)
-        first = self.product(factors[: self.channels], factors[self.channels :])
+        message, factors, saved = self.density(edges, block)
+        factors = pad_atoms(factors)
+        first = self.product(factors[: self.channels], factors[self.channels :]).narrow(2, 0, block.size)
         norms, slopes = self.norms(first)
-        x, update_1 = self.update_1(start, message)
+        x, update_1 = self.update_1(self.starts.index_select(0, block.species), message)
         x, update_2 = self.update_2(x, norms)
         readout, hidden = self.readout(x)
         energies, spherical = readout.squeeze(1), first
@@ -90,7 +90,7 @@ class BlockFeatures(torch.nn.Module):
         return Features(energies, x, spherical, edges, saved, factors, first, slopes, updates, hidden, rounds)
 
     def pullback(
-        self, state: Features, block: RowBlock, x: torch.Tensor, spherical: torch.Tensor, slope: torch.Tensor
+        self, state: Features, block: RowBlock, x: torch.Tensor, spherical: torch.Tensor, slope: Optional[torch.Tensor]
     ) -> torch.Tensor:
         """Returns dE/dr_ij [3, n·S], short-range energies included.
 
@@ -98,8 +98,8 @@ class BlockFeatures(torch.nn.Module):
             state: from :meth:`forward`.
             block: rows and slots.
             x: derivative of the other energies with respect to the scalar features [n, d].
-            spherical: with respect to the spherical features [s, (L+1)², n].
-            slope: with respect to the distances [n, S].
+            spherical: likewise [s, (L+1)², n].
+            slope: with respect to the distances [n, S]; None: zero.
         """
         of_rounds: List[torch.Tensor] = []
         rounds = state.rounds
@@ -110,8 +110,9 @@ class BlockFeatures(torch.nn.Module):
         x, norms = self.update_2.pullback(state.updates[1], x)
         _, message = self.update_1.pullback(state.updates[0], x)
         spherical = spherical + self.norms.pullback(state.first, state.slopes, norms)
-        factors = self.product.pullback(state.factors[: self.channels], state.factors[self.channels :], spherical)
-        radial, angular = self.density.pullback(state.edges, block, state.saved, message, torch.cat(factors))
+        x1, x2 = state.factors[: self.channels], state.factors[self.channels :]
+        factors = torch.cat(self.product.pullback(x1, x2, pad_atoms(spherical))).narrow(2, 0, block.size)
+        radial, angular = self.density.pullback(state.edges, block, state.saved, message, factors)
         if len(of_rounds) > 0:
             radial, angular = radial + of_rounds[2], angular + of_rounds[3]
         return self.edges.pullback(state.edges, radial, angular, slope)

@@ -48,21 +48,18 @@ def check_volume(cell: torch.Tensor) -> None:
 
 
 def soundness(energy: torch.Tensor, forces: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-    """Returns a number [] in float64 that is finite if, and only if, all these are.
+    """Returns a number [1] in float64 that is finite if, and only if, all these are.
 
     Args:
-        energy: any shape.
-        forces: any shape.
-        positions: as the model got them, in its precision.
+        energy: [1] in float64.
+        forces: [n_atoms, 3].
+        positions: [n_atoms, 3] as the model got them, in its precision; in any order.
     """
-    return energy.double().sum() + (forces.sum() + positions.sum()).double()
+    return energy + (forces + positions).sum()
 
 
 def refuse_results(forces: torch.Tensor) -> None:
     """Raises the error of results that are not finite though positions and cell are.
-
-    Args:
-        forces: [n_atoms, 3], in the order of the caller.
 
     Raises:
         RuntimeError: always.

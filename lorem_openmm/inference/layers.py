@@ -14,11 +14,7 @@ from lorem_openmm.ops.norms import norms_and_slopes
 
 
 class Affine(torch.nn.Module):
-    """y = x Wᵀ + b.
-
-    Args:
-        linear: weight W [n_out, n_in] and bias b.
-    """
+    """W [n_out, n_in] and b of y = x Wᵀ + b."""
 
     weight: torch.Tensor
     transposed: torch.Tensor
@@ -32,11 +28,7 @@ class Affine(torch.nn.Module):
 
 
 class Perceptron(torch.nn.Module):
-    """y = W_n silu(… silu(W_1 x + b_1) …) + b_n.
-
-    Args:
-        mlp: of the network.
-    """
+    """y = W_n silu(… silu(W_1 x + b_1) …) + b_n."""
 
     def __init__(self, mlp: MLP):
         super().__init__()
@@ -64,11 +56,7 @@ class Perceptron(torch.nn.Module):
 
 
 class Normalization(torch.nn.Module):
-    """Layer norm, see :class:`torch.nn.LayerNorm`.
-
-    Args:
-        norm: of the network.
-    """
+    """Layer norm, see :class:`torch.nn.LayerNorm`."""
 
     weight: torch.Tensor
     bias: torch.Tensor
@@ -94,11 +82,7 @@ class Normalization(torch.nn.Module):
 
 
 class ResidualUpdate(torch.nn.Module):
-    """x ← norm(x + MLP(y)); x ← norm(x + MLP(x)).
-
-    Args:
-        update: of the network.
-    """
+    """x ← norm(x + MLP(y)); x ← norm(x + MLP(x))."""
 
     def __init__(self, update: Update):
         super().__init__()
@@ -127,11 +111,7 @@ class ResidualUpdate(torch.nn.Module):
 
 
 class Norms(torch.nn.Module):
-    """n_cl = T_l (√(‖x_c^l‖² + ε²) − ε), see :class:`lorem_openmm.nn.equivariant.DegreeNorm`.
-
-    Args:
-        norm: of the network.
-    """
+    """n_cl = T_l (√(‖x_c^l‖² + ε²) − ε), see :class:`lorem_openmm.nn.equivariant.DegreeNorm`."""
 
     membership: torch.Tensor
     factors: torch.Tensor
@@ -154,12 +134,6 @@ class Norms(torch.nn.Module):
         return norms.permute(2, 1, 0).flatten(1), slopes
 
     def pullback(self, x: torch.Tensor, slopes: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
-        """Returns dE/dx_c^lm = dE/dn_cl s_cl x_c^lm [channels, (L+1)², n_atoms].
-
-        Args:
-            x: input of :meth:`forward`.
-            slopes: s from there.
-            gradient: dE/dn [n_atoms, (L+1)·channels].
-        """
-        by_degree = gradient.view(gradient.shape[0], slopes.shape[1], slopes.shape[0]).permute(2, 1, 0) * slopes
-        return by_degree.index_select(1, self.degrees) * x
+        """Returns dE/dx_c^lm = dE/dn_cl s_cl x_c^lm [channels, (L+1)², n_atoms] of dE/dn."""
+        by_degree = gradient.view(gradient.shape[0], slopes.shape[1], slopes.shape[0]).permute(2, 1, 0)
+        return (slopes * by_degree).index_select(1, self.degrees) * x

@@ -15,7 +15,7 @@ from lorem_openmm.inference.blocks.bridge import ReceivedGradients
 from lorem_openmm.inference.edge_maps import EdgeMaps
 from lorem_openmm.inference.electric_field import UniformField
 from lorem_openmm.inference.features import BlockFeatures, Features
-from lorem_openmm.inference.neighbors import NeighborTable, RowBlock
+from lorem_openmm.inference.neighbors import NeighborTable, RowBlock, join
 from lorem_openmm.inference.products import Product
 from lorem_openmm.inference.reflections import ReflectionProduct
 from lorem_openmm.inference.short_range import DensityFunctions
@@ -36,14 +36,14 @@ class Results(NamedTuple):
         long_range_energies: [n_atoms] eV.
         charges: [n_atoms, n_channels] e, in the model's order of channels.
         forces: [3, n_atoms] eV/Å.
-        virial: [3, 3] eV, dE/dε under r → r (1 + ε), h → h (1 + ε); zeros unless asked for.
+        virial: [3, 3] eV, dE/dε under r → r (1 + ε), h → h (1 + ε); None unless asked for.
     """
 
     short_range_energies: torch.Tensor
     long_range_energies: torch.Tensor
     charges: torch.Tensor
     forces: torch.Tensor
-    virial: torch.Tensor
+    virial: Optional[torch.Tensor]
 
 
 class LongRangeResult(NamedTuple):
@@ -54,9 +54,9 @@ class LongRangeResult(NamedTuple):
         energies: [n_atoms] eV.
         x: with respect to the scalar features of each block [n, d].
         spherical: with respect to the spherical features of each block [s, (L+1)², n].
-        slopes: with respect to the distances of each block [n, S].
+        slopes: with respect to the distances of each block [n, S]; empty in vacuum.
         positions: with respect to the positions, apart from edges [n_atoms, 3].
-        virial: with respect to strain, apart from edges [3, 3].
+        virial: with respect to strain, apart from edges [3, 3]; None unless asked for.
     """
 
     charges: torch.Tensor
@@ -65,7 +65,7 @@ class LongRangeResult(NamedTuple):
     spherical: List[torch.Tensor]
     slopes: List[torch.Tensor]
     positions: torch.Tensor
-    virial: torch.Tensor
+    virial: Optional[torch.Tensor]
 
 
 class LongRangeMessages(torch.nn.Module):
@@ -109,25 +109,16 @@ class LongRangeMessages(torch.nn.Module):
         cell: torch.Tensor,
         compute_virial: bool,
     ) -> LongRangeResult:
-        """Returns energies and derivatives; see :class:`LongRangeResult`.
-
-        Args:
-            states: of all blocks of rows.
-            row_blocks: all rows.
-            positions: [3, n_atoms] Å by row.
-            cell: [3, 3] Å.
-            compute_virial: whether to compute the virial.
-        """
+        """Returns energies and derivatives for the features of all blocks of rows and positions [3, n_atoms] by row."""
         parts: List[torch.Tensor] = []
         charge_states: List[List[torch.Tensor]] = []
+        near: List[NearRows] = []
         for state, rows in zip(states, row_blocks):  # noqa: B905 (not in TorchScript)
             part, charge_state = self.block.charges(state.x, state.spherical, rows)
             parts.append(part)
             charge_states.append(charge_state)
-        charges = torch.cat(parts)
-        near: List[NearRows] = []
-        for state, rows in zip(states, row_blocks):  # noqa: B905 (not in TorchScript)
             near.append(NearRows(rows.first, rows.neighbors, state.edges.distances))
+        charges = join(parts)
         potentials, saved = self.operator(charges, positions.t(), cell, near)
         energies: List[torch.Tensor] = []
         received: List[ReceivedGradients] = []
@@ -135,10 +126,10 @@ class LongRangeMessages(torch.nn.Module):
             of_rows, state = potentials.narrow(0, rows.first, rows.size), states[i]
             of_atoms, kept = self.block.receive(state.x, state.spherical, parts[i], of_rows, rows)
             energies.append(of_atoms)
-            received.append(self.block.receive_pullback(kept, state.spherical))
-        energy = torch.cat(energies)
+            received.append(self.block.receive_pullback(kept))
+        energy = join(energies)
 
-        adjoint = torch.cat([found.potentials for found in received])
+        adjoint = join([found.potentials for found in received])
         gradients = self.operator.pullback(saved, charges, adjoint)
         of_all_charges, of_positions = gradients.charges, gradients.positions
         if self.field is not None:
@@ -155,7 +146,7 @@ class LongRangeMessages(torch.nn.Module):
             x, spherical = self.block.charges_pullback(charge_states[i], of_charges)
             of_x.append(found.x + x)
             of_spherical.append(found.spherical + spherical)
-        virial = torch.zeros_like(cell)
+        virial: Optional[torch.Tensor] = None
         if compute_virial:
             virial = self.operator.strain(saved, charges, adjoint)
         return LongRangeResult(charges, energy, of_x, of_spherical, gradients.distances, of_positions, virial)
@@ -215,15 +206,19 @@ class InferenceModel(torch.nn.Module):
         states: List[Features] = []
         for i, block in enumerate(table.blocks):
             states.append(self.features(positions, offsets[i], block))
-        short_range = torch.cat([state.energies for state in states])
-        received = self._long_range_result(table, states, positions, cell, compute_virial)
+        short_range = join([state.energies for state in states])
+        if self.long_range is not None:
+            received = self.long_range(states, table.blocks, positions, cell, compute_virial)
+        else:
+            received = nothing_felt(states, positions, cell, compute_virial)
         edge_gradients: List[torch.Tensor] = []
         for i, block in enumerate(table.blocks):
-            found = self.features.pullback(states[i], block, received.x[i], received.spherical[i], received.slopes[i])
+            slope = received.slopes[i] if len(received.slopes) > 0 else None
+            found = self.features.pullback(states[i], block, received.x[i], received.spherical[i], slope)
             edge_gradients.append(found)
         forces = edge_forces(table, edge_gradients) - received.positions.t()
         virial = received.virial
-        if compute_virial:
+        if virial is not None:
             virial = virial + edge_virial(states, edge_gradients)
         return Results(short_range, received.energies, received.charges, forces, virial)
 
@@ -237,38 +232,30 @@ class InferenceModel(torch.nn.Module):
         if self.long_range is not None:
             self.long_range.total_charge = total_charge
 
-    def _long_range_result(
-        self,
-        table: NeighborTable,
-        states: List[Features],
-        positions: torch.Tensor,
-        cell: torch.Tensor,
-        compute_virial: bool,
-    ) -> LongRangeResult:
-        if self.long_range is not None:
-            return self.long_range(states, table.blocks, positions, cell, compute_virial)
-        return LongRangeResult(
-            positions.new_zeros((positions.shape[1], 0)),
-            torch.zeros_like(positions[0]),
-            [torch.zeros_like(state.x) for state in states],
-            [torch.zeros_like(state.spherical) for state in states],
-            [torch.zeros_like(state.edges.distances) for state in states],
-            torch.zeros_like(positions.t()),
-            torch.zeros_like(cell),
-        )
+
+def nothing_felt(
+    states: List[Features], positions: torch.Tensor, cell: torch.Tensor, compute_virial: bool
+) -> LongRangeResult:
+    """Returns the long-range part of a model without one: no charges, and zeros."""
+    return LongRangeResult(
+        positions.new_zeros((positions.shape[1], 0)),
+        torch.zeros_like(positions[0]),
+        [torch.zeros_like(state.x) for state in states],
+        [torch.zeros_like(state.spherical) for state in states],
+        [],
+        torch.zeros_like(positions.t()),
+        torch.zeros_like(cell) if compute_virial else None,
+    )
 
 
 def edge_forces(table: NeighborTable, edge_gradients: List[torch.Tensor]) -> torch.Tensor:
     """F_i = Σ_j (dE/dr_ij − dE/dr_ji) [3, n_atoms], from dE/dr_ij of all blocks [3, n·S] each."""
-    gradients = torch.cat(edge_gradients, dim=1)
+    gradients = join(edge_gradients, dim=1)
     net = gradients - gradients.index_select(1, table.reverse)
     forces: List[torch.Tensor] = []
-    first = 0
-    for i, block in enumerate(table.blocks):
-        n_slots = edge_gradients[i].shape[1]
-        forces.append(net.narrow(1, first, n_slots).view(3, block.size, -1).sum(dim=2))
-        first += n_slots
-    return torch.cat(forces, dim=1)
+    for i, part in enumerate(net.split([gradient.shape[1] for gradient in edge_gradients], dim=1)):
+        forces.append(part.view(3, table.blocks[i].size, -1).sum(dim=2))
+    return join(forces, dim=1)
 
 
 def edge_virial(states: List[Features], edge_gradients: List[torch.Tensor]) -> torch.Tensor:

@@ -19,6 +19,8 @@ class RowBlock(NamedTuple):
         size: number of rows n.
         center_counts: rows of each species.
         slot_counts: slots of each species of neighbours; their sum is S.
+        species: [n] index of each row's species.
+        slot_species: [S, n_species, 1] 1 for the species of a slot, 0 for others, in the positions' dtype.
         neighbors: [n·S] row of the neighbour; the row itself in empty slots.
         shifts: [3, n·S] integers S of the edge vector r_j + S·h − r_i, in the positions' dtype.
         empty: [3, n·S] a vector beyond the cutoff in empty slots, zero in others.
@@ -28,6 +30,8 @@ class RowBlock(NamedTuple):
     size: int
     center_counts: List[int]
     slot_counts: List[int]
+    species: torch.Tensor
+    slot_species: torch.Tensor
     neighbors: torch.Tensor
     shifts: torch.Tensor
     empty: torch.Tensor
@@ -43,6 +47,11 @@ class NeighborTable(NamedTuple):
 
     blocks: List[RowBlock]
     reverse: torch.Tensor
+
+
+def join(parts: List[torch.Tensor], dim: int = 0) -> torch.Tensor:
+    """Returns what blocks of rows gave, one after the other; that of a single block is not copied."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=dim)
 
 
 def all_pairs(n_atoms: int, device: torch.device) -> torch.Tensor:
@@ -120,7 +129,10 @@ def build_table(
         rows[slot] = neighbor
         centers_of_block = species[first : first + size]
         center_counts: List[int] = torch.bincount(centers_of_block, minlength=n_species).tolist()
-        blocks.append(RowBlock(first, size, center_counts, slot_counts, rows, padded_shifts, empty))
+        marks = torch.eye(n_species, dtype=dtype, device=device).repeat_interleave(capacities, dim=0).unsqueeze(2)
+        blocks.append(
+            RowBlock(first, size, center_counts, slot_counts, centers_of_block, marks, rows, padded_shifts, empty)
+        )
         slots.append(slot + total)
         total += size * num_slots
         first_edge += n_edges

@@ -21,11 +21,7 @@ from lorem_openmm.ops.product import (
 
 
 class ProductBlock(torch.nn.Module):
-    """M for one class of y.
-
-    Args:
-        matrix: [channels, pairs of components, components of y].
-    """
+    """M [channels, pairs of components, components of y] for one class of y."""
 
     matrix: torch.Tensor
     transposed: torch.Tensor
@@ -37,12 +33,7 @@ class ProductBlock(torch.nn.Module):
 
 
 class FoldedProduct(torch.nn.Module):
-    """What forms of y = x1 ⊗ x2 have in common: M, folded, as one block per class of y.
-
-    Args:
-        product: of the network.
-        sorting: its components by class.
-    """
+    """What forms of y = x1 ⊗ x2 have in common: M, folded, as one block per class of y."""
 
     classes: Classes
 
@@ -72,37 +63,22 @@ class Product(FoldedProduct):
     """y = x1 ⊗ x2 in two blocks, components of even degree first.
 
     Parity is kept, so that even·even and odd·odd → even, even·odd and odd·even → odd hold half of the entries.
-
-    Args:
-        product: of the network.
     """
 
     def __init__(self, product: TensorProduct):
         super().__init__(product, sort_by_class([component_classes(L, False) for L in product.degrees]))
 
     def forward(self, x1: torch.Tensor, x2: torch.Tensor) -> torch.Tensor:
-        """Returns y [channels, (L3+1)², n_atoms].
-
-        Args:
-            x1: [channels, (L1+1)², n_atoms].
-            x2: [channels, (L2+1)², n_atoms].
-        """
-        pairs = make_pairs(pad_atoms(x1), pad_atoms(x2), self.classes)
-        return multiply(self.transposed(), pairs).narrow(2, 0, x2.shape[2])
+        """Returns y [channels, (L3+1)², n_atoms] for x1 [channels, (L1+1)², n_atoms] and x2 likewise."""
+        return multiply(self.transposed(), make_pairs(x1, x2, self.classes))
 
     def pullback(self, x1: torch.Tensor, x2: torch.Tensor, gradient: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
         """Returns dE/dx1 and dE/dx2 of dE/dy, shapes as in :meth:`forward`."""
-        of_pairs = spread(self.matrices(), pad_atoms(gradient), self.classes)
-        first, second = contract(of_pairs, pad_atoms(x1), pad_atoms(x2), self.classes)
-        return first.narrow(2, 0, x2.shape[2]), second.narrow(2, 0, x2.shape[2])
+        return contract(spread(self.matrices(), gradient, self.classes), x1, x2, self.classes)
 
 
 class WholeProduct(FoldedProduct):
-    """y = x1 ⊗ x2 as one block: for a single channel, of which more take longer to start than to multiply.
-
-    Args:
-        product: of the network.
-    """
+    """y = x1 ⊗ x2 as one block: for a single channel, of which more take longer to start than to multiply."""
 
     def __init__(self, product: TensorProduct):
         whole = [torch.zeros((degree + 1) ** 2, dtype=torch.long) for degree in product.degrees]
@@ -129,9 +105,9 @@ def outer_pullback(x1: torch.Tensor, x2: torch.Tensor, g: torch.Tensor) -> Tuple
 
 
 def pad_atoms(x: torch.Tensor) -> torch.Tensor:
-    """Fills up the atoms of x [channels, components, n_atoms] with zeros to a multiple of 16.
+    """Fills up the atoms of x [..., n_atoms] with zeros to a multiple of 16: what the products above take.
 
     A vector register holds 16 numbers in single precision: the products of 6 or 15 atoms take 2.5 times those of 16.
     """
-    missing = (16 - x.shape[2] % 16) % 16
+    missing = (16 - x.shape[-1] % 16) % 16
     return x if missing == 0 else torch.nn.functional.pad(x, [0, missing])

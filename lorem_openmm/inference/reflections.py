@@ -10,18 +10,14 @@ from typing import Tuple
 
 import torch
 
-from lorem_openmm.inference.products import FoldedProduct, ProductBlock, outer_by_atom, outer_pullback, pad_atoms
+from lorem_openmm.inference.products import FoldedProduct, ProductBlock, outer_by_atom, outer_pullback
 from lorem_openmm.nn.equivariant import TensorProduct
 from lorem_openmm.ops.product import Classes, multiply, sort_by_class, spread
 from lorem_openmm.ops.spherical import reflection_classes
 
 
 class ReflectionProduct(FoldedProduct):
-    """y = x1 ⊗ x2, the pairs of components sorted by class; as :class:`lorem_openmm.inference.products.Product`.
-
-    Args:
-        product: of the network.
-    """
+    """y = x1 ⊗ x2, the pairs of components sorted by class; as :class:`lorem_openmm.inference.products.Product`."""
 
     classes: Classes  # TorchScript does not find that of the base class beside these
     pairs: torch.Tensor
@@ -46,13 +42,12 @@ class ReflectionProduct(FoldedProduct):
 
     def forward(self, x1: torch.Tensor, x2: torch.Tensor) -> torch.Tensor:
         """Returns y [channels, (L3+1)², n_atoms] for x1 [channels, (L1+1)², n_atoms] and x2 likewise."""
-        pairs = outer_by_atom(pad_atoms(x1), pad_atoms(x2)).index_select(1, self.pairs)
+        pairs = outer_by_atom(x1, x2).index_select(1, self.pairs)
         y = multiply(self.transposed(), pairs.split(self.pair_counts, 1))
-        return y.index_select(1, self.component_places).narrow(2, 0, x2.shape[2])
+        return y.index_select(1, self.component_places)
 
     def pullback(self, x1: torch.Tensor, x2: torch.Tensor, gradient: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
         """Returns dE/dx1 and dE/dx2 of dE/dy, shapes as in :meth:`forward`."""
-        sorted_gradient = pad_atoms(gradient).index_select(1, self.components)
+        sorted_gradient = gradient.index_select(1, self.components)
         of_pairs = torch.cat(spread(self.matrices(), sorted_gradient, self.classes), dim=1)
-        first, second = outer_pullback(pad_atoms(x1), pad_atoms(x2), of_pairs.index_select(1, self.pair_places))
-        return first.narrow(2, 0, x2.shape[2]), second.narrow(2, 0, x2.shape[2])
+        return outer_pullback(x1, x2, of_pairs.index_select(1, self.pair_places))

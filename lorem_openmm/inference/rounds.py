@@ -19,11 +19,7 @@ class RoundsState(NamedTuple):
 
 
 class Rounds(torch.nn.Module):
-    """x, x^lm, E ← rounds of :class:`lorem_openmm.nn.message_passing.MessagePassingRound`.
-
-    Args:
-        model: the network.
-    """
+    """x, x^lm, E ← rounds of :class:`lorem_openmm.nn.message_passing.MessagePassingRound`."""
 
     weights: List[RoundWeights]
 
@@ -42,14 +38,7 @@ class Rounds(torch.nn.Module):
     def forward(
         self, x: torch.Tensor, spherical: torch.Tensor, edges: Edges, block: RowBlock
     ) -> Tuple[torch.Tensor, torch.Tensor, torch.Tensor, RoundsState]:
-        """Returns x [n, d], spherical features [s, (L+1)², n], atomic energies [n] and the state.
-
-        Args:
-            x: scalar features [n, d].
-            spherical: [s, (L+1)², n].
-            edges: of the one block that holds all rows.
-            block: its layout.
-        """
+        """Returns x [n, d], x^lm [s, (L+1)², n], atomic energies [n] and the state for the block of all rows."""
         if self.weights[0].scalar.device != x.device:  # they do not follow a module to another device
             self.weights = self._fold()
         recording = torch.is_grad_enabled()  # TorchScript has no enable_grad
@@ -74,13 +63,7 @@ class Rounds(torch.nn.Module):
     def pullback(
         self, state: RoundsState, x_gradient: torch.Tensor, spherical_gradient: torch.Tensor
     ) -> List[torch.Tensor]:
-        """Returns dE/dx [n, d], dE/dx^lm [s, (L+1)², n], dE/dρ [n, K, S] and dE/dY [n, (L+1)², S].
-
-        Args:
-            state: from :meth:`forward`.
-            x_gradient: derivative with respect to the new x [n, d].
-            spherical_gradient: with respect to the new spherical features [s, (L+1)², n].
-        """
+        """Returns dE/dx, dE/dx^lm, dE/dρ [n, K, S] and dE/dY [n, (L+1)², S] of those by the new x and x^lm."""
         outer: List[Optional[torch.Tensor]] = [
             x_gradient,
             spherical_gradient.permute(2, 0, 1),

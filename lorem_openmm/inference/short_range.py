@@ -5,7 +5,8 @@ linear behind them is folded into one matrix per species of the center and degre
 no density of its own, because Y_00 = 1: it is a map of the component of degree 0.
 """
 
-from typing import List, NamedTuple, Tuple
+import math
+from typing import List, NamedTuple, Optional, Tuple
 
 import torch
 
@@ -32,11 +33,7 @@ class Edges(NamedTuple):
 
 
 class EdgeFunctions(torch.nn.Module):
-    """r_ij = r_j + S·h − r_i, ρ_k(r_ij), Y_lm(r̂_ij) and the gradient back to r_ij.
-
-    Args:
-        model: the network.
-    """
+    """r_ij = r_j + S·h − r_i, ρ_k(r_ij), Y_lm(r̂_ij) and the gradient back to r_ij."""
 
     def __init__(self, model: Lorem):
         super().__init__()
@@ -45,13 +42,7 @@ class EdgeFunctions(torch.nn.Module):
         self.angular = AngularFunctions(h.max_degree)
 
     def forward(self, positions: torch.Tensor, offsets: torch.Tensor, block: RowBlock) -> Edges:
-        """Returns the edges of a block.
-
-        Args:
-            positions: [3, n_atoms] Å by row.
-            offsets: S·h [3, n·S] Å.
-            block: rows and slots.
-        """
+        """Returns the edges of a block for positions [3, n_atoms] Å by row and offsets S·h [3, n·S] Å."""
         neighbors = (positions.index_select(1, block.neighbors) + offsets).view(3, block.size, -1)
         vectors = neighbors - positions.narrow(1, block.first, block.size).unsqueeze(2)
         # Coincident atoms get a tiny length and the direction 0.
@@ -59,149 +50,82 @@ class EdgeFunctions(torch.nn.Module):
         directions = vectors / distances
         return Edges(distances, directions, self.radial(distances), self.angular(directions))
 
-    def pullback(self, edges: Edges, radial: torch.Tensor, angular: torch.Tensor, slope: torch.Tensor) -> torch.Tensor:
-        """dE/dr_ij = (dE/dr) r̂ + (1 − r̂ r̂ᵀ) (dE/dr̂) / r, [3, n·S].
-
-        Args:
-            edges: of the block.
-            radial: dE/dρ [n, K, S].
-            angular: dE/dY [n, (L+1)², S].
-            slope: dE/dr [n, S] from elsewhere.
-        """
-        slope = slope + self.radial.pullback(edges.distances, edges.radial, radial)
+    def pullback(
+        self, edges: Edges, radial: torch.Tensor, angular: torch.Tensor, slope: Optional[torch.Tensor]
+    ) -> torch.Tensor:
+        """dE/dr_ij = (dE/dr) r̂ + (1 − r̂ r̂ᵀ) (dE/dr̂) / r [3, n·S], for dE/dρ, dE/dY and dE/dr [n, S] from elsewhere."""
+        along_edge = self.radial.pullback(edges.distances, edges.radial, radial)
+        if slope is not None:
+            along_edge = along_edge + slope
         # Coincident atoms have no direction, and nothing turns.
-        inverse = torch.where(edges.distances > 1e-14, 1.0 / edges.distances, torch.zeros_like(slope))
+        inverse = torch.reciprocal(torch.threshold(edges.distances, 1e-14, math.inf))
         turn = self.angular.pullback(edges.angular, angular).transpose(0, 1) * inverse
-        along = (turn * edges.directions).sum(dim=0)
-        return ((slope - along) * edges.directions + turn).flatten(1)
+        along_edge = along_edge - (turn * edges.directions).sum(dim=0)
+        return (along_edge * edges.directions + turn).flatten(1)
 
 
-class SpeciesTable(NamedTuple):
-    """What the species of center and neighbour decide alone.
-
-    Attributes:
-        starts: scalar features of the centers before any message [n_species, d].
-        weights: folded table [n_species, n_species, K, d + (L+1)·2s], by center and neighbour.
-    """
-
-    starts: torch.Tensor
-    weights: torch.Tensor
-
-    @classmethod
-    def of(cls, model: Lorem, species: List[int]) -> "SpeciesTable":
-        """Returns the table of a network for atomic numbers in the order of the rows."""
-        numbers = torch.tensor(species, device=model.species_embedding.weight.device)
-        with torch.no_grad():
-            pairs = torch.cartesian_prod(numbers, numbers).view(-1, 2)
-            table = model.short_range.radial_table(model.pair_features(pairs))
-            starts = table.new_zeros((len(species), model.num_features))
-            if model.scalar_start is not None:
-                starts = model.scalar_start(model.species_embedding(numbers))
-        return cls(starts, table.view(len(species), len(species), table.shape[1], table.shape[2]))
+def species_tables(model: Lorem, species: List[int]) -> Tuple[torch.Tensor, torch.Tensor]:
+    """Returns W_0 [n_species, n_species·K, d] and all W_l [n_species, n_species·K, (L+1)·2s], by center."""
+    numbers = torch.tensor(species, device=model.species_embedding.weight.device)
+    with torch.no_grad():
+        pairs = torch.cartesian_prod(numbers, numbers).view(-1, 2)
+        table = model.short_range.radial_table(model.pair_features(pairs))
+    table = table.view(len(species), -1, table.shape[2])
+    return table[:, :, : model.num_features].contiguous(), table[:, :, model.num_features :].contiguous()
 
 
-class CenterWeights(torch.nn.Module):
-    """W for centers of one species, as far as it makes the scalar message.
-
-    Args:
-        start: scalar features before any message [d].
-        table: rows of the folded table, one per species of the neighbour [n_species, K, d + (L+1)·2s].
-    """
-
-    start: torch.Tensor
-    scalar: torch.Tensor
-    scalar_transposed: torch.Tensor
-
-    def __init__(self, start: torch.Tensor, table: torch.Tensor):
-        super().__init__()
-        self.register_buffer("start", start, persistent=False)
-        self.register_buffer("scalar", table.flatten(0, 1)[:, : start.shape[0]].contiguous(), persistent=False)
-        self.register_buffer("scalar_transposed", self.scalar.t(), persistent=False)
-
-
-class ComponentWeights(CenterWeights):
-    """W for centers of one species, with one matrix per component for the factors.
-
-    Args:
-        start: see :class:`CenterWeights`.
-        table: likewise.
-        component_counts: 2l+1 of each degree, in the model's order.
-    """
-
-    spherical: torch.Tensor
-
-    def __init__(self, start: torch.Tensor, table: torch.Tensor, component_counts: List[int]):
-        super().__init__(start, table)
-        spherical = table.flatten(0, 1)[:, start.shape[0] :]
-        by_degree = spherical.reshape(spherical.shape[0], len(component_counts), -1).permute(1, 2, 0)
-        counts = torch.tensor(component_counts, device=table.device)
-        # One matrix [2s, n_species·K] per component, equal for those of a degree.
-        self.register_buffer("spherical", by_degree.repeat_interleave(counts, dim=0).contiguous(), persistent=False)
+def by_center(rows: List[torch.Tensor], weights: torch.Tensor) -> torch.Tensor:
+    """Returns the rows of centers of each species, times the matrix of that species, one below the other."""
+    parts: List[torch.Tensor] = []
+    for i, of_species in enumerate(rows):
+        if of_species.shape[0] > 0:
+            parts.append(torch.mm(of_species, weights[i]))
+    return torch.cat(parts)
 
 
 class DensityFunctions(torch.nn.Module):
-    """y_i = W_0 D_i^00 and F_i^lm = W_l D_i^lm, W that of the center's species.
+    """y_i = W_0 D_i^00 and F_i^lm = W_l D_i^lm, W that of the center's species."""
 
-    Args:
-        model: the network.
-        species: atomic numbers, in the order of the rows.
-    """
+    scalar: torch.Tensor
+    spherical: torch.Tensor
 
     def __init__(self, model: Lorem, species: List[int]):
         super().__init__()
-        table, counts = SpeciesTable.of(model, species), model.short_range.component_counts
-        self.centers = torch.nn.ModuleList(
-            [
-                ComponentWeights(start, weights, counts)
-                for start, weights in zip(table.starts, table.weights, strict=True)
-            ]
-        )
+        scalar, spherical = species_tables(model, species)
+        counts = torch.tensor(model.short_range.component_counts, device=scalar.device)
+        # For each species of the center one matrix [2s, n_species·K] per component, equal for those of a degree.
+        by_degree = spherical.unflatten(2, (len(counts), -1)).permute(0, 2, 3, 1)
+        by_component = by_degree.repeat_interleave(counts, dim=1).contiguous()
+        self.register_buffer("scalar", scalar, persistent=False)
+        self.register_buffer("spherical", by_component, persistent=False)
         self.num_radial = model.hyperparameters.num_radial
 
-    def forward(
-        self, edges: Edges, block: RowBlock
-    ) -> Tuple[torch.Tensor, torch.Tensor, torch.Tensor, List[torch.Tensor]]:
-        """Returns start and scalar message [n, d] each, factors F [2s, (L+1)², n], and what the way back needs.
-
-        Args:
-            edges: of the block.
-            block: rows and slots.
-        """
+    def forward(self, edges: Edges, block: RowBlock) -> Tuple[torch.Tensor, torch.Tensor, List[torch.Tensor]]:
+        """Returns the scalar message [n, d], factors F [2s, (L+1)², n], and what the way back needs: nothing."""
         densities: List[torch.Tensor] = []
         angular = edges.angular.split(block.slot_counts, dim=2)
         for i, radial in enumerate(edges.radial.split(block.slot_counts, dim=2)):
             densities.append(torch.bmm(angular[i], radial.transpose(1, 2)))
         rows = torch.cat(densities, dim=2).split(block.center_counts)
-        starts: List[torch.Tensor] = []
-        messages: List[torch.Tensor] = []
+        message = by_center([density[:, 0] for density in rows], self.scalar)
         factors: List[torch.Tensor] = []
-        for i, center in enumerate(self.centers):
+        for i, density in enumerate(rows):
             if block.center_counts[i] > 0:
-                starts.append(center.start.expand(block.center_counts[i], -1))
-                messages.append(torch.mm(rows[i][:, 0], center.scalar))
-                factors.append(torch.bmm(center.spherical, rows[i].permute(1, 2, 0)))
+                factors.append(torch.bmm(self.spherical[i], density.permute(1, 2, 0)))
         nothing: List[torch.Tensor] = []
-        return torch.cat(starts), torch.cat(messages), torch.cat(factors, dim=2).transpose(0, 1), nothing
+        return message, torch.cat(factors, dim=2).transpose(0, 1), nothing
 
     def pullback(
         self, edges: Edges, block: RowBlock, saved: List[torch.Tensor], message: torch.Tensor, factors: torch.Tensor
     ) -> Tuple[torch.Tensor, torch.Tensor]:
-        """Returns dE/dρ [n, K, S] and dE/dY [n, (L+1)², S].
-
-        Args:
-            edges: of the block.
-            block: rows and slots.
-            saved: from :meth:`forward`.
-            message: derivative with respect to the scalar message [n, d].
-            factors: derivative with respect to the factors [2s, (L+1)², n].
-        """
+        """Returns dE/dρ [n, K, S] and dE/dY [n, (L+1)², S] for dE/dy of the message and dE/dF of the factors."""
         by_component = factors.permute(1, 2, 0).split(block.center_counts, dim=1)
         messages = message.split(block.center_counts)
         parts: List[torch.Tensor] = []
-        for i, center in enumerate(self.centers):
-            if block.center_counts[i] > 0:
-                part = torch.bmm(by_component[i], center.spherical)
-                part[0].addmm_(messages[i], center.scalar_transposed)
+        for i, count in enumerate(block.center_counts):
+            if count > 0:
+                part = torch.bmm(by_component[i], self.spherical[i])
+                part[0].addmm_(messages[i], self.scalar[i].t())
                 parts.append(part)
         density = torch.cat(parts, dim=1).transpose(0, 1)
         radial: List[torch.Tensor] = []

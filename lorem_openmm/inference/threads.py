@@ -29,9 +29,6 @@ def threads_for(n_atoms: int) -> Iterator[None]:
 
     More threads than work wait for each other: with all cores of a large machine a small molecule takes longer than
     with one. Changing the number takes a tenth of a microsecond.
-
-    Args:
-        n_atoms: number of atoms.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(min(before, max(2, n_atoms // ATOMS_PER_THREAD)))

@@ -75,18 +75,14 @@ class VerletList(torch.nn.Module):
         self._table = None
         self._offsets = []
         self._offset_cell = torch.zeros(0, 3, dtype=torch.float64)
+        self._cell = torch.zeros(0, 3, dtype=dtype)
         self._boxes = torch.zeros(0, 3, dtype=torch.float64)
         self._reference = torch.zeros(0, 3, dtype=torch.float64)
         self._inverse_cell = torch.zeros(3, 3, dtype=torch.float64)
 
     @torch.jit.export
     def set_rows(self, species_counts: List[int], block_size: int) -> None:
-        """Prepares for atoms, which the first call needs.
-
-        Args:
-            species_counts: atoms of each species, in the order of the rows.
-            block_size: largest number of rows of a block.
-        """
+        """Prepares for atoms, which the first call needs."""
         self.species_counts = species_counts
         self.block_size = block_size
         self.all_pairs = not self.periodic and sum(species_counts) <= self.all_pairs_limit
@@ -112,7 +108,7 @@ class VerletList(torch.nn.Module):
         assert table is not None  # for TorchScript, which otherwise sees an Optional  # noqa: S101
         if self.periodic and not torch.equal(self._offset_cell, cell):
             self._move_offsets(table, cell)
-        return Neighborhood(local.to(self.dtype), cell.to(self.dtype), table, self._offsets)
+        return Neighborhood(local.to(self.dtype), self._cell, table, self._offsets)
 
     @torch.jit.export
     def forget(self) -> None:
@@ -139,9 +135,8 @@ class VerletList(torch.nn.Module):
         return not 2.0 * float((moved * moved).sum(dim=1).max()) ** 0.5 <= reach - self.cutoff
 
     def _move_offsets(self, table: NeighborTable, cell: torch.Tensor) -> None:
-        transposed = cell.t().to(self.dtype)
-        self._offsets = [torch.addmm(block.empty, transposed, block.shifts) for block in table.blocks]
-        self._offset_cell = cell.clone()
+        self._offset_cell, self._cell = cell.clone(), cell.to(self.dtype)
+        self._offsets = [torch.addmm(block.empty, self._cell.t(), block.shifts) for block in table.blocks]
 
     def _rebuild(self, positions: torch.Tensor, cell: torch.Tensor) -> torch.Tensor:
         self._table = None  # boxes and reference belong to the new one: where making it fails, the old one is wrong
@@ -165,7 +160,10 @@ class VerletList(torch.nn.Module):
         if self.periodic:
             self._move_offsets(table, cell)
         else:
-            self._offsets = [block.empty for block in table.blocks]
+            self._offsets, self._cell = (
+                [block.empty for block in table.blocks],
+                torch.zeros_like(cell, dtype=self.dtype),
+            )
         self._table = table
         self.rebuilds += 1
         return local

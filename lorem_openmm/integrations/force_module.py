@@ -80,9 +80,6 @@ class ForceModule(torch.nn.Module):
 def refuse_ambient(positions: torch.Tensor) -> None:
     """Refuses to run in autocast or inference mode, which code called without Python cannot leave.
 
-    Args:
-        positions: [n_particles, 3], made for this call.
-
     Raises:
         RuntimeError: saying so.
     """

@@ -51,9 +51,6 @@ def refuse_unknown(args: Mapping[str, Any], known: Iterable[str], where: str) ->
 def check_options(args: Mapping[str, Any]) -> ForceOptions:
     """Fills in defaults and checks every option.
 
-    Args:
-        args: options as the user gave them.
-
     Raises:
         ConfigError: If an argument is unknown or breaks its rule.
     """
@@ -79,11 +76,8 @@ def check_options(args: Mapping[str, Any]) -> ForceOptions:
     tolerance = _check_tolerance(args.get("ewaldErrorTolerance"), precision)
     charge, field = _check_charge(args.get("charge")), args.get("electricField")
     field = None if field is None else read_field(field, "electricField")
-    return ForceOptions(_check_device(args), precision, implementation, float(skin), compiled, tolerance, charge, field)
-
-
-def _check_device(args: Mapping[str, Any]) -> str:
-    return str(find_device(args.get("device") or "auto"))
+    device = str(find_device(args.get("device") or "auto"))
+    return ForceOptions(device, precision, implementation, float(skin), compiled, tolerance, charge, field)
 
 
 def _check_tolerance(tolerance: Any, precision: str) -> float | None:

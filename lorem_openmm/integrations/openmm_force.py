@@ -36,9 +36,6 @@ class PotentialFunction:
     The last digits of energies depend on when the list was made. It is made anew at every hundredth step, and where
     the steps do not go on from the last call (another Context, a state that was loaded), so that simulations resume
     bit-for-bit from checkpoints at those steps.
-
-    Args:
-        settings: settings of the force.
     """
 
     def __init__(self, settings: ForceSettings):
@@ -68,12 +65,10 @@ class PotentialFunction:
             ModelFileError: If the model file is missing, damaged, or another one than when the force was made.
         """
         dynamics, self._potential = self.settings.load()
-        if self.settings.compile:
-            module: Any = ForceModule(CompiledDynamics(dynamics), gather=self.settings.gather)
-            self._module = module.to(self.settings.device)
-        else:
-            module = ForceModule(dynamics, gather=self.settings.gather)
-            self._module = script(module.to(self.settings.device))
+        compiled = self.settings.compile
+        module = ForceModule(CompiledDynamics(dynamics) if compiled else dynamics, gather=self.settings.gather)
+        module = module.to(self.settings.device)
+        self._module = module if compiled else script(module)
 
     def __call__(self, state: openmm.State) -> tuple[float, np.ndarray]:
         """Computes the energy and the forces of a state."""
@@ -127,13 +122,9 @@ def add_python_force(
         force_group: force group of the new force.
     """
     force = openmm.PythonForce(PotentialFunction(settings))
-    force.setName(NAME)
-    force.setForceGroup(force_group)
-    force.setUsesPeriodicBoundaryConditions(settings.periodic or settings.gather)
     if atoms is not None:
         force.setParticles(atoms)
-    system.addForce(force)
-    return force
+    return _add(system, force, settings, force_group)
 
 
 @building()
@@ -163,8 +154,12 @@ def add_torch_force(
     # reporting it follows pointers to functions that freezing removed. Functions inlined here stay alive.
     torch._C._jit_pass_inline(scripted.graph)
     force = openmmtorch.TorchForce(scripted)
-    force.setName(NAME)
     force.setOutputsForces(True)
+    return _add(system, force, settings, force_group)
+
+
+def _add(system: openmm.System, force: Any, settings: ForceSettings, force_group: int) -> Any:
+    force.setName(NAME)
     force.setForceGroup(force_group)
     force.setUsesPeriodicBoundaryConditions(settings.periodic or settings.gather)
     system.addForce(force)

@@ -51,9 +51,6 @@ def lennard_jones(system: openmm.System) -> LennardJones:
 
     Of a CustomNonbondedForce, a pair of equal particles is evaluated: whatever the expression or table, the pair has a
     Lennard-Jones term if its energy is that of one.
-
-    Args:
-        system: System of the force field.
     """
     sigma, epsilon = np.zeros(system.getNumParticles()), np.zeros(system.getNumParticles())
     holder = None
@@ -68,13 +65,7 @@ def lennard_jones(system: openmm.System) -> LennardJones:
 
 
 def bare_hydrogens(topology: app.Topology, system: openmm.System, atoms: Sequence[int]) -> list[int]:
-    """Returns those of the atoms that are hydrogen and have no Lennard-Jones term, where a force field has such terms.
-
-    Args:
-        topology: Topology with elements.
-        system: System of the force field.
-        atoms: Indices of the model's atoms.
-    """
+    """Returns those of the atoms that are hydrogen without Lennard-Jones term, where a force field has such terms."""
     return _bare(topology, lennard_jones(system), atoms)
 
 

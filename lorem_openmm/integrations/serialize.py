@@ -19,9 +19,6 @@ def serialize(system: openmm.System) -> str:
     OpenMM ≥ 8.5.2, and ``XmlSerializer.deserialize`` (``copy.deepcopy`` as well) ends the process with a segmentation
     fault. Whoever wants a TorchForce again makes the System anew.
 
-    Args:
-        system: pure or mixed.
-
     Raises:
         ConfigError: If the System has a TorchForce of somebody else.
     """
@@ -35,11 +32,7 @@ def serialize(system: openmm.System) -> str:
 
 
 def torch_force(force: openmm.Force) -> tuple[ForceSettings, list[int] | None] | None:
-    """Returns settings and atoms of a TorchForce of this package, or None for any other force.
-
-    Args:
-        force: force of a System.
-    """
+    """Returns settings and atoms of a TorchForce of this package, or None for any other force."""
     if importlib.util.find_spec("openmmtorch") is None or force.getName() != NAME:
         return None
     import openmmtorch  # noqa: PLC0415 (optional)

@@ -31,7 +31,7 @@ class Coulomb(PairKernel):
 
     def bare_slope(self, squares: torch.Tensor, bare: torch.Tensor) -> torch.Tensor:
         """Returns −1 / 2r³."""
-        return -0.5 * bare.pow(3)
+        return -0.5 * bare / squares
 
     def real(self, distances: torch.Tensor) -> torch.Tensor:
         """Returns erfc(r / √2σ) / r."""

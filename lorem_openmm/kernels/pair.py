@@ -29,11 +29,11 @@ class PairKernel(torch.nn.Module):
         raise NotImplementedError
 
     def bare(self, squares: torch.Tensor) -> torch.Tensor:
-        """Returns k(r) for r² > 0."""
+        """Returns k(r) for r² > 0; 0 for r² = ∞, where there is no pair."""
         raise NotImplementedError
 
     def bare_slope(self, squares: torch.Tensor, bare: torch.Tensor) -> torch.Tensor:
-        """Returns dk/d(r²) for r² > 0 and k(r)."""
+        """Returns dk/d(r²) for r² > 0 and k(r); 0 for r² = ∞."""
         raise NotImplementedError
 
     def real(self, distances: torch.Tensor) -> torch.Tensor:

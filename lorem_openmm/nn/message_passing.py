@@ -19,7 +19,7 @@ from lorem_openmm.nn.equivariant import (
 from lorem_openmm.nn.neighbor_sums import pad_by_center
 from lorem_openmm.nn.scalar import MLP, Update, linear
 from lorem_openmm.ops.product import multiply
-from lorem_openmm.ops.spherical import degree_of_component, num_even
+from lorem_openmm.ops.spherical import degree_of_component, parity_counts
 
 
 class EquivariantWeights(NamedTuple):
@@ -55,9 +55,8 @@ class EquivariantMessage(torch.nn.Module):
         super().__init__()
         d, s, L = num_features, num_spherical_features, max_degree
         self.num_features, self.num_radial, self.channels = d, num_radial, s
-        self.num_components = (L + 1) ** 2
         self.num_degrees = L + 1
-        self.num_even = num_even(L)
+        self.parities = parity_counts(L)
         self.spherical_message = linear(d, (L + 1) * s, bias=False)
         self.message_filter = degree_linear(L, s, s)
         self.message = TensorProduct(L, L, L, s)
@@ -101,40 +100,32 @@ class EquivariantMessage(torch.nn.Module):
             graph: structures.
             weights: from :meth:`fold`.
         """
-        messages = self._messages(spherical, hidden, radial, angular, graph, weights)
+        n_edges, width = hidden.shape[0], self.num_degrees * self.channels
+        coefficients = torch.mm(hidden, weights.filters).view(n_edges, self.num_radial, width)
+        coefficients = torch.bmm(radial.unsqueeze(1), coefficients).view(n_edges, self.num_degrees, self.channels)
+        filters = coefficients.index_select(1, self.degrees).transpose(1, 2) * angular.unsqueeze(1)
+        pairs = self._pairs(filters, spherical.index_select(0, graph.neighbors), spherical.shape[0], graph)
+        messages = multiply(weights.message_product, pairs).permute(2, 0, 1)
         node = mix_channels(spherical, weights.node_dense)
         messages = mix_channels(messages, weights.message_dense)
         if torch.jit.is_scripting():  # within dynamics, where weights are folded once
             return self.product.by_blocks(node, messages, weights.product)
         return self.product(node, messages)
 
-    def _messages(
-        self,
-        spherical: torch.Tensor,
-        hidden: torch.Tensor,
-        radial: torch.Tensor,
-        angular: torch.Tensor,
-        graph: AtomGraph,
-        weights: EquivariantWeights,
-    ) -> torch.Tensor:
-        """Σ_j f_ij ⊗ x_j [n_atoms, s, (L+1)²], summed over j before the Clebsch-Gordan coefficients."""
-        n_edges, n_atoms = hidden.shape[0], spherical.shape[0]
-        coefficients = torch.mm(hidden, weights.filters).view(
-            n_edges, self.num_radial, self.num_degrees * self.channels
-        )
-        coefficients = torch.bmm(radial.unsqueeze(1), coefficients).view(n_edges, self.num_degrees, self.channels)
-        filters = coefficients.index_select(1, self.degrees).transpose(1, 2) * angular.unsqueeze(1)
-        sent = spherical.index_select(0, graph.neighbors)
+    def _pairs(self, filters: torch.Tensor, sent: torch.Tensor, n_atoms: int, graph: AtomGraph) -> List[torch.Tensor]:
+        """Σ_j f_ij ⊗ x_j of filters and features of the neighbours [n_edges, s, (L+1)²] each, by parity."""
         both = torch.cat([filters.flatten(1), sent.flatten(1)], dim=1)
         padded = pad_by_center(both, graph.edge_slots, n_atoms, graph.num_slots)
-        padded = padded.view(n_atoms, graph.num_slots, 2, self.channels, self.num_components).permute(2, 0, 3, 4, 1)
-        f = padded[0].split([self.num_even, padded.shape[3] - self.num_even], dim=2)
-        y = padded[1].split([self.num_even, padded.shape[3] - self.num_even], dim=2)
-        even, odd = y[0].transpose(2, 3), y[1].transpose(2, 3)
-        to_even = [torch.matmul(f[0], even).flatten(2), torch.matmul(f[1], odd).flatten(2)]
-        to_odd = [torch.matmul(f[0], odd).flatten(2), torch.matmul(f[1], even).flatten(2)]
-        pairs = [torch.cat(to_even, dim=2).permute(1, 2, 0), torch.cat(to_odd, dim=2).permute(1, 2, 0)]
-        return multiply(weights.message_product, pairs).permute(2, 0, 1)
+        f, y = (
+            padded.view(n_atoms, graph.num_slots, 2, filters.shape[1], filters.shape[2])
+            .permute(2, 0, 3, 4, 1)
+            .unbind(0)
+        )
+        f_even, f_odd = f.split(self.parities, dim=2)
+        even, odd = y.transpose(2, 3).split(self.parities, dim=3)
+        to_even = [torch.matmul(f_even, even).flatten(2), torch.matmul(f_odd, odd).flatten(2)]
+        to_odd = [torch.matmul(f_even, odd).flatten(2), torch.matmul(f_odd, even).flatten(2)]
+        return [torch.cat(to_even, dim=2).permute(1, 2, 0), torch.cat(to_odd, dim=2).permute(1, 2, 0)]
 
 
 class MessagePassingRound(torch.nn.Module):

@@ -9,7 +9,7 @@ from typing import List
 
 import torch
 
-from lorem_openmm.nn.neighbor_sum_derivatives import PairTypeFunction, SphericalDensityFunction
+from lorem_openmm.nn.neighbor_sum_derivatives import PairTypeFunction
 
 
 def multiply_by_pair_type(rows: torch.Tensor, table: torch.Tensor, counts: List[int]) -> torch.Tensor:
@@ -27,23 +27,7 @@ def multiply_by_pair_type(rows: torch.Tensor, table: torch.Tensor, counts: List[
     return PairTypeFunction.apply(rows, table, counts)
 
 
-def sum_over_neighbors(edge_values: torch.Tensor, centers: torch.Tensor, n_atoms: int) -> torch.Tensor:
-    """y_i = Σ_j x_ij: returns [n_atoms, n] for x [n_edges, n]."""
-    return edge_values.new_zeros((n_atoms, edge_values.shape[1])).index_add(0, centers, edge_values)
-
-
 def pad_by_center(edge_values: torch.Tensor, edge_slots: torch.Tensor, n_atoms: int, num_slots: int) -> torch.Tensor:
     """Places edge values [n_edges, n] in their slots: returns [n_atoms, num_slots, n], zeros elsewhere."""
     padded = edge_values.new_zeros((n_atoms * num_slots, edge_values.shape[1]))
     return padded.index_copy(0, edge_slots, edge_values).view(n_atoms, num_slots, edge_values.shape[1])
-
-
-def spherical_density(coefficients: torch.Tensor, angular: torch.Tensor, component_counts: List[int]) -> torch.Tensor:
-    """A_i,c^lm = Σ_j a_ij,lc Y_lm(r̂_ij): returns [n_atoms, channels, (L+1)²].
-
-    Args:
-        coefficients: a [n_atoms, num_slots, (L+1)·channels], degree-major in the order of ``component_counts``.
-        angular: Y [n_atoms, num_slots, (L+1)²].
-        component_counts: components 2l+1 of each degree, in order.
-    """
-    return SphericalDensityFunction.apply(coefficients, angular, component_counts)

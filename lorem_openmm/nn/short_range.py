@@ -1,23 +1,15 @@
 """Short-range features: scalar and spherical densities of the neighbours, from a table of one row per species pair."""
 
-from typing import List, Tuple
+from typing import Tuple
 
 import torch
 
 from lorem_openmm.graph import AtomGraph
 from lorem_openmm.nn.equivariant import TensorDense
-from lorem_openmm.nn.neighbor_sums import (
-    multiply_by_pair_type,
-    pad_by_center,
-    spherical_density,
-    sum_over_neighbors,
-)
+from lorem_openmm.nn.neighbor_sum_derivatives import SphericalDensityFunction
+from lorem_openmm.nn.neighbor_sums import multiply_by_pair_type, pad_by_center
 from lorem_openmm.nn.scalar import MLP, linear
-
-
-def degree_sequence(max_degree: int) -> List[int]:
-    """Degrees in the model's order: even ones first, then odd."""
-    return [*range(0, max_degree + 1, 2), *range(1, max_degree + 1, 2)]
+from lorem_openmm.ops.spherical import degree_sequence
 
 
 class ShortRange(torch.nn.Module):
@@ -84,10 +76,9 @@ class ShortRange(torch.nn.Module):
         """
         n_atoms = graph.positions.shape[0]
         coefficients = multiply_by_pair_type(radial, self.radial_table(pair_features), graph.pair_type_counts)
-        parts = coefficients.split([self.num_features, coefficients.shape[1] - self.num_features], dim=1)
-        message = sum_over_neighbors(parts[0], graph.centers, n_atoms)
-        padded = pad_by_center(torch.cat([parts[1], angular], dim=1), graph.edge_slots, n_atoms, graph.num_slots)
-        padded_parts = padded.split([parts[1].shape[1], angular.shape[1]], dim=2)
-        density = spherical_density(padded_parts[0], padded_parts[1], self.component_counts)
-        factors = density.split(self.channels, dim=1)
-        return message, self.spherical_product(factors[0], factors[1])
+        scalar, spherical = coefficients.tensor_split([self.num_features], dim=1)
+        message = scalar.new_zeros((n_atoms, self.num_features)).index_add(0, graph.centers, scalar)
+        padded = pad_by_center(torch.cat([spherical, angular], dim=1), graph.edge_slots, n_atoms, graph.num_slots)
+        spherical, angular = padded.tensor_split([spherical.shape[1]], dim=2)
+        density = SphericalDensityFunction.apply(spherical, angular, self.component_counts)
+        return message, self.spherical_product(*density.split(self.channels, dim=1))

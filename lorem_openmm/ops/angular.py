@@ -5,7 +5,7 @@ from typing import List
 import torch
 
 from lorem_openmm.ops.constants import ConstantsModule
-from lorem_openmm.ops.spherical import clebsch_gordan, num_even, spherical_harmonics
+from lorem_openmm.ops.spherical import clebsch_gordan, parity_counts, spherical_harmonics
 
 
 def raising_matrix(degree: int) -> torch.Tensor:
@@ -36,7 +36,7 @@ class AngularFunctions(ConstantsModule):
         super().__init__()
         self.max_degree = max_degree
         evens, odds = list(range(0, max_degree + 1, 2)), list(range(1, max_degree + 1, 2))
-        self.num_even = num_even(max_degree)
+        self.parities = parity_counts(max_degree)
         self.raising = torch.nn.ModuleList([Raising(degree) for degree in range(2, max_degree + 1)])
         self.register_constant("lower_even", self._lowering(evens, odds))
         self.register_constant("lower_odd", self._lowering(odds, evens))
@@ -55,8 +55,8 @@ class AngularFunctions(ConstantsModule):
 
     def forward(self, directions: torch.Tensor) -> torch.Tensor:
         """Returns Y [n, (L+1)², S] for unit vectors [3, n, S]."""
-        first = directions.transpose(0, 1)
-        even = [torch.ones_like(first[:, :1])]
+        first = directions.transpose(0, 1).contiguous()  # joined at once, not one by one
+        even = [first.new_ones((first.shape[0], 1, first.shape[2]))]
         odd = [first]
         last = first
         for i, module in enumerate(self.raising):
@@ -78,15 +78,17 @@ class AngularFunctions(ConstantsModule):
         """
         if self.max_degree == 0:
             return torch.zeros_like(gradient).expand(-1, 3, -1)
-        result = self._pull(self.lower_odd, angular[:, : self.num_even], gradient[:, self.num_even :])
+        even, odd = angular.split(self.parities, dim=1)
+        of_even, of_odd = gradient.split(self.parities, dim=1)
+        result = self._pull(self.lower_odd, even, of_odd)
         if self.max_degree > 1:
-            result = result + self._pull(self.lower_even, angular[:, self.num_even :], gradient[:, : self.num_even])
+            result = result + self._pull(self.lower_even, odd, of_even)
         return result
 
     def _pull(self, matrix: torch.Tensor, angular: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
         mixed = torch.bmm(matrix.expand(gradient.shape[0], -1, -1), gradient)
         mixed = mixed.view(gradient.shape[0], 3, matrix.shape[1] // 3, gradient.shape[2])
-        return (mixed * angular[:, : mixed.shape[2]].unsqueeze(1)).sum(dim=2)
+        return (mixed * angular.narrow(1, 0, mixed.shape[2]).unsqueeze(1)).sum(dim=2)
 
 
 class Raising(ConstantsModule):

@@ -20,7 +20,7 @@ def norms_and_slopes(
     if smoothing > 0.0:
         roots = torch.sqrt(squares + smoothing * smoothing)
         return (roots - smoothing) * factors, factors / roots
-    positive = squares > 1e-37  # the smallest normal float32
-    # Not the root of a clamped square: its second derivative at zero is infinity times zero.
-    roots = torch.sqrt(torch.where(positive, squares, torch.ones_like(squares)))
-    return torch.where(positive, roots, torch.zeros_like(roots)) * factors, factors / roots
+    # From the smallest normal float32. Not the root of a clamped square: its second derivative at zero is infinity
+    # times zero.
+    roots = torch.sqrt(torch.threshold(squares, 1e-37, 1.0))
+    return torch.where(squares > 1e-37, roots, torch.zeros_like(roots)) * factors, factors / roots

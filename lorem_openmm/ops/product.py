@@ -87,10 +87,7 @@ def as_blocks(entries: torch.Tensor, classes: Classes) -> List[torch.Tensor]:
 
 def transpose(blocks: List[torch.Tensor]) -> List[torch.Tensor]:
     """Returns blocks of M [channels, m3, pairs], as :func:`multiply` takes them."""
-    transposed: List[torch.Tensor] = []
-    for block in blocks:
-        transposed.append(block.transpose(1, 2))
-    return transposed
+    return [block.transpose(1, 2) for block in blocks]
 
 
 def by_factors(

@@ -39,8 +39,10 @@ class RadialFunctions(ConstantsModule):
     exp(−√(2K) n (x − k/n)²); ``basic_fourier``: cos(kπx); ``basic_chebyshev``: cos(k arccos(2x−1)).
 
     Bernstein polynomials, the default, have ln ρ_k = ln C(n, k) + k ln x + (n − k) ln(1 − x) + ln f(x): one small
-    matrix product and one exponential; the slope is ρ_k times that of the logarithm. The other bases are differentiated
-    by autograd.
+    matrix product and one exponential; the slope is ρ_k times that of the logarithm. The cosine cutoff is the square of
+    s = sin(½π (1 − x)), the smooth one the first power of itself. The other bases are differentiated by autograd.
+
+    Numbers that meet distances are tensors, which at every use saves making one of a Python number.
 
     Args:
         cutoff: Å.
@@ -49,12 +51,13 @@ class RadialFunctions(ConstantsModule):
         cutoff_function: e3x's name of the cutoff function.
     """
 
+    cutoff: torch.Tensor
+    quarter_turn: torch.Tensor
     exponents: torch.Tensor
     log_binomials: torch.Tensor
 
     def __init__(self, cutoff: float, num_radial: int, radial_basis: str, cutoff_function: str):
         super().__init__()
-        self.cutoff = float(cutoff)
         self.num_radial = num_radial
         self.radial_basis = radial_basis
         self.bernstein = radial_basis == "basic_bernstein"
@@ -62,7 +65,10 @@ class RadialFunctions(ConstantsModule):
         n = num_radial - 1
         k = torch.arange(num_radial, dtype=torch.float64)
         log_binomials = [math.log(math.comb(n, i)) for i in range(num_radial)]
-        self.register_constant("exponents", torch.stack([k, n - k, torch.ones_like(k)], dim=1).unsqueeze(0))
+        power = torch.full_like(k, 2.0 if self.cosine else 1.0)
+        self.register_constant("cutoff", torch.tensor(cutoff, dtype=torch.float64))
+        self.register_constant("quarter_turn", torch.tensor(0.5 * math.pi, dtype=torch.float64))
+        self.register_constant("exponents", torch.stack([k, n - k, power], dim=1).unsqueeze(0))
         self.register_constant("log_binomials", torch.tensor(log_binomials, dtype=torch.float64).view(1, -1, 1))
 
     def forward(self, distances: torch.Tensor) -> torch.Tensor:
@@ -90,30 +96,30 @@ class RadialFunctions(ConstantsModule):
             return self._autograd(distances, gradient)
         x, complement = self._inside(distances)
         weighted = gradient * radial
-        # Σ_k g_k ρ_k times k, n − k and 1
+        # Σ_k g_k ρ_k times k, n − k and the power of s
         sums = torch.bmm(self.exponents.transpose(1, 2).expand(x.shape[0], -1, -1), weighted)
         first, second, total = sums.unbind(1)
-        slope = first / x - second / complement + total * self._cutoff_slope(x, complement)
-        return slope / self.cutoff
+        return (first / x - second / complement - total * self._cutoff_slope(x, complement)) / self.cutoff
 
     def _inside(self, distances: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
         """Returns x and 1 − x, moved inside (0, 1) by a rounding error so that logarithms stay finite."""
         tiny = _resolution(distances)
         x = torch.clamp(distances / self.cutoff, min=tiny)
-        return x, torch.clamp(1.0 - x, min=tiny)
+        return x, torch.clamp((self.cutoff - distances) / self.cutoff, min=tiny)
 
     def _log_cutoff(self, distances: torch.Tensor, x: torch.Tensor, complement: torch.Tensor) -> torch.Tensor:
+        """Returns ln s."""
         if not self.cosine:  # beyond the cutoff 1 − x is tiny, and this far below the logarithm of any number
             return 1.0 - 1.0 / (complement * (1.0 + x))
-        logs = 2.0 * torch.log(torch.sin(0.5 * math.pi * complement))  # ½ (1 + cos πx) = sin² (½π (1 − x))
-        return logs.masked_fill(distances >= self.cutoff, -1e4)
+        logs = torch.log(torch.sin(self.quarter_turn * complement))
+        return logs.masked_fill_(distances >= self.cutoff, -1e4)
 
     def _cutoff_slope(self, x: torch.Tensor, complement: torch.Tensor) -> torch.Tensor:
-        """Returns d ln f / dx."""
+        """Returns d ln s / d(1 − x)."""
         if self.cosine:
-            return -math.pi / torch.tan(0.5 * math.pi * complement)
+            return self.quarter_turn / torch.tan(self.quarter_turn * complement)
         rest = complement * (1.0 + x)
-        return -2.0 * x / (rest * rest)
+        return 2.0 * x / (rest * rest)
 
     def _other_basis(self, x: torch.Tensor) -> torch.Tensor:
         """Returns b [n, K, S] for x [n, 1, S]."""

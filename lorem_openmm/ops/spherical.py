@@ -6,27 +6,28 @@ import numpy as np
 import torch
 
 
-def degree_of_component(max_degree: int) -> list[int]:
-    """Degree l of each spherical component in the order used inside the model: even degrees first, then odd.
+def degree_sequence(max_degree: int) -> list[int]:
+    """Degrees in the model's order: even ones first, then odd.
 
     With this order every tensor product that keeps parity acts on contiguous blocks.
     """
-    degrees = [*range(0, max_degree + 1, 2), *range(1, max_degree + 1, 2)]
-    return [degree for degree in degrees for _ in range(2 * degree + 1)]
+    return [*range(0, max_degree + 1, 2), *range(1, max_degree + 1, 2)]
 
 
-def num_even(max_degree: int) -> int:
-    """Number of components of even degree up to ``max_degree``."""
-    return sum(2 * degree + 1 for degree in range(0, max_degree + 1, 2))
+def degree_of_component(max_degree: int) -> list[int]:
+    """Degree l of each spherical component in the model's order."""
+    return [degree for degree in degree_sequence(max_degree) for _ in range(2 * degree + 1)]
+
+
+def parity_counts(max_degree: int) -> list[int]:
+    """Numbers of components of even and of odd degree."""
+    even = sum(2 * degree + 1 for degree in range(0, max_degree + 1, 2))
+    return [even, (max_degree + 1) ** 2 - even]
 
 
 def component_order(max_degree: int) -> list[int]:
     """Index, in e3x's order (l ascending; m = l, −l, …, 0), of each component in the model's order."""
-    return [
-        degree**2 + m
-        for degree in [*range(0, max_degree + 1, 2), *range(1, max_degree + 1, 2)]
-        for m in range(2 * degree + 1)
-    ]
+    return [degree**2 + m for degree in degree_sequence(max_degree) for m in range(2 * degree + 1)]
 
 
 def spherical_harmonics(max_degree: int, vectors: torch.Tensor) -> torch.Tensor:

@@ -114,15 +114,8 @@ class EwaldSum(torch.nn.Module):
     def potentials(
         self, phases: torch.Tensor, charges: torch.Tensor, terms: EwaldTerms
     ) -> Tuple[torch.Tensor, torch.Tensor]:
-        """Returns V [..., n, n_channels] for charges [..., n, n_channels], and C_k before S_k [..., n_channels, 2 n_k].
-
-        Args:
-            phases: from :meth:`phases`.
-            charges: q.
-            terms: of the cell.
-        """
-        # With the channels first: a matrix product with ten columns takes four to six times as long.
-        structure = torch.matmul(charges.transpose(-1, -2), phases.transpose(-1, -2))
+        """Returns V [..., n, n_channels] of charges, and C_k before S_k [..., n_channels, 2 n_k]."""
+        structure = structure_factors(phases, charges)
         waves = torch.matmul(terms.weights.unsqueeze(-2) * structure, phases).transpose(-1, -2)
         return with_own_terms(waves, charges, terms.self_term, terms.background), structure
 
@@ -136,12 +129,7 @@ class EwaldSum(torch.nn.Module):
     ) -> Tuple[torch.Tensor, torch.Tensor]:
         """dE/dq = ½ K g, dE/dr_i = Σ_k u_k k Σ_c [cos (q_ic S^g_kc + g_ic S^q_kc) − sin (q_ic C^g_kc + g_ic C^q_kc)].
 
-        Args:
-            phases: from :meth:`phases`.
-            structure: from :meth:`potentials`.
-            charges: q [..., n, n_channels].
-            adjoint: g = dE/dV [..., n, n_channels].
-            terms: of the cell.
+        g = dE/dV is the adjoint; ``structure`` comes from :meth:`potentials`.
 
         Returns:
             dE/dq [..., n, n_channels] and dE/dr [..., n, 3].
@@ -169,8 +157,7 @@ class EwaldSum(torch.nn.Module):
         P_k = Σ_c (C^g C^q + S^g S^q); phases do not change under strain. Arguments as in :meth:`pullback`.
         """
         n_k = terms.vectors.shape[-2]
-        structure_g = torch.matmul(adjoint.transpose(-1, -2), phases.transpose(-1, -2))
-        power = (structure_g * structure).sum(dim=-2)
+        power = (structure_factors(phases, adjoint) * structure).sum(dim=-2)
         power = power[..., :n_k] + power[..., n_k:]
         weights = terms.weights[..., :n_k]
         squares = (terms.vectors * terms.vectors).sum(dim=-1)
@@ -182,3 +169,8 @@ class EwaldSum(torch.nn.Module):
         of_volume = of_volume + 0.5 * terms.background * totals
         identity = torch.eye(3, dtype=bent.dtype, device=bent.device)
         return torch.matmul(bent.transpose(-1, -2), terms.vectors) - identity * of_volume
+
+
+def structure_factors(phases: torch.Tensor, charges: torch.Tensor) -> torch.Tensor:
+    """Returns C_k before S_k [..., n_channels, 2 n_k]; ten columns instead would take four to six times as long."""
+    return torch.matmul(charges.transpose(-1, -2), phases.transpose(-1, -2))

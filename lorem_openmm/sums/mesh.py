@@ -57,11 +57,7 @@ class MeshState(NamedTuple):
 
 
 class MeshSum(torch.nn.Module):
-    """V = K q but for the real-space part, of one structure, with gradients by hand.
-
-    Args:
-        cell: makes the mesh of a cell.
-    """
+    """V = K q but for the real-space part, of one structure, with gradients by hand."""
 
     def __init__(self, cell: MeshCell):
         super().__init__()
@@ -88,15 +84,7 @@ class MeshSum(torch.nn.Module):
     def pullback(
         self, geometry: MeshGeometry, state: MeshState, charges: torch.Tensor, adjoint: torch.Tensor, terms: MeshTerms
     ) -> Tuple[torch.Tensor, torch.Tensor]:
-        """Returns dE/dq [n, n_channels] and dE/dr [n, 3].
-
-        Args:
-            geometry: from :meth:`prepare`.
-            state: from :meth:`potentials`.
-            charges: q [n, n_channels].
-            adjoint: g = dE/dV [n, n_channels].
-            terms: of the cell.
-        """
+        """Returns dE/dq [n, n_channels] and dE/dr [n, 3] for g = dE/dV, the adjoint."""
         places = geometry.places
         q, g = charges.index_select(0, places.order), adjoint.index_select(0, places.order)
         w, d = places.weights, places.slopes

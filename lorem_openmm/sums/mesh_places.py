@@ -56,18 +56,16 @@ class Places(NamedTuple):
     tiles: Optional[Tiles]
 
 
-def places_on_mesh(
-    scaled: torch.Tensor, sizes: List[int], order: int, widest_block: int = 10, stride: int = 4
-) -> Places:
-    """Finds mesh points and weights.
+def places_on_mesh(scaled: torch.Tensor, sizes: List[int], order: int) -> Places:
+    """Finds mesh points and weights for splines of even order p.
 
     Args:
         scaled: positions in mesh points [n, 3].
         sizes: numbers of mesh points.
-        order: p of the splines, even.
-        widest_block: most mesh points of a block: wider ones multiply more zeros, narrower ones have more halo.
-        stride: mesh points from row to row: shorter ones repeat each point more often, longer ones read more points.
+        order: p.
     """
+    widest_block = 10  # wider ones multiply more zeros, narrower ones have more halo
+    stride = 4  # from row to row: shorter ones repeat each point more often, longer ones read more points
     widths: List[int] = []
     n_blocks: List[int] = []
     for n in sizes:

@@ -52,19 +52,14 @@ def _is_smooth(n: int) -> bool:
     return n == 1
 
 
-def block_width(n: int, whole: int = 20, widest: int = 12) -> int:
-    """Mesh points of a block along an axis.
+def block_width(n: int) -> int:
+    """Mesh points of a block along an axis of n: all up to 20, else the largest divisor of n up to 12.
 
     Wide blocks multiply many zeros, narrow ones copy much halo; a block of the whole axis needs no halo.
-
-    Args:
-        n: mesh points of the axis.
-        whole: largest axis that is one block.
-        widest: a longer axis is cut into blocks of its largest divisor up to this.
     """
-    if n <= whole:
+    if n <= 20:
         return n
-    width = widest
+    width = 12
     while n % width != 0:
         width -= 1
     return width

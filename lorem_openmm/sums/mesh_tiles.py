@@ -120,9 +120,6 @@ class TiledMeshSum(torch.nn.Module):
 
     V_i = ½ { Σ_a w_ia (K ⊛ Σ_j w_j q_j)_a − q_i [Σ_ab w_ia w_ib K_(a−b) + s₀] + b Q/Ω } with mesh points a, b, the
     convolution kernel K and Q = Σ_j q_j; see :class:`.mesh_terms.MeshTerms`.
-
-    Args:
-        cell: makes the mesh of a cell.
     """
 
     def __init__(self, cell: MeshCell):

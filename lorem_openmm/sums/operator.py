@@ -66,7 +66,7 @@ class PairGradients(NamedTuple):
     Attributes:
         charges: dE/dq [n, n_channels].
         positions: dE/dr [n, 3] but for the real-space part.
-        distances: dE/dr_ij [n, S] of the real-space part for each of the rows; zeros in vacuum.
+        distances: dE/dr_ij [n, S] of the real-space part for each of the rows; none in vacuum.
     """
 
     charges: torch.Tensor
@@ -161,8 +161,7 @@ class PairOperator(torch.nn.Module):
         structure, mesh_state = state.structure, state.mesh
         if direct is not None:
             of_charges, of_positions = self.direct.pullback(direct, charges, adjoint)
-            zeros = [torch.zeros_like(near.distances) for near in geometry.rows]
-            return PairGradients(of_charges, of_positions, zeros)
+            return PairGradients(of_charges, of_positions, geometry.weights)
         if phases is not None and structure is not None:
             of_waves = self.ewald.pullback(phases, structure, charges, adjoint, self._ewald(geometry.cell))
         else:

@@ -5,7 +5,7 @@ import torch
 from helpers import rattled_box, small_potential
 from made_rows import assert_close, naive_pullback, neighborhood, random, sorted_by_species
 
-from lorem_openmm.inference.blocks.equivariant_charges import Charges, PotentialMessages
+from lorem_openmm.inference.blocks.equivariant_charges import EquivariantChargesByHand
 from lorem_openmm.inference.model import edge_forces, edge_virial
 from lorem_openmm.inference.products import Product
 from lorem_openmm.inference.reflections import ReflectionProduct
@@ -24,9 +24,9 @@ def network(max_degree: int, max_charge_degree: int, **changes: object) -> Equiv
 def test_charges_and_their_gradient(max_degree, max_charge_degree):
     naive = network(max_degree, max_charge_degree)
     numbers = torch.ones(7, dtype=torch.long)
-    module = Charges(naive)
+    module = EquivariantChargesByHand(naive, Product)
     x, spherical = random(7, 16), random(3, (max_degree + 1) ** 2, 7, seed=1)
-    found, state = module(x, spherical)
+    found, state = module.charges(x, spherical, None)
 
     def forward(x, spherical):
         return [naive.charges(x, spherical.permute(2, 0, 1), numbers)]
@@ -34,7 +34,7 @@ def test_charges_and_their_gradient(max_degree, max_charge_degree):
     assert_close(found, forward(x, spherical)[0])
     gradient = random(*found.shape, seed=2)
     expected = naive_pullback(forward, [x, spherical], [gradient])
-    for a, b in zip(module.pullback(state, gradient), expected, strict=True):
+    for a, b in zip(module.charges_pullback(state, gradient), expected, strict=True):
         assert_close(a, b)
 
 
@@ -43,7 +43,7 @@ def test_charges_and_their_gradient(max_degree, max_charge_degree):
 @pytest.mark.parametrize(("max_degree", "max_charge_degree"), DEGREES)
 def test_messages_and_their_gradient(max_degree, max_charge_degree, product, norm_smoothing):
     naive = network(max_degree, max_charge_degree, norm_smoothing=norm_smoothing)
-    module = PotentialMessages(naive, product)
+    module = EquivariantChargesByHand(naive, product)
     x, spherical = random(7, 16), random(3, (max_degree + 1) ** 2, 7, seed=1)
     charges, potentials = random(2, 7, 1 + (max_charge_degree + 1) ** 2, seed=2)
     numbers = torch.ones(7, dtype=torch.long)
@@ -51,19 +51,19 @@ def test_messages_and_their_gradient(max_degree, max_charge_degree, product, nor
     def forward(potentials, x, spherical):
         return [naive.receive(x, spherical.permute(2, 0, 1), charges, potentials, numbers)]
 
-    found, state = module(x, spherical, potentials)
+    found, state = module.receive(x, spherical, charges, potentials, None)
     assert_close(found, forward(potentials, x, spherical)[0])
     expected = naive_pullback(forward, [potentials, x, spherical], [torch.ones_like(found)])
-    for a, b in zip(module.pullback(state, spherical)[1:], expected, strict=True):
+    for a, b in zip(module.receive_pullback(state)[1:], expected, strict=True):
         assert_close(a, b)
 
 
 def test_features_and_potentials_of_an_isolated_atom_stay_finite():
-    module = PotentialMessages(network(3, 2), Product)
+    module = EquivariantChargesByHand(network(3, 2), Product)
     x, spherical = random(2, 16), torch.zeros(3, 16, 2, dtype=torch.float64)
     for potentials in (torch.zeros(2, 10, dtype=torch.float64), random(2, 10)):
-        _, state = module(x, spherical, potentials)
-        assert all(bool(torch.isfinite(value).all()) for value in module.pullback(state, spherical)[1:])
+        _, state = module.receive(x, spherical, potentials, potentials, None)
+        assert all(bool(torch.isfinite(value).all()) for value in module.receive_pullback(state)[1:])
 
 
 def test_forces_and_virial_of_edge_gradients():

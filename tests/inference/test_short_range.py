@@ -105,22 +105,18 @@ def naive_density(
 
 @pytest.mark.parametrize("kind", [DensityFunctions, EdgeMaps])
 @pytest.mark.parametrize("block_size", [2, 100])
-@pytest.mark.parametrize("start", [False, True])
 @pytest.mark.parametrize("max_degree", range(5))
-def test_densities_and_their_gradient(max_degree, start, block_size, kind):
-    model = network(max_degree=max_degree, max_charge_degree=0, initialize_node_features=start)
+def test_densities_and_their_gradient(max_degree, block_size, kind):
+    model = network(max_degree=max_degree, max_charge_degree=0)
     atoms, near = rows_of("box", block_size)
     numbers = torch.tensor(atoms.numbers)
     module = kind(model, sorted(set(atoms.numbers.tolist())))
     for block, offsets in zip(near.table.blocks, near.offsets, strict=True):
         edges = EdgeFunctions(model).double()(near.positions.t(), offsets, block)
-        found_start, message, factors, saved = module(edges, block)
+        message, factors, saved = module(edges, block)
         naive_message, naive_factors = naive_density(model, numbers, block, edges)
         assert_close(message, naive_message)
         assert_close(factors, naive_factors.permute(1, 2, 0))
-        species = model.species_embedding(numbers[block.first : block.first + block.size])
-        expected_start = model.scalar_start(species) if start else torch.zeros_like(message)
-        assert_close(found_start, expected_start)
 
         def naive(radial, angular, edges=edges, block=block):
             filled = edges._replace(radial=radial, angular=angular)

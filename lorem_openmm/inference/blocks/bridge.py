@@ -44,17 +44,11 @@ class AutogradBridge(torch.nn.Module):
     def charges(
         self, x: torch.Tensor, spherical: torch.Tensor, rows: RowBlock
     ) -> Tuple[torch.Tensor, List[torch.Tensor]]:
-        """Returns q [n, num_channels] and the state.
-
-        Args:
-            x: scalar features [n, d].
-            spherical: [s, (L+1)², n].
-            rows: of the block.
-        """
+        """Returns q [n, num_channels] and the state for scalar features [n, d] and spherical ones [s, (L+1)², n]."""
         recording = torch.is_grad_enabled()  # TorchScript has no enable_grad
         torch.set_grad_enabled(True)
         state = [x.detach().requires_grad_(True), _atoms_first(spherical)]
-        state.append(self.block.charges(state[0], state[1], self._numbers(rows)))
+        state.append(self.block.charges(state[0], state[1], self.species.index_select(0, rows.species)))
         torch.set_grad_enabled(recording)
         # A copy: frozen modules drop the detach, and what receives the charges would reach through them.
         return state[2].detach().clone(), state
@@ -72,32 +66,21 @@ class AutogradBridge(torch.nn.Module):
         potentials: torch.Tensor,
         rows: RowBlock,
     ) -> Tuple[torch.Tensor, List[torch.Tensor]]:
-        """Returns the long-range atomic energies E_i [n] and the state.
-
-        Args:
-            x: scalar features [n, d].
-            spherical: [s, (L+1)², n].
-            charges: q [n, num_channels].
-            potentials: V [n, num_channels].
-            rows: of the block.
-        """
+        """Returns the long-range atomic energies E_i [n] and the state, for q and V [n, num_channels] each."""
         recording = torch.is_grad_enabled()
         torch.set_grad_enabled(True)
         state = [x.detach().requires_grad_(True), _atoms_first(spherical)]
-        for value in [charges, potentials]:
-            state.append(value.detach().requires_grad_(True))
-        state.append(self.block.receive(state[0], state[1], state[2], state[3], self._numbers(rows)))
+        state.append(charges.detach().requires_grad_(True))
+        state.append(potentials.detach().requires_grad_(True))
+        numbers = self.species.index_select(0, rows.species)
+        state.append(self.block.receive(state[0], state[1], state[2], state[3], numbers))
         torch.set_grad_enabled(recording)
         return state[4].detach(), state
 
-    def receive_pullback(self, state: List[torch.Tensor], spherical: torch.Tensor) -> ReceivedGradients:
-        """Returns the derivatives of Σ E_i for a state and the spherical features of :meth:`receive`."""
+    def receive_pullback(self, state: List[torch.Tensor]) -> ReceivedGradients:
+        """Returns the derivatives of Σ E_i."""
         found = _gradients(state, torch.ones_like(state[4]))
         return ReceivedGradients(found[2], found[3], found[0], found[1].permute(1, 2, 0))
-
-    def _numbers(self, rows: RowBlock) -> torch.Tensor:
-        counts = torch.tensor(rows.center_counts, device=self.species.device)
-        return torch.repeat_interleave(self.species, counts)
 
 
 def _atoms_first(spherical: torch.Tensor) -> torch.Tensor:

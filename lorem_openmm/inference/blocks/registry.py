@@ -16,9 +16,6 @@ def gradients_by_hand(block: type[LongRangeBlock]) -> Callable[[FormT], FormT]:
     """Declares the form of a block for dynamics; decorates a class with the methods of :class:`AutogradBridge`.
 
     It is made from the block and the class of the tensor product.
-
-    Args:
-        block: class of the block.
     """
 
     def declare(form: FormT) -> FormT:
@@ -29,12 +26,6 @@ def gradients_by_hand(block: type[LongRangeBlock]) -> Callable[[FormT], FormT]:
 
 
 def block_for_dynamics(block: LongRangeBlock, product: type[torch.nn.Module], species: list[int]) -> torch.nn.Module:
-    """Returns the form of a block that dynamics runs.
-
-    Args:
-        block: of the network.
-        product: class of the tensor product.
-        species: atomic numbers, in the order of the rows.
-    """
+    """Returns the form of a block that dynamics runs."""
     by_hand = _by_hand.get(type(block))
     return AutogradBridge(block, species) if by_hand is None else by_hand(block, product)

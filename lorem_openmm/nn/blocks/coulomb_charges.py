@@ -11,11 +11,7 @@ from lorem_openmm.units import COULOMB_EV_ANGSTROM
 
 @long_range_block(CoulombCharges)
 class CoulombChargesBlock(ScalarChargesBlock):
-    """q = MLP(x), x ← Update(V), E = k q V + MLP(x), so that Σ_i k q_i V_i = ½ k Σ_ij q_i q_j / r_ij.
-
-    Args:
-        hyperparameters: of the model.
-    """
+    """q = MLP(x), x ← Update(V), E = k q V + MLP(x), so that Σ_i k q_i V_i = ½ k Σ_ij q_i q_j / r_ij."""
 
     explicit_charge = True
 

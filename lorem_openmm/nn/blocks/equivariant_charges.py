@@ -17,9 +17,6 @@ class EquivariantChargesBlock(LongRangeBlock):
 
     The charges are reported as [scalar ; degree 0 ; degree 1 ; …], each degree in e3x's order.
 
-    Args:
-        hyperparameters: of the model.
-
     References:
         arXiv:2507.19382; lorem-jax 0.2 (``lorem.models.mlip.Lorem``), whose numbers this block reproduces.
     """

@@ -33,9 +33,6 @@ def long_range_block(settings: type[LongRange]) -> Callable[[BlockT], BlockT]:
 def make_block(hyperparameters: Model) -> LongRangeBlock | None:
     """Returns the block of a model, or None for a model of short range.
 
-    Args:
-        hyperparameters: of the model.
-
     Raises:
         ConfigError: If nothing declares a block for the kind.
     """

@@ -11,11 +11,7 @@ from lorem_openmm.nn.scalar import MLP, Update
 
 @long_range_block(ScalarCharges)
 class ScalarChargesBlock(LongRangeBlock):
-    """q = MLP(x), x ← Update(V), E = MLP(x).
-
-    Args:
-        hyperparameters: of the model.
-    """
+    """q = MLP(x), x ← Update(V), E = MLP(x)."""
 
     def __init__(self, hyperparameters: Model):
         d, settings = hyperparameters.num_features, hyperparameters.long_range_block
