@@ -32,7 +32,7 @@ from lorem_openmm.inference.neighbors import NeighborTable
 from lorem_openmm.inference.verlet import Neighborhood
 from lorem_openmm.model import Lorem
 from lorem_openmm.potential import Potential
-from lorem_openmm.sums.operator import NearRows
+from lorem_openmm.sums.near import NearRows
 
 Call = Callable[[torch.Tensor], Any]
 

@@ -53,7 +53,10 @@ def describe(potential: Potential, extra: dict[str, Any] | None = None) -> dict[
         "wavelength": None if pair_sum is None else pair_sum.wavelength,
         "real_space_cutoff": None if pair_sum is None else pair_sum.cutoff,
         "exponent": 1 if block is None else block.exponent,
-        "convention": "V_i = 1/2 sum_j q_j / r_ij^exponent; periodic: Ewald with background; vacuum: direct sum",
+        "smooth": block is not None and block.smooth,
+        "neutral": block is not None and block.neutral,
+        "convention": "V_i = 1/2 sum_j q_j / r_ij^exponent; smooth: its part that varies over more than the smearing; "
+        "periodic: Ewald with background; vacuum: direct sum",
     }
     extra = dict(extra or {})
     electrostatics.update(extra.pop("electrostatics", {}))

@@ -10,9 +10,11 @@ from typing import List, NamedTuple
 import torch
 
 from lorem_openmm.config import Model
+from lorem_openmm.config.long_range import LongRange
+from lorem_openmm.errors import ConfigError
 from lorem_openmm.graph import AtomGraph
-from lorem_openmm.kernels.choice import kernel_of_exponent
-from lorem_openmm.nn.blocks import make_block
+from lorem_openmm.kernels.choice import choose_kernel
+from lorem_openmm.nn.blocks import LongRangeBlock, make_block
 from lorem_openmm.nn.edge_derivatives import AngularBasis, RadialBasis
 from lorem_openmm.nn.equivariant import DegreeNorm
 from lorem_openmm.nn.message_passing import MessagePassingRound
@@ -20,6 +22,8 @@ from lorem_openmm.nn.scalar import MLP, Update, linear
 from lorem_openmm.nn.short_range import ShortRange
 from lorem_openmm.nn.tensor_readout import TensorReadout
 from lorem_openmm.sums.batched import BatchedPairSum
+from lorem_openmm.sums.batched_equilibration import add_corrections, corrections, equilibrate
+from lorem_openmm.sums.transfer import Transfer
 
 MAX_ATOMIC_NUMBER = 99  # the species embedding has 100 rows, as in lorem-jax
 
@@ -80,8 +84,13 @@ class Lorem(torch.nn.Module):
         self.long_range = make_block(h)
         n_readouts = 1 + h.num_message_passing + (self.long_range is not None) if h.born_charges else 0
         self.born_readouts = torch.nn.ModuleList(TensorReadout(L, s, d) for _ in range(n_readouts))
-        exponent = 1 if h.long_range_block is None else h.long_range_block.exponent
-        kernel = kernel_of_exponent(exponent, h.smearing_in_force)
+        section = h.long_range_block or LongRange(kind="none")
+        kernel = choose_kernel(section.exponent, h.smearing_in_force, section.smooth)
+        self.is_neutral = section.neutral
+        if self.long_range is not None and self.long_range.is_equilibrated:
+            check_equilibrated(self.long_range, section)
+        has_net = self.long_range is not None and self.long_range.num_net_channels > 0
+        self.transfer = Transfer(h.cutoff) if section.neutral or has_net else None
         self.pair_sum = BatchedPairSum(kernel, h.cutoff, h.wavelength_in_force)
 
     @property
@@ -113,7 +122,7 @@ class Lorem(torch.nn.Module):
         charges = potentials = energies.new_zeros((energies.shape[0], 0))
         if self.long_range is not None:
             charges = self.long_range.charges(x, spherical, graph.atomic_numbers)
-            potentials = self.pair_sum(charges, graph, near.distances)
+            charges, potentials = self.exchange(self.long_range, charges, graph, near.distances)
             long_range_energies = self.long_range.receive(x, spherical, charges, potentials, graph.atomic_numbers)
             charges = charges.index_select(1, self.long_range.channel_order)
             if len(self.born_readouts) > 0:
@@ -147,6 +156,56 @@ class Lorem(torch.nn.Module):
             energies = energies + more
             states.append(spherical)
         return NearFeatures(x, states, energies, distances)
+
+    def exchange(
+        self, block: LongRangeBlock, charges: torch.Tensor, graph: AtomGraph, distances: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Returns the charges that act, and what is received of their potentials.
+
+        Args:
+            block: of long range.
+            charges: as the block gives them [n_atoms, n_channels].
+            graph: structures and their neighbour lists.
+            distances: [n_edges] Å.
+        """
+        geometry = self.pair_sum.prepare(graph, distances)
+        near: torch.Tensor | None = None
+        if block.is_equilibrated:
+            elements = block.elements(graph.atomic_numbers)
+            near = corrections(self.pair_sum.smearing, self.pair_sum.cutoff, graph, distances, elements[:, 1])
+            settled = equilibrate(self.pair_sum, geometry, graph, near, charges[:, 0], elements)
+            charges = torch.cat([settled.unsqueeze(1), charges[:, 1:]], dim=1)
+        if self.transfer is None:
+            return charges, self.pair_sum.potentials(geometry, charges)
+        net = block.num_net_channels
+        weights = self.transfer.weights(distances)
+        if self.is_neutral:
+            moved = self.transfer(charges[:, net:], weights, graph.centers, graph.neighbors)
+            charges = torch.cat([charges[:, :net], moved], dim=1)
+        potentials = self.pair_sum.potentials(geometry, charges)
+        if near is not None:
+            potentials = add_corrections(potentials, charges, graph, near)
+        m = potentials.shape[1] if self.is_neutral else net
+        felt = self.transfer(potentials[:, :m], weights, graph.centers, graph.neighbors)
+        return charges, torch.cat([potentials[:, :net], felt, potentials[:, m:]], dim=1)
+
+
+def check_equilibrated(block: LongRangeBlock, section: LongRange) -> None:
+    """Refuses charges at equilibrium that could not be computed.
+
+    Args:
+        block: of long range.
+        section: its settings.
+
+    Raises:
+        ConfigError: naming what is missing.
+    """
+    if not (block.needs_total_charge and block.num_net_channels == 1 and section.smooth):
+        raise ConfigError(
+            f"long_range: a block with is_equilibrated must set needs_total_charge, declare one charge in e by "
+            f"add_net_channels(1), and have smooth: true in its section; {type(block).__name__} has "
+            f"{block.needs_total_charge}, {block.num_net_channels} and {section.smooth}"
+        )
 
 
 def edge_vectors(graph: AtomGraph) -> torch.Tensor:

@@ -3,12 +3,13 @@
 import torch
 
 from lorem_openmm.data.neighbors import neighbor_list
-from lorem_openmm.sums.operator import NearRows, PairOperator
+from lorem_openmm.sums.near import NearRows
+from lorem_openmm.sums.operator import PairOperator
 
 
-def near_rows(positions: torch.Tensor, cell: torch.Tensor, cutoff: float, size: int = 7):
+def near_rows(positions: torch.Tensor, cell: torch.Tensor, cutoff: float, size: int = 7, periodic: bool = True):
     """Rows of ``size`` atoms each with empty slots, and the edge vectors [n, S, 3] of each."""
-    edges = neighbor_list(positions.detach().numpy(), cell.detach().numpy(), True, cutoff)
+    edges = neighbor_list(positions.detach().numpy(), cell.detach().numpy(), periodic, cutoff)
     i, j = torch.tensor(edges.centers), torch.tensor(edges.neighbors)
     shifts = torch.tensor(edges.cell_shifts, dtype=positions.dtype)
     beyond = torch.tensor([2.0 * cutoff, 0.0, 0.0], dtype=positions.dtype)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from lorem_openmm.config.long_range import EquivariantCharges, LongRange, LongRangeChoice
+from lorem_openmm.config.long_range import EquivariantCharges, ExplicitCharges, LongRange, LongRangeChoice
 from lorem_openmm.config.names import FilePath
 from lorem_openmm.config.section import Count, Fraction, Index, NonNegative, Positive, Section
 
@@ -81,7 +81,10 @@ class Model(Section):
 
     @model_validator(mode="after")
     def _charges_fit_features(self) -> "Model":
-        if isinstance(self.long_range_block, EquivariantCharges) and self.max_charge_degree > self.max_degree:
+        if (
+            isinstance(self.long_range_block, EquivariantCharges | ExplicitCharges)
+            and self.max_charge_degree > self.max_degree
+        ):
             raise ValueError(
                 f"max_charge_degree must not exceed max_degree, received {self.max_charge_degree} > {self.max_degree}"
             )

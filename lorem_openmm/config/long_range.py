@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, WithJsonSchema
+from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, WithJsonSchema, model_validator
 
 from lorem_openmm.config.section import Count, Section, describe_faults
 from lorem_openmm.errors import ConfigError, did_you_mean
@@ -17,6 +17,25 @@ class LongRange(Section):
     exponent: Annotated[int, Field(ge=1, le=6)] = Field(
         1, description="potentials fall as 1/r^exponent: 1 Coulomb, 6 dispersion; 3 needs charges that add up to zero"
     )
+    neutral: bool = Field(
+        False,
+        description="latent charges are moved between neighbours instead of made: none is left on any molecule, and a "
+        "constant potential is not felt, so that molecules far apart do not act on each other as 1/r",
+    )
+    smooth: bool = Field(
+        False,
+        description="charges are Gaussians as wide as those of the Ewald sum, which leaves what happens within the "
+        "cutoff to the short-range network, and saves the real-space sum",
+    )
+
+    @model_validator(mode="after")
+    def _smooth_keeps_digits(self) -> "LongRange":
+        if self.smooth and self.exponent > 3:
+            raise ValueError(
+                f"smooth: needs an exponent up to 3, received {self.exponent}: the smooth part of higher powers is a "
+                "difference of which single precision leaves nothing"
+            )
+        return self
 
 
 class EquivariantCharges(LongRange):
@@ -36,7 +55,24 @@ class CoulombCharges(LongRange):
     """One charge in e per atom, whose Coulomb energy is added to that of the messages of its potential."""
 
     kind: Literal["coulomb_charges"] = "coulomb_charges"
+    neutral: Literal[False] = Field(False, description="charges that act by Coulomb's law are not moved")
     exponent: Literal[1] = Field(1, description="Coulomb's law has no other exponent")
+
+
+class ExplicitCharges(LongRange):
+    """A charge in e per atom that acts by Coulomb's law, and neutral equivariant charges up to `max_charge_degree`."""
+
+    kind: Literal["explicit_charges"] = "explicit_charges"
+    exponent: Literal[1] = Field(1, description="Coulomb's law has no other exponent")
+    neutral: bool = Field(True, description="whether the equivariant charges are; see the other kinds")
+    smooth: bool = Field(True, description="whether all charges are Gaussians; see the other kinds")
+
+
+class EquilibratedCharges(ExplicitCharges):
+    """As `explicit_charges`, but the charges settle where the energy is least; structures need a total charge."""
+
+    kind: Literal["equilibrated_charges"] = "equilibrated_charges"  # type: ignore[assignment]
+    smooth: Literal[True] = Field(True, description="charges are Gaussians, so that an equilibrium exists")
 
 
 ENTRY_POINTS = "lorem_openmm.nn.blocks"
@@ -61,7 +97,7 @@ def register_kind(section: type[LongRange]) -> None:
     _kinds[kind] = section
 
 
-BUILT_IN = (EquivariantCharges, ScalarCharges, CoulombCharges)
+BUILT_IN = (EquivariantCharges, ScalarCharges, CoulombCharges, ExplicitCharges, EquilibratedCharges)
 for _section in BUILT_IN:
     register_kind(_section)
 

@@ -53,8 +53,10 @@ def ewald_settings(coulomb: BatchedPairSum, tolerance: Optional[float]) -> Ewald
     from scipy.optimize import brentq  # noqa: PLC0415  # a quarter of a second, which most starts can do without
 
     kernel, cutoff = coulomb.kernel, coulomb.cutoff
-    ratio = brentq(lambda x: force_left_out(kernel.with_smearing(cutoff / x), cutoff) - 3.0 * tolerance, 1.0, 10.0)
-    smearing = cutoff / ratio
+    smearing = kernel.smearing
+    if kernel.has_real_space:
+        ratio = brentq(lambda x: force_left_out(kernel.with_smearing(cutoff / x), cutoff) - 3.0 * tolerance, 1.0, 10.0)
+        smearing = cutoff / ratio
     wavelength = math.pi * smearing / math.sqrt(-2.0 * math.log(tolerance))
     return EwaldSettings(smearing, wavelength, max(0.5 * tolerance, 1e-6))
 

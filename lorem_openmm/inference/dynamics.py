@@ -117,6 +117,13 @@ class Dynamics(torch.nn.Module):
         self.rank = torch.argsort(self.order)
         self.baseline = float(self.species_energies.index_select(0, of_species).sum())
         self.set_total_charge(total_charge)
+        self.model.forget()
+
+    @torch.jit.export
+    def forget(self) -> None:
+        """Leaves nothing of earlier calls, so that the next one gives what it gives in a new process."""
+        self.lists.forget()
+        self.model.forget()
 
     @torch.jit.export
     def set_total_charge(self, total_charge: float) -> None:

@@ -5,7 +5,7 @@ block by block again.
 """
 
 import math
-from typing import List, NamedTuple, Optional, Sequence
+from typing import List, NamedTuple, Optional
 
 import torch
 
@@ -21,8 +21,11 @@ from lorem_openmm.inference.reflections import ReflectionProduct
 from lorem_openmm.inference.short_range import DensityFunctions
 from lorem_openmm.inference.verlet import ALL_PAIRS_LIMIT
 from lorem_openmm.model import Lorem
-from lorem_openmm.sums.batched import BatchedPairSum
-from lorem_openmm.sums.operator import NearRows, PairOperator
+from lorem_openmm.nn.blocks import LongRangeBlock
+from lorem_openmm.sums.equilibration import EquilibratedExchange
+from lorem_openmm.sums.exchange import Exchange
+from lorem_openmm.sums.near import NearRows
+from lorem_openmm.sums.operator import PairOperator
 
 # Up to so many atoms the tensor products are bound by their weights.
 FEW_ATOMS = 48
@@ -73,33 +76,45 @@ class LongRangeMessages(torch.nn.Module):
 
     Args:
         block: q and E, see :class:`lorem_openmm.inference.blocks.bridge.AutogradBridge`.
-        pair_sum: K of the network.
+        network: the block as the model has it.
+        model: the network, whose K and L are used.
+        species: atomic numbers, in the order of the rows.
         periodic: in all three directions, or in vacuum.
         tolerance: of the periodic sum, see :func:`lorem_openmm.inference.accuracy.ewald_settings`.
         total_charge: of the structure in e; NaN: not stated.
         electric_field: F [3] in V/Å, which adds −μ·F, see :class:`UniformField`; None: there is none.
-        species: atomic numbers in the order of the rows, of which a field needs the masses.
     """
+
+    elements: torch.Tensor
 
     def __init__(
         self,
         block: torch.nn.Module,
-        pair_sum: BatchedPairSum,
+        network: LongRangeBlock,
+        model: Lorem,
+        species: List[int],
         periodic: bool,
         tolerance: Optional[float],
         total_charge: float = math.nan,
         electric_field: Optional[List[float]] = None,
-        species: Sequence[int] = (),
     ):
         super().__init__()
         self.total_charge = total_charge
         self.field: Optional[UniformField] = None
         if electric_field is not None:
             self.field = UniformField(electric_field, species)
+        pair_sum = model.pair_sum
         smearing, wavelength, mesh_accuracy = ewald_settings(pair_sum, tolerance)
         self.block = block
         kernel, largest = pair_sum.kernel.with_smearing(smearing), pair_sum.max_ewald_atoms
-        self.operator = PairOperator(kernel, pair_sum.cutoff, wavelength, periodic, largest, mesh_accuracy)
+        operator = PairOperator(kernel, pair_sum.cutoff, wavelength, periodic, largest, mesh_accuracy)
+        elements = torch.zeros(0)
+        if network.is_equilibrated:
+            elements = network.elements(torch.tensor(species, device=model.species_embedding.weight.device)).detach()
+            self.exchange: Exchange = EquilibratedExchange(operator, model.transfer, model.is_neutral, pair_sum.cutoff)
+        else:
+            self.exchange = Exchange(operator, model.transfer, network.num_net_channels, model.is_neutral)
+        self.register_buffer("elements", elements, persistent=False)
 
     def forward(
         self,
@@ -118,38 +133,53 @@ class LongRangeMessages(torch.nn.Module):
             parts.append(part)
             charge_states.append(charge_state)
             near.append(NearRows(rows.first, rows.neighbors, state.edges.distances))
-        charges = join(parts)
-        potentials, saved = self.operator(charges, positions.t(), cell, near)
+        exchanged = self.exchange(join(parts), self._elements(row_blocks), self.total_charge, positions.t(), cell, near)
         energies: List[torch.Tensor] = []
         received: List[ReceivedGradients] = []
         for i, rows in enumerate(row_blocks):
-            of_rows, state = potentials.narrow(0, rows.first, rows.size), states[i]
-            of_atoms, kept = self.block.receive(state.x, state.spherical, parts[i], of_rows, rows)
+            of_rows = exchanged.received.narrow(0, rows.first, rows.size)
+            charges, state = exchanged.charges.narrow(0, rows.first, rows.size), states[i]
+            of_atoms, kept = self.block.receive(state.x, state.spherical, charges, of_rows, rows)
             energies.append(of_atoms)
             received.append(self.block.receive_pullback(kept))
         energy = join(energies)
 
         adjoint = join([found.potentials for found in received])
-        gradients = self.operator.pullback(saved, charges, adjoint)
-        of_all_charges, of_positions = gradients.charges, gradients.positions
+        of_own = _of_charges(received)
+        pulled: Optional[torch.Tensor] = None
         if self.field is not None:
-            in_field, by_charges, by_positions = self.field(charges, positions.t(), row_blocks)
+            in_field, by_charges, pulled = self.field(exchanged.charges, positions.t(), row_blocks)
             energy = energy + in_field
-            of_all_charges, of_positions = of_all_charges + by_charges, of_positions + by_positions
+            of_own = by_charges if of_own is None else of_own + by_charges
+        gradients, virial = self.exchange.pullback(exchanged, adjoint, of_own, compute_virial)
+        of_positions = gradients.positions
+        if pulled is not None:
+            of_positions = of_positions + pulled
         of_x: List[torch.Tensor] = []
         of_spherical: List[torch.Tensor] = []
         for i, rows in enumerate(row_blocks):
-            of_charges, found = of_all_charges.narrow(0, rows.first, rows.size), received[i]
-            own = found.charges
-            if own is not None:
-                of_charges = of_charges + own
+            of_charges, found = gradients.charges.narrow(0, rows.first, rows.size), received[i]
             x, spherical = self.block.charges_pullback(charge_states[i], of_charges)
             of_x.append(found.x + x)
             of_spherical.append(found.spherical + spherical)
-        virial: Optional[torch.Tensor] = None
-        if compute_virial:
-            virial = self.operator.strain(saved, charges, adjoint)
-        return LongRangeResult(charges, energy, of_x, of_spherical, gradients.distances, of_positions, virial)
+        return LongRangeResult(exchanged.charges, energy, of_x, of_spherical, gradients.distances, of_positions, virial)
+
+    def _elements(self, row_blocks: List[RowBlock]) -> torch.Tensor:
+        """Returns the elements' properties for each atom [n_atoms, 2]; nothing unless charges are at equilibrium."""
+        if self.elements.shape[0] == 0:
+            return self.elements
+        return self.elements.index_select(0, join([rows.species for rows in row_blocks]))
+
+
+def _of_charges(received: List[ReceivedGradients]) -> Optional[torch.Tensor]:
+    """Returns the derivatives with respect to the charges themselves [n, n_channels]; None: a block has none."""
+    parts: List[torch.Tensor] = []
+    for found in received:
+        own = found.charges
+        if own is None:
+            return None
+        parts.append(own)
+    return join(parts)
 
 
 class InferenceModel(torch.nn.Module):
@@ -183,7 +213,7 @@ class InferenceModel(torch.nn.Module):
         if model.long_range is not None:
             block = block_for_dynamics(model.long_range, product, species)
             self.long_range = LongRangeMessages(
-                block, model.pair_sum, periodic, tolerance, total_charge, electric_field, species
+                block, model.long_range, model, species, periodic, tolerance, total_charge, electric_field
             )
 
     def forward(
@@ -231,6 +261,12 @@ class InferenceModel(torch.nn.Module):
         """
         if self.long_range is not None:
             self.long_range.total_charge = total_charge
+
+    @torch.jit.export
+    def forget(self) -> None:
+        """Leaves nothing of earlier calls."""
+        if self.long_range is not None:
+            self.long_range.exchange.forget()
 
 
 def nothing_felt(

@@ -100,7 +100,7 @@ class PotentialFunction:
         lists = self._module.dynamics.lists
         begins = step % STEPS_PER_LIST == 0 and step != self._step
         if (begins or step not in (self._step, self._step + 1)) and not lists.all_pairs:
-            lists.forget()
+            self._module.dynamics.forget()
         self._step = step
 
     def _geometry(self, state: openmm.State) -> tuple[torch.Tensor, torch.Tensor | None]:

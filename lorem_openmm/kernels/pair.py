@@ -16,6 +16,9 @@ class PairKernel(torch.nn.Module):
         background: what is finite of the transform of long(r) at k = 0. V_i holds background · Σ_j q_j / Ω. Where the
             lattice sum of k(r) diverges for charges that do not add up to zero, this is what a uniform neutralising
             background adds.
+
+    Attributes:
+        has_real_space: whether real(r) is anything but zero.
     """
 
     def __init__(self, smearing: float, self_term: float, background: float):
@@ -23,6 +26,7 @@ class PairKernel(torch.nn.Module):
         self.smearing = smearing
         self.self_term = self_term
         self.background = background
+        self.has_real_space = True
 
     def with_smearing(self, smearing: float) -> "PairKernel":
         """Returns the same kernel, split at another σ in Å."""

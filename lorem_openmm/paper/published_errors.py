@@ -37,7 +37,11 @@ def variant(model: Model) -> str:
         return "short"
     if model.long_range is True:
         return f"l={model.max_charge_degree}"
-    return block.kind if block.exponent == 1 else f"{block.kind}, 1/r^{block.exponent}"
+    changes = [f"1/r^{block.exponent}"] if block.exponent != 1 else []
+    changes += [
+        name for name in ("neutral", "smooth") if getattr(block, name) != type(block).model_fields[name].default
+    ]
+    return ", ".join([block.kind, *changes])
 
 
 def published_rmse(dataset: str, model: Model) -> tuple[float, float] | None:

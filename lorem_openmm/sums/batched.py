@@ -42,7 +42,7 @@ class BatchedGeometry(NamedTuple):
     """What does not depend on charges.
 
     Attributes:
-        weights: of the real-space part [n_edges, 1]; None if all structures are in vacuum.
+        weights: of the real-space part [n_edges, 1]; None if all structures are in vacuum, or the kernel is smooth.
         centers: [n_edges].
         neighbors: [n_edges].
         sums: all structures of the batch, shared among sums.
@@ -109,7 +109,7 @@ class BatchedPairSum(torch.nn.Module):
         if len(in_vacuum) > 0:
             sums.append(self._direct(graph, in_vacuum))
         weights: torch.Tensor | None = None
-        if len(in_vacuum) < len(graph.periodic):
+        if len(in_vacuum) < len(graph.periodic) and self.kernel.has_real_space:
             weights = self.real_space.weights(distances)
             if len(in_vacuum) > 0:
                 flags = torch.tensor(graph.periodic, device=distances.device)[graph.system_index][graph.centers]

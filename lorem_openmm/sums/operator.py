@@ -13,21 +13,8 @@ from lorem_openmm.sums.ewald import EwaldSum, EwaldTerms
 from lorem_openmm.sums.mesh import MeshGeometry, MeshState, MeshSum
 from lorem_openmm.sums.mesh_points import mesh_settings
 from lorem_openmm.sums.mesh_terms import MeshCell, MeshTerms
+from lorem_openmm.sums.near import NearRows, pair_products, sum_over_neighbors
 from lorem_openmm.sums.real_space import RealSpace
-
-
-class NearRows(NamedTuple):
-    """Neighbours of the atoms ``first`` … ``first + n − 1``, for the real-space part.
-
-    Attributes:
-        first: first atom.
-        neighbors: [n·S] atom each slot sends from; any atom in empty slots.
-        distances: [n, S] Å; beyond the cutoff in empty slots.
-    """
-
-    first: int
-    neighbors: torch.Tensor
-    distances: torch.Tensor
 
 
 class PairGeometry(NamedTuple):
@@ -37,7 +24,7 @@ class PairGeometry(NamedTuple):
         positions: [n, 3] Å.
         cell: [3, 3] Å.
         rows: neighbours of all atoms in order.
-        weights: of the real-space part, [n, S] of each of the rows; none in vacuum.
+        weights: of the real-space part, [n, S] of each of the rows; none in vacuum and for smooth kernels.
         direct: of the direct sum.
         phases: of the Ewald sum.
         mesh: of the mesh.
@@ -66,7 +53,7 @@ class PairGradients(NamedTuple):
     Attributes:
         charges: dE/dq [n, n_channels].
         positions: dE/dr [n, 3] but for the real-space part.
-        distances: dE/dr_ij [n, S] of the real-space part for each of the rows; none in vacuum.
+        distances: dE/dr_ij [n, S] of the real-space part for each of the rows; none in vacuum and for smooth kernels.
     """
 
     charges: torch.Tensor
@@ -132,8 +119,9 @@ class PairOperator(torch.nn.Module):
         if not self.periodic:
             direct = self.direct.prepare(positions)
             return PairGeometry(positions, cell, rows, weights, direct, None, None)
-        for near in rows:
-            weights.append(self.real_space.weights(near.distances))
+        if self.real_space.kernel.has_real_space:
+            for near in rows:
+                weights.append(self.real_space.weights(near.distances))
         if positions.shape[0] > self.max_ewald_atoms:
             mesh = self.mesh.prepare(positions, self._mesh(cell))
             return PairGeometry(positions, cell, rows, weights, None, None, mesh)
@@ -190,23 +178,17 @@ class PairOperator(torch.nn.Module):
 
     def _near(self, geometry: PairGeometry, charges: torch.Tensor) -> torch.Tensor:
         """½ Σ_j w_ij q_j [n, n_channels]; zeros without rows."""
-        if len(geometry.rows) == 0:
+        if len(geometry.weights) == 0:
             return torch.zeros_like(charges)
-        sent = (0.5 * charges).t().contiguous()
-        felt: List[torch.Tensor] = []
-        for near, weights in zip(geometry.rows, geometry.weights):  # noqa: B905 (not in TorchScript)
-            at_slots = sent.index_select(1, near.neighbors).view(sent.shape[0], weights.shape[0], weights.shape[1])
-            felt.append((at_slots * weights).sum(dim=2))
-        return torch.cat(felt, dim=1).t()
+        return sum_over_neighbors(geometry.rows, geometry.weights, 0.5 * charges)
 
     def _near_slopes(self, geometry: PairGeometry, charges: torch.Tensor, adjoint: torch.Tensor) -> List[torch.Tensor]:
         """½ dw/dr_ij Σ_c g_ic q_jc [n, S] of each of the rows."""
-        sent, received = (0.5 * charges).t().contiguous(), adjoint.t().contiguous()
-        slopes: List[torch.Tensor] = []
-        for near, weights in zip(geometry.rows, geometry.weights):  # noqa: B905 (not in TorchScript)
-            at_slots = sent.index_select(1, near.neighbors).view(sent.shape[0], weights.shape[0], weights.shape[1])
-            products = (at_slots * received.narrow(1, near.first, weights.shape[0]).unsqueeze(2)).sum(dim=0)
-            slopes.append(self.real_space.slopes(near.distances, weights) * products)
+        if len(geometry.weights) == 0:
+            return geometry.weights
+        slopes = pair_products(geometry.rows, adjoint, 0.5 * charges)
+        for i, near in enumerate(geometry.rows):
+            slopes[i] = self.real_space.slopes(near.distances, geometry.weights[i]) * slopes[i]
         return slopes
 
     def _ewald(self, cell: torch.Tensor) -> EwaldTerms:

@@ -7,8 +7,34 @@ import torch
 from lorem_openmm.config import Training
 from lorem_openmm.data.batching import Labels
 from lorem_openmm.graph import AtomGraph
+from lorem_openmm.model import Lorem
 from lorem_openmm.potential import Prediction
 from lorem_openmm.units import COULOMB_EV_ANGSTROM
+
+
+class Channels(NamedTuple):
+    """What the charges of a model are.
+
+    Attributes:
+        num_net: how many, the first ones, are in e and add up to the total charge.
+        num_scalar: how many, the first ones, do not turn with the structure.
+        is_neutral: whether all but the first have no net charge by construction.
+    """
+
+    num_net: int
+    num_scalar: int
+    is_neutral: bool
+
+    @classmethod
+    def of(cls, model: Lorem) -> "Channels":
+        """Returns those of a network."""
+        block = model.long_range
+        if block is None:
+            return NO_CHANNELS
+        return cls(block.num_net_channels, block.num_scalar_channels, model.is_neutral)
+
+
+NO_CHANNELS = Channels(0, 0, True)
 
 
 class Residuals(NamedTuple):
@@ -22,8 +48,8 @@ class Residuals(NamedTuple):
         stress: [n_with_stress, 3, 3] eV/Å³, of the structures that have a label.
         stress_label: [n_with_stress, 3, 3] eV/Å³.
         stress_systems: [n_with_stress] the structures these belong to.
-        net_charge: [n_systems, 2 · n_channels] sums of latent charges, and of responses to potentials, that must
-            vanish, over √n_atoms; zeros where a sum may have any value.
+        net_charge: [n_systems, n_sums] sums of charges, and of responses to potentials, that must vanish, over
+            √n_atoms; zeros where a sum may have any value.
     """
 
     energy: torch.Tensor
@@ -42,7 +68,7 @@ def residuals(
     labels: Labels,
     with_stress: bool = False,
     responses: torch.Tensor | None = None,
-    num_scalar_channels: int = 0,
+    channels: Channels = NO_CHANNELS,
 ) -> Residuals:
     """Compares a batch with its labels.
 
@@ -54,13 +80,13 @@ def residuals(
         labels: their reference values.
         with_stress: whether the stress was predicted.
         responses: ∂E/∂V [n_atoms, n_channels], in training; None: not looked at.
-        num_scalar_channels: how many of the channels, the first ones, do not turn with the structure.
+        channels: what the charges of the model are.
     """
     n_atoms = torch.tensor(graph.system_sizes, dtype=torch.float64, device=labels.energy.device)
     atomic = prediction.atomic_energies.double()
     energy = torch.zeros_like(labels.energy).index_add(0, graph.system_index, atomic)
     stress_systems = (labels.has_stress & with_stress).nonzero()[:, 0]
-    net_charge = _net_charges(prediction, graph, responses, num_scalar_channels)
+    net_charge = _net_charges(prediction, graph, responses, channels)
     return Residuals(
         energy=(energy - labels.energy) / n_atoms,
         energy_label=labels.energy / n_atoms,
@@ -74,25 +100,37 @@ def residuals(
 
 
 def _net_charges(
-    prediction: Prediction, graph: AtomGraph, responses: torch.Tensor | None, num_scalar_channels: int
+    prediction: Prediction, graph: AtomGraph, responses: torch.Tensor | None, channels: Channels
 ) -> torch.Tensor:
-    """Returns sums over the atoms of a structure [n_systems, 2 · n_channels] where they must vanish, else zero.
+    """Returns sums over the atoms of a structure [n_systems, n_sums] that must vanish, zero where they may not.
 
-    Σ_i q_i: the potential of a net charge falls as 1/r. k Σ_i ∂E/∂V_i: what a structure feels of a constant potential,
-    which is what something far away is to it; Coulomb's constant k = 14.4 eV·Å/e² makes both alike, because charges of
-    c per e have responses of k/c, and models choose a c near k. A neutral structure has neither in any channel; one
-    with a total charge has them in the scalar channels, and not in those of higher degree, whose far field would turn
-    with the molecule. Nothing is asked of structures whose total charge the data do not give.
+    k (Σ_i q_i − Q) of charges in e; then, unless latent charges are neutral anyway, Σ_i q_i: the potential of a net
+    charge falls as 1/r, and k Σ_i ∂E/∂V_i: what a structure feels of a constant potential, which is what something far
+    away is to it. Coulomb's constant k = 14.4 eV·Å/e² makes all alike, because charges of c per e have responses of
+    k/c, and models choose a c near k. A neutral structure has neither in any channel; one with a total charge has them
+    in the scalar channels, and not in those of higher degree, whose far field would turn with the molecule. Nothing is
+    asked of structures whose total charge the data do not give.
     """
+    net = channels.num_net
     charges = prediction.charges
-    if responses is None:
-        responses = torch.zeros_like(charges)
-    both = torch.stack([charges, COULOMB_EV_ANGSTROM * responses.to(charges.dtype)], dim=1)
-    sums = both.new_zeros((len(graph.system_sizes), *both.shape[1:])).index_add(0, graph.system_index, both)
-    is_directed = torch.arange(charges.shape[1], device=charges.device) >= num_scalar_channels
-    total_charge = graph.total_charge.view(-1, 1, 1)
-    vanishes = (total_charge == 0) | (total_charge.isfinite() & is_directed)
-    return torch.where(vanishes, sums, torch.zeros_like(sums)).flatten(1)
+    total_charge = graph.total_charge.to(charges.dtype)
+    stated = total_charge.isfinite()
+    zeros = charges.new_zeros((len(graph.system_sizes), charges.shape[1]))
+    sums = zeros.index_add(0, graph.system_index, charges)
+    asked: list[torch.Tensor] = []
+    if net > 0:
+        difference = sums[:, :net].sum(dim=1) - torch.where(stated, total_charge, zeros[:, 0])
+        asked.append(COULOMB_EV_ANGSTROM * torch.where(stated, difference, zeros[:, 0]).unsqueeze(1))
+    if not channels.is_neutral and charges.shape[1] > net:
+        felt = zeros[:, net:]
+        if responses is not None:  # those of the latent charges come last
+            of_latent = responses[:, responses.shape[1] - felt.shape[1] :].to(charges.dtype)
+            felt = felt.index_add(0, graph.system_index, of_latent)
+        both = torch.stack([sums[:, net:], COULOMB_EV_ANGSTROM * felt], dim=1)
+        is_directed = torch.arange(net, charges.shape[1], device=charges.device) >= channels.num_scalar
+        vanishes = (total_charge == 0).view(-1, 1, 1) | (stated.view(-1, 1, 1) & is_directed)
+        asked.append(torch.where(vanishes, both, torch.zeros_like(both)).flatten(1))
+    return torch.cat(asked, dim=1) if asked else zeros[:, :0]
 
 
 def loss(difference: Residuals, training: Training) -> torch.Tensor:

@@ -14,7 +14,7 @@ from lorem_openmm.graph import AtomGraph
 from lorem_openmm.memory import keep_freed_memory
 from lorem_openmm.potential import Potential
 from lorem_openmm.training.electric_losses import check_electric, electric_loss, electric_residuals, is_electric
-from lorem_openmm.training.losses import residuals
+from lorem_openmm.training.losses import Channels, residuals
 from lorem_openmm.training.metrics import Metrics
 from lorem_openmm.training.optimizers import make_optimizer
 from lorem_openmm.training.schedules import make_scheduler
@@ -97,8 +97,7 @@ class TrainingModule(LightningModule):
         self.with_stress = training.stress_weight > 0
         self.is_electric = is_electric(training)
         check_electric(training, potential.model)
-        block = potential.model.long_range
-        self.num_scalar_channels = 0 if block is None else block.num_scalar_channels
+        self.channels = Channels.of(potential.model)
         self.training_metrics = Metrics()
         self.validation_metrics = Metrics()
         self.validated = False
@@ -128,7 +127,7 @@ class TrainingModule(LightningModule):
         graph, labels = batch
         prediction, responses = self.potential.with_responses(graph, self.with_stress)
         felt = responses.potentials if self.training_settings.net_charge_weight > 0 else None
-        difference = residuals(prediction, graph, labels, self.with_stress, felt, self.num_scalar_channels)
+        difference = residuals(prediction, graph, labels, self.with_stress, felt, self.channels)
         whole = labels.whole
         value = share_of_loss(difference, self.training_settings, whole)
         if self.is_electric:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from helpers import graph_of, rattled_box, rattled_molecule, small_model, small_potential
 from small_training import prepare_dimers, settings
-from toy_block import ToyBlock, ToySettings
+from toy_block import ToyBlock
 
 from lorem_openmm import config, export
 from lorem_openmm.config.long_range import EquivariantCharges, LongRange, ScalarCharges, register_kind
@@ -29,10 +29,21 @@ KINDS = {
     "scalar": {"kind": "scalar_charges", "num_charges": 2},
     "scalar, p = 6": {"kind": "scalar_charges", "num_charges": 2, "exponent": 6},
     "coulomb": {"kind": "coulomb_charges"},
+    "explicit": {"kind": "explicit_charges"},
+    "explicit, points": {"kind": "explicit_charges", "smooth": False, "neutral": False},
+    "equilibrated": {"kind": "equilibrated_charges"},
+    "neutral": {"kind": "equivariant_charges", "neutral": True},
+    "smooth": {"kind": "equivariant_charges", "smooth": True},
+    "neutral, p = 3": {"kind": "scalar_charges", "neutral": True, "exponent": 3},
+    "smooth, p = 3": {"kind": "scalar_charges", "neutral": True, "smooth": True, "exponent": 3},
     "published": True,
     "published, p = 2": {"kind": "equivariant_charges", "exponent": 2},
 }
 STRUCTURES = {"molecule": rattled_molecule, "box": rattled_box, "large box": lambda: rattled_box().repeat((4, 3, 3))}
+
+
+CHARGE = -1.0
+BOTH = ("pythonforce", "torchforce")
 
 
 @pytest.fixture(params=KINDS)
@@ -53,13 +64,26 @@ def numerical_forces(evaluate, atoms, step=1e-4):
     return found
 
 
+def made(potential, structure):
+    """A structure; one for the mesh is smaller where training's form makes whole matrices of it."""
+    if structure == "large box" and potential.model.needs_total_charge:
+        potential.model.pair_sum.max_ewald_atoms = 20
+        return rattled_box().repeat((2, 2, 1))
+    return STRUCTURES[structure]()
+
+
+def charged_graph(atoms):
+    """The graph of a structure, with a total charge for the blocks that use it."""
+    return graph_of(atoms)._replace(total_charge=torch.tensor([CHARGE], dtype=torch.float64))
+
+
 @pytest.mark.parametrize("structure", STRUCTURES)
 def test_forces_and_stress_are_gradients(potential, structure):
-    atoms = STRUCTURES[structure]()
+    atoms = made(potential, structure)
     if structure == "large box":
         assert len(atoms) > potential.model.pair_sum.max_ewald_atoms  # on the mesh
-    prediction = potential.evaluate(graph_of(atoms), True)
-    energy = lambda atoms: float(potential.evaluate(graph_of(atoms)).atomic_energies.sum())  # noqa: E731
+    prediction = potential.evaluate(charged_graph(atoms), True)
+    energy = lambda atoms: float(potential.evaluate(charged_graph(atoms)).atomic_energies.sum())  # noqa: E731
     for (index, axis), value in numerical_forces(energy, atoms).items():
         assert float(prediction.forces[index, axis]) == pytest.approx(value, rel=1e-5, abs=1e-6)
     if not atoms.pbc.all():
@@ -77,9 +101,9 @@ def test_forces_and_stress_are_gradients(potential, structure):
 
 @pytest.mark.parametrize("structure", STRUCTURES)
 def test_dynamics_gives_the_same(potential, structure):
-    atoms = STRUCTURES[structure]()
-    expected = potential.evaluate(graph_of(atoms), True)
-    module = Dynamics(potential, atoms.numbers.tolist(), bool(atoms.pbc.all()))
+    atoms = made(potential, structure)
+    expected = potential.evaluate(charged_graph(atoms), True)
+    module = Dynamics(potential, atoms.numbers.tolist(), bool(atoms.pbc.all()), total_charge=CHARGE)
     for form in (module, torch.jit.script(module)):
         found = form(torch.tensor(atoms.positions), torch.tensor(atoms.cell[:]), True)
         for name in ("energy", "forces", "stress", "charges", "long_range_energy"):
@@ -110,26 +134,36 @@ def test_a_toy_trains_and_is_read_again(tmp_path):
     assert all(bool(torch.isfinite(parameter).all()) for parameter in trained.parameters())
 
 
-@pytest.mark.parametrize("structure", ["molecule", "box"])
-@pytest.mark.parametrize("implementation", ["pythonforce", "torchforce"])
-def test_a_toy_runs_in_ase_and_openmm(implementation, structure, tmp_path):
+@pytest.mark.parametrize(
+    ("kind", "implementation", "structure"),
+    [
+        *[("toy", implementation, structure) for implementation in BOTH for structure in ("molecule", "box")],
+        ("explicit", "pythonforce", "box"),
+        ("explicit", "torchforce", "molecule"),
+        ("equilibrated", "pythonforce", "molecule"),
+        ("equilibrated", "torchforce", "box"),
+    ],
+)
+def test_blocks_run_in_ase_and_openmm(kind, implementation, structure, tmp_path):
     from made_contexts import make_context, make_system
     from made_systems import results
 
     if implementation == "torchforce":
         pytest.importorskip("openmmtorch")
-    potential, atoms = small_potential(long_range={"kind": "toy"}), STRUCTURES[structure]()
+    potential, atoms = small_potential(long_range=KINDS[kind]), STRUCTURES[structure]()
     for suffix in (".safetensors", ".pt"):
-        export.save(potential, tmp_path / f"toy{suffix}")
-    again = export.load(tmp_path / "toy.pt", dtype="float64")
-    assert again.model.hyperparameters.long_range == ToySettings()
-    expected = again.evaluate(graph_of(atoms), True)
-    context = make_context(make_system(atoms, tmp_path / "toy.safetensors", implementation), atoms)
+        export.save(potential, tmp_path / f"model{suffix}")
+    again = export.load(tmp_path / "model.pt", dtype="float64")
+    assert again.model.hyperparameters.long_range == potential.model.hyperparameters.long_range
+    expected = again.evaluate(charged_graph(atoms), True)
+    system = make_system(atoms, tmp_path / "model.safetensors", implementation, charge=int(CHARGE))
+    context = make_context(system, atoms)
     energy, forces = results(context)
     assert energy / 96.48533212331 == pytest.approx(float(expected.energy[0]), abs=1e-7)
     assert forces / 964.8533212331 == pytest.approx(expected.forces.numpy(), abs=1e-7)
     context.getIntegrator().step(3)
-    atoms.calc = LoremCalculator(tmp_path / "toy.pt", dtype="float64")
+    atoms.info["charge"] = CHARGE
+    atoms.calc = LoremCalculator(tmp_path / "model.pt", dtype="float64")
     assert atoms.get_potential_energy() == pytest.approx(float(expected.energy[0]), abs=1e-9)
     assert atoms.get_forces() == pytest.approx(expected.forces.numpy(), abs=1e-9)
     if atoms.pbc.all():

@@ -23,12 +23,21 @@ def device_on(platform: str) -> str:
 
 
 def make_system(
-    atoms: Atoms, model, implementation: str = "pythonforce", platform: str = "Reference", precision: str = "double"
+    atoms: Atoms,
+    model,
+    implementation: str = "pythonforce",
+    platform: str = "Reference",
+    precision: str = "double",
+    charge: int | None = None,
 ) -> openmm.System:
     """A System of the model in its group, on the device that goes with the platform."""
     potential = MLPotential("lorem", modelPath=model)
     return potential.createSystem(
-        topology_of(atoms), device=device_on(platform), precision=precision, implementation=implementation
+        topology_of(atoms),
+        device=device_on(platform),
+        precision=precision,
+        implementation=implementation,
+        charge=charge,
     )
 
 

@@ -11,7 +11,8 @@ from lorem_openmm.config import Training
 from lorem_openmm.data.batching import Labels
 from lorem_openmm.graph import AtomGraph
 from lorem_openmm.potential import Prediction
-from lorem_openmm.training.losses import loss, residuals
+from lorem_openmm.sums.batched import BatchedGeometry
+from lorem_openmm.training.losses import NO_CHANNELS, Channels, loss, residuals
 from lorem_openmm.training.metrics import ErrorSums, Metrics
 from lorem_openmm.training.module import TrainingModule
 from lorem_openmm.units import COULOMB_EV_ANGSTROM
@@ -53,7 +54,7 @@ def test_loss_is_the_formula() -> None:
 def test_net_charges_are_those_that_must_vanish() -> None:
     graph, prediction, labels = made_batch()
     responses = torch.randn(prediction.charges.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    of_batch = {"responses": responses, "num_scalar_channels": 2}
+    of_batch = {"responses": responses, "channels": Channels(num_net=0, num_scalar=2, is_neutral=False)}
     net = residuals(prediction, graph, labels, **of_batch).net_charge
     sizes = torch.tensor(graph.system_sizes, dtype=torch.float64)
     both = torch.cat([prediction.charges, COULOMB_EV_ANGSTROM * responses], dim=1).split(graph.system_sizes)
@@ -73,7 +74,7 @@ def test_how_many_channels_do_not_turn_is_said_by_the_block() -> None:
     kinds = {2: True, 3: {"kind": "scalar_charges", "num_charges": 3}, 1: {"kind": "coulomb_charges"}, 0: False}
     for expected, kind in kinds.items():
         module = TrainingModule(small_potential(long_range=kind), Training(), steps_per_epoch=1)
-        assert module.num_scalar_channels == expected
+        assert module.channels.num_scalar == expected
     graph = graph_of(rattled_molecule())._replace(total_charge=torch.ones(1, dtype=torch.float64))
     zeros = {
         "energy": torch.zeros(1, dtype=torch.float64),
@@ -89,14 +90,36 @@ def test_how_many_channels_do_not_turn_is_said_by_the_block() -> None:
     assert found[0] == found[1] > 0
 
 
+def test_charges_in_e_add_up_to_the_total_charge() -> None:
+    graph, prediction, labels = made_batch()
+    graph = graph._replace(total_charge=torch.tensor([0.0, float("nan"), -1.0], dtype=torch.float64))
+    net = residuals(prediction, graph, labels, channels=Channels(num_net=1, num_scalar=3, is_neutral=True)).net_charge
+    sums = torch.stack([part[:, 0].sum() for part in prediction.charges.split(graph.system_sizes)])
+    expected = COULOMB_EV_ANGSTROM * (sums - graph.total_charge) / torch.tensor(graph.system_sizes).double().sqrt()
+    assert net.shape == (3, 1)
+    assert torch.allclose(net[:, 0], expected.nan_to_num(0.0), rtol=1e-12)
+    assert float(net[1]) == 0.0
+    assert (net[[0, 2]] != 0).all()
+
+
+def test_channels_are_those_of_the_block() -> None:
+    explicit = small_potential(long_range={"kind": "explicit_charges"}).model
+    assert Channels.of(explicit) == Channels(num_net=1, num_scalar=3, is_neutral=True)
+    assert Channels.of(small_potential().model) == Channels(num_net=0, num_scalar=2, is_neutral=False)
+    assert Channels.of(small_potential(long_range=False).model) == NO_CHANNELS
+
+
 def test_responses_are_what_constant_potentials_change() -> None:
     class Raised(torch.nn.Module):
         def __init__(self, inner: torch.nn.Module, channel: int, by: float):
             super().__init__()
             self.inner, self.channel, self.by = inner, channel, by
 
-        def forward(self, *arguments: torch.Tensor) -> torch.Tensor:
-            potentials = self.inner(*arguments)
+        def prepare(self, *arguments: torch.Tensor) -> BatchedGeometry:
+            return self.inner.prepare(*arguments)
+
+        def potentials(self, *arguments: torch.Tensor) -> torch.Tensor:
+            potentials = self.inner.potentials(*arguments)
             return potentials + self.by * (torch.arange(potentials.shape[1]) == self.channel)
 
     graph, potential = graph_of(rattled_molecule(), rattled_molecule("H2O")), small_potential()

@@ -42,6 +42,10 @@ class EquivariantChargesByHand(torch.nn.Module):
     def charges(
         self, x: torch.Tensor, spherical: torch.Tensor, rows: RowBlock
     ) -> Tuple[torch.Tensor, List[torch.Tensor]]:
+        """Returns q, and what the way back needs."""
+        return self.latent_charges(x, spherical)
+
+    def latent_charges(self, x: torch.Tensor, spherical: torch.Tensor) -> Tuple[torch.Tensor, List[torch.Tensor]]:
         """Returns q, and both factors of the spherical charges with the hidden layers of the scalar one."""
         scalar, hidden = self.scalar_charges(x)
         factors = torch.bmm(self.charge_dense, spherical.transpose(0, 1)).transpose(0, 1)
@@ -51,6 +55,12 @@ class EquivariantChargesByHand(torch.nn.Module):
 
     def charges_pullback(self, state: List[torch.Tensor], gradient: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
         """Returns dE/dx and dE/dx^lm."""
+        return self.latent_charges_pullback(state, gradient)
+
+    def latent_charges_pullback(
+        self, state: List[torch.Tensor], gradient: torch.Tensor
+    ) -> Tuple[torch.Tensor, torch.Tensor]:
+        """Returns the same of the state of :meth:`latent_charges`."""
         product = gradient[:, 1:].t().unsqueeze(0)
         factors = torch.cat(self.spherical_charges.pullback(state[0], state[1], product))
         spherical = torch.bmm(self.charge_dense.transpose(1, 2), factors.transpose(0, 1)).transpose(0, 1)
@@ -65,22 +75,41 @@ class EquivariantChargesByHand(torch.nn.Module):
         rows: RowBlock,
     ) -> Tuple[torch.Tensor, List[torch.Tensor]]:
         """Returns E_i, and what the way back needs."""
-        spherical, felt = pad_atoms(spherical), pad_atoms(potentials[:, 1:].t())
-        spread = self.potential_dense * felt
-        mixed = self.mixing(spread, spherical).narrow(2, 0, x.shape[0])
-        norms, slopes = self.norms(mixed)
-        x, update = self.update(x, torch.cat([potentials[:, :1], norms], dim=1))
-        energies, hidden = self.readout(x)
-        return energies.squeeze(1), [spread, spherical, mixed, slopes] + hidden + update  # noqa: RUF005
+        return self.message_energies(x, spherical, potentials[:, :1], potentials[:, 1:])
 
     def receive_pullback(self, state: List[torch.Tensor]) -> ReceivedGradients:
         """Returns the derivatives of Σ E_i."""
+        scalars, felt, x, spherical = self.message_energies_pullback(state, 1)
+        return ReceivedGradients(None, torch.cat([scalars, felt], dim=1), x, spherical)
+
+    def message_energies(
+        self, x: torch.Tensor, spherical: torch.Tensor, scalars: torch.Tensor, felt: torch.Tensor
+    ) -> Tuple[torch.Tensor, List[torch.Tensor]]:
+        """Returns MLP(Update([scalars ; T_l ‖(W V^lm) ⊗ x^lm‖])) [n], and what the way back needs.
+
+        Args:
+            x: scalar features [n, d].
+            spherical: [s, (L+1)², n].
+            scalars: [n, n_scalars].
+            felt: V^lm [n, (Lc+1)²].
+        """
+        spherical = pad_atoms(spherical)
+        spread = self.potential_dense * pad_atoms(felt.t())
+        mixed = self.mixing(spread, spherical).narrow(2, 0, x.shape[0])
+        norms, slopes = self.norms(mixed)
+        x, update = self.update(x, torch.cat([scalars, norms], dim=1))
+        energies, hidden = self.readout(x)
+        return energies.squeeze(1), [spread, spherical, mixed, slopes] + hidden + update  # noqa: RUF005
+
+    def message_energies_pullback(
+        self, state: List[torch.Tensor], n_scalars: int
+    ) -> Tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Returns the derivatives of the sum of these energies with respect to scalars, V^lm, x and x^lm."""
         spread, spherical, mixed, slopes = state[0], state[1], state[2], state[3]
         n_atoms, n = mixed.shape[2], 4 + self.readout.num_hidden
         gradient = self.readout.pullback(state[4:n], mixed.new_ones((n_atoms, 1)))
         x, message = self.update.pullback(state[n:], gradient)
-        of_mixed = pad_atoms(self.norms.pullback(mixed, slopes, message[:, 1:]))
+        of_mixed = pad_atoms(self.norms.pullback(mixed, slopes, message[:, n_scalars:]))
         of_spread, features = self.mixing.pullback(spread, spherical, of_mixed)
-        potentials = (of_spread * self.potential_dense).sum(dim=0).narrow(1, 0, n_atoms).t()
-        potentials = torch.cat([message[:, :1], potentials], dim=1)
-        return ReceivedGradients(None, potentials, x, features.narrow(2, 0, n_atoms))
+        felt = (of_spread * self.potential_dense).sum(dim=0).narrow(1, 0, n_atoms).t()
+        return message[:, :n_scalars], felt, x, features.narrow(2, 0, n_atoms)

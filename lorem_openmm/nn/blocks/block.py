@@ -17,10 +17,16 @@ class LongRangeBlock(torch.nn.Module):
 
     Attributes:
         explicit_charge: whether the first charge, also as reported, is one in e, of which dipoles are made.
+        num_net_channels: how many charges, the first ones, are in e and add up to the total charge. Received are then
+            [V of these ; L V of these ; V of the latent ones], L V = Σ_j w_ij (V_i − V_j); with ``neutral`` in the
+            configuration [V of these ; L V of all] (:mod:`lorem_openmm.sums.transfer`).
+        is_equilibrated: whether the first of the charges made is an electronegativity in V, and acts as the charge
+            that belongs to it (:mod:`lorem_openmm.sums.equilibration`); :meth:`elements` says the rest.
     """
 
     needs_total_charge = False  # whether it uses the total charge of each structure, which then must be stated
     explicit_charge = False
+    is_equilibrated = False
 
     channel_order: torch.Tensor
 
@@ -30,8 +36,28 @@ class LongRangeBlock(torch.nn.Module):
         super().__init__()
         self.num_channels = num_channels
         self.num_scalar_channels = num_channels if num_scalar_channels is None else num_scalar_channels
+        self.num_net_channels = 0
         order = torch.arange(num_channels) if channel_order is None else channel_order
         self.register_buffer("channel_order", order, persistent=False)
+
+    def add_net_channels(self, count: int) -> None:
+        """Puts charges in e before those that are there.
+
+        Args:
+            count: how many.
+        """
+        self.num_net_channels += count
+        self.num_channels += count
+        self.num_scalar_channels += count
+        self.channel_order = torch.cat([torch.arange(count), self.channel_order + count])
+
+    def elements(self, atomic_numbers: torch.Tensor) -> torch.Tensor:
+        """Returns hardness in eV/e² and width in Å [n_atoms, 2]; asked for if charges are at equilibrium.
+
+        Args:
+            atomic_numbers: Z [n_atoms] integers.
+        """
+        raise NotImplementedError
 
     def charges(self, x: torch.Tensor, spherical: torch.Tensor, atomic_numbers: torch.Tensor) -> torch.Tensor:
         """Returns q [n_atoms, num_channels].

@@ -52,14 +52,21 @@ class EquivariantChargesBlock(LongRangeBlock):
 
     def charges(self, x: torch.Tensor, spherical: torch.Tensor, atomic_numbers: torch.Tensor) -> torch.Tensor:
         """Returns q [n_atoms, 1 + (L_charge+1)²], the scalar charge first."""
+        return self.latent_charges(x, spherical)
+
+    def latent_charges(self, x: torch.Tensor, spherical: torch.Tensor) -> torch.Tensor:
+        """Returns the same; blocks that add charges call it, as TorchScript knows no super()."""
         factors = mix_channels(spherical, self.charge_weights()).unbind(1)
         product = self.spherical_charges(factors[0].unsqueeze(1), factors[1].unsqueeze(1))
         return torch.cat([self.scalar_charges(x), product.squeeze(1)], dim=1)
 
     def messages(self, spherical: torch.Tensor, potentials: torch.Tensor) -> torch.Tensor:
         """Returns (W V^lm) ⊗ x^lm [n_atoms, s, (L+1)²]."""
-        spread = potentials[:, 1:].unsqueeze(1) * self.potential_weights().t()
-        return self.mixing(spread, spherical)
+        return self.mixed(spherical, potentials[:, 1:])
+
+    def mixed(self, spherical: torch.Tensor, felt: torch.Tensor) -> torch.Tensor:
+        """Returns the same for V^lm [n_atoms, (L_charge+1)²]."""
+        return self.mixing(felt.unsqueeze(1) * self.potential_weights().t(), spherical)
 
     def receive(
         self,
