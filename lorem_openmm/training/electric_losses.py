@@ -51,7 +51,7 @@ def check_electric(training: Training, model: Lorem) -> None:
     if training.dipole_weight > 0 and not has_explicit_charge(model):
         raise ConfigError(
             f"dipole_weight: is {training.dipole_weight:g}, but the charges of the model are latent; give the model "
-            "`long_range: {kind: coulomb_charges}`, or set the weight to 0"
+            "`long_range: {kind: explicit_charges}`, or set the weight to 0"
         )
     if (training.born_charge_weight > 0) != (len(model.born_readouts) > 0):
         raise ConfigError(
