@@ -150,11 +150,11 @@ def with_sum_rule(tensors: torch.Tensor, graph: AtomGraph) -> torch.Tensor:
 def _of_explicit_charges(model: Lorem, graph: AtomGraph) -> torch.Tensor:
     if not any(graph.periodic):
         return _through_positions(model, graph)
-    if len(model.rounds) > 0:
+    if len(model.rounds) > 0 or _are_moved(model):
         raise ConfigError(
             "born_charges: in a periodic structure explicit charges must depend on neighbours within the cutoff alone, "
-            "received a model that passes messages (`num_message_passing`); use a molecule in vacuum, or a model with "
-            "`born_charges: true`"
+            "received a model that passes messages (`num_message_passing`) or moves charges between atoms "
+            "(`equilibrated_charges`, `neutral`); use a molecule in vacuum, or a model with `born_charges: true`"
         )
     tensors = _through_edges(model, graph)
     if all(graph.periodic):
@@ -192,7 +192,16 @@ def _explicit_charges(model: Lorem, graph: AtomGraph, vectors: torch.Tensor) -> 
     near, block = model.features(graph, vectors), model.long_range
     if block is None:
         raise ConfigError("long_range: a model of short range has no charges; use one with a long-range block")
-    return block.charges(near.x, near.spherical[-1], graph.atomic_numbers)[:, 0]
+    charges = block.charges(near.x, near.spherical[-1], graph.atomic_numbers)
+    if _are_moved(model):
+        charges, _ = model.exchange(block, charges, graph, near.distances)
+    return charges[:, 0]
+
+
+def _are_moved(model: Lorem) -> bool:
+    """Returns whether the first charges that act are others than the block gives."""
+    block = model.long_range
+    return block is not None and (block.is_equilibrated or (model.is_neutral and block.num_net_channels == 0))
 
 
 def _centers_of_mass(

@@ -130,6 +130,25 @@ def test_polar_tensors_in_vacuum_are_slopes_of_the_dipole(changes):
     assert abs(total) > 1e-3
 
 
+@pytest.mark.parametrize("kind", ["explicit_charges", "equilibrated_charges"])
+def test_charges_of_other_blocks_are_those_that_act(kind):
+    potential, atoms = small_potential(long_range={"kind": kind}), rattled_molecule("H2O")
+    center = atoms.get_center_of_mass()
+
+    def graph(moved):
+        return graph_of(moved)._replace(total_charge=torch.zeros(1, dtype=torch.float64))
+
+    def moment(moved):
+        return potential(graph(moved)).charges[:, 0].numpy() @ (moved.positions - center)
+
+    found = born_charges(potential, graph(atoms))
+    np.testing.assert_allclose(found, central_differences(moment, atoms), rtol=0, atol=1e-6)
+    if kind == "equilibrated_charges":
+        box = graph_of(rattled_box())._replace(total_charge=torch.zeros(1, dtype=torch.float64))
+        with pytest.raises(ConfigError, match="moves charges between atoms"):
+            born_charges(potential, box)
+
+
 def test_polar_tensors_in_a_large_box_are_those_of_vacuum():
     """Up to what a model whose charges do not add up to a constant leaves to the sum rule."""
     potential, atoms = charged_potential(), rattled_molecule("CH3OH")
@@ -196,6 +215,19 @@ def test_a_field_in_vacuum_pulls_at_the_dipole():
     slopes = central_differences(atoms.calc.get_potential_energy, atoms)
     np.testing.assert_allclose(atoms.get_forces(), -slopes, rtol=0, atol=2e-6)
     np.testing.assert_allclose(atoms.get_forces().sum(axis=0), np.zeros(3), rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("kind", ["explicit_charges", "equilibrated_charges"])
+def test_a_field_pulls_at_the_charges_of_other_blocks(kind):
+    atoms = rattled_molecule("H2O")
+    potential = small_potential(long_range={"kind": kind})
+    atoms.calc = lorem_openmm.LoremCalculator(potential, dtype="float64", charge=0, electric_field=FIELD)
+    slopes = central_differences(atoms.calc.get_potential_energy, atoms)
+    np.testing.assert_allclose(atoms.get_forces(), -slopes, rtol=0, atol=2e-6)
+    plain = lorem_openmm.LoremCalculator(potential, dtype="float64", charge=0)
+    work = -atoms.get_dipole_moment() @ FIELD
+    assert atoms.get_potential_energy() == pytest.approx(plain.get_potential_energy(atoms) + work, abs=1e-9)
+    assert abs(work) > 1e-5
 
 
 def test_a_field_pulls_at_predicted_born_charges_also_in_a_box():
