@@ -67,6 +67,17 @@ def test_pure_ml(tmp_path):
     assert bond.mean() == pytest.approx(0.142, abs=0.01)
 
 
+def test_charge(tmp_path):
+    said = run(tmp_path, "charge.py")
+    assert "does not guess" in said
+    rows = [[float(word) for word in line.split()] for line in said.splitlines()[-3:]]
+    for charge, (asked, in_ase, in_openmm, total) in zip((-1, 0, 1), rows, strict=True):
+        assert asked == charge
+        assert in_openmm == pytest.approx(in_ase, abs=2e-5)
+        assert total == pytest.approx(charge, abs=1e-5)
+    assert len({row[1] for row in rows}) == 3
+
+
 @pytest.mark.slow
 def test_mlmm(tmp_path):
     said = run(tmp_path, "mlmm.py", "--steps", 20, "--edge", 1.9)
