@@ -221,6 +221,18 @@ def test_a_missing_engine_stops_before_anything_is_written(monkeypatch, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
+def is_gone(group: int, patience: float = 60.0) -> bool:
+    """Whether no process of a group is left, after some seconds at most: a busy machine takes its time."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
 @pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_was(dimers, tmp_path):
     output = tmp_path / "dimers.xyz"
@@ -244,11 +256,9 @@ def test_a_killed_run_goes_on_where_it_was(dimers, tmp_path):
     os.kill(run.pid, signal.SIGKILL)
     run.wait()
     assert not output.exists()
-    time.sleep(2.0)  # the worker notices that its parent is gone
+    assert is_gone(run.pid)  # the worker notices that its parent is gone
     finished = {path: path.stat().st_mtime_ns for path in parts.glob("dimer-*.json")}
     assert 3 <= len(finished) < SMALL.num_dimers
-    with pytest.raises(ProcessLookupError):
-        os.killpg(run.pid, 0)
     # A part that is there is used as it is: this one is emptied to see that.
     marked = parts / "dimer-0.json"
     text = marked.read_text()
