@@ -185,9 +185,9 @@ class Lorem(torch.nn.Module):
         potentials = self.pair_sum.potentials(geometry, charges)
         if near is not None:
             potentials = add_corrections(potentials, charges, graph, near)
-        m = potentials.shape[1] if self.is_neutral else net
-        felt = self.transfer(potentials[:, :m], weights, graph.centers, graph.neighbors)
-        return charges, torch.cat([potentials[:, :net], felt, potentials[:, m:]], dim=1)
+        n_felt = potentials.shape[1] if self.is_neutral else net
+        felt = self.transfer(potentials[:, :n_felt], weights, graph.centers, graph.neighbors)
+        return charges, torch.cat([potentials[:, :net], felt, potentials[:, n_felt:]], dim=1)
 
 
 def check_equilibrated(block: LongRangeBlock, section: LongRange) -> None:

@@ -58,43 +58,36 @@ class EquilibratedExchange(Exchange):
         self.max_dense_atoms, self.max_iterations = MAX_DENSE_ATOMS, MAX_ITERATIONS
         self.kept = torch.zeros(0)
 
-    def forward(
-        self,
-        made: torch.Tensor,
-        elements: torch.Tensor,
-        total_charge: float,
-        positions: torch.Tensor,
-        cell: torch.Tensor,
-        rows: List[NearRows],
-    ) -> Exchanged:
-        """Returns charges and what is received, see :class:`Exchange`.
+    def settle(
+        self, made: torch.Tensor, elements: torch.Tensor, total_charge: float, geometry: PairGeometry
+    ) -> Tuple[torch.Tensor, List[torch.Tensor]]:
+        """Returns q before t, for χ [n, 1] V before t, and c [n, S] of each of the rows.
 
         Args:
-            made: χ [n, 1] V before t.
+            made: χ and t [n, n_channels].
             elements: η in eV/e² and a in Å [n, 2].
             total_charge: Q in e.
-            positions: [n, 3] Å.
-            cell: [3, 3] Å.
-            rows: neighbours of all atoms in order.
+            geometry: of K.
         """
-        geometry = self.operator.prepare(positions, cell, rows)
-        squares = self.correction.squares(elements[:, 1], rows)
+        squares = self.correction.squares(elements[:, 1], geometry.rows)
         near: List[torch.Tensor] = []
-        for of_rows, square in zip(rows, squares):  # noqa: B905 (not in TorchScript)
+        for of_rows, square in zip(geometry.rows, squares):  # noqa: B905 (not in TorchScript)
             near.append(self.correction.weights(of_rows.distances, square))
         charges = self._solve(geometry, near, elements, -made[:, 0], total_charge, self.kept)
         self.kept = charges
-        return self.exchange(torch.cat([charges.unsqueeze(1), made[:, 1:]], dim=1), elements, near, geometry)
+        return torch.cat([charges.unsqueeze(1), made[:, 1:]], dim=1), near
 
-    @torch.jit.export
-    def pullback(
-        self, exchanged: Exchanged, adjoint: torch.Tensor, of_charges: Optional[torch.Tensor], compute_virial: bool
+    def of_sums(
+        self,
+        exchanged: Exchanged,
+        of_potentials: torch.Tensor,
+        of_charges: Optional[torch.Tensor],
+        compute_virial: bool,
     ) -> Tuple[PairGradients, Optional[torch.Tensor]]:
-        """Returns the gradients with respect to χ and t, and geometry; see :meth:`Exchange.pullback`.
+        """Returns the gradients with respect to χ, the latent charges and geometry, and the virial.
 
         dE/dχ = λ = −S dE/dq, and the geometry's derivative gains λ·dM q.
         """
-        of_potentials = self.of_potentials(exchanged, adjoint)
         geometry, near = exchanged.state.geometry, exchanged.near
         direct = self._potentials(geometry, near, of_potentials[:, 0])
         if of_charges is not None:
@@ -102,7 +95,7 @@ class EquilibratedExchange(Exchange):
         response = self._solve(geometry, near, exchanged.elements, -direct, 0.0, torch.zeros(0))
         acting = of_potentials[:, 0] + (2.0 * self.constant) * response
         of_potentials = torch.cat([acting.unsqueeze(1), of_potentials[:, 1:]], dim=1)
-        found, virial = self.of_sums(exchanged, of_potentials, of_charges, compute_virial)
+        found, virial = self.of_pairs(exchanged, of_potentials, of_charges, compute_virial)
         charges = torch.cat([response.unsqueeze(1), found.charges[:, 1:]], dim=1)
         products = pair_products(geometry.rows, acting.unsqueeze(1), exchanged.charges[:, :1])
         squares = self.correction.squares(exchanged.elements[:, 1], geometry.rows)
@@ -110,7 +103,7 @@ class EquilibratedExchange(Exchange):
         for i, of_rows in enumerate(geometry.rows):
             slope = self.correction.slopes(of_rows.distances, squares[i])
             slopes.append(0.5 * slope * products[i])
-        return self.with_transfer(exchanged, adjoint, PairGradients(charges, found.positions, slopes)), virial
+        return PairGradients(charges, found.positions, slopes), virial
 
     @torch.jit.export
     def forget(self) -> None:

@@ -64,25 +64,21 @@ class Exchange(torch.nn.Module):
 
         Args:
             made: t [n, n_channels].
-            elements: not used, see :class:`lorem_openmm.sums.equilibration.EquilibratedExchange`.
-            total_charge: not used, either.
+            elements: of charges at equilibrium, see :class:`lorem_openmm.sums.equilibration.EquilibratedExchange`; else
+                not used.
+            total_charge: likewise.
             positions: [n, 3] Å.
             cell: [3, 3] Å.
             rows: neighbours of all atoms in order.
         """
-        near: List[torch.Tensor] = []
-        return self.exchange(made, elements, near, self.operator.prepare(positions, cell, rows))
-
-    def exchange(
-        self, made: torch.Tensor, elements: torch.Tensor, near: List[torch.Tensor], geometry: PairGeometry
-    ) -> Exchanged:
-        """Returns charges and what is received, for a geometry that is prepared."""
+        geometry = self.operator.prepare(positions, cell, rows)
+        made, near = self.settle(made, elements, total_charge, geometry)
         weights: List[torch.Tensor] = []
         transfer = self.transfer
         if transfer is None:
             potentials, state = self.operator.potentials(geometry, made)
             return Exchanged(made, potentials, made, potentials, weights, elements, near, state)
-        rows, net = geometry.rows, self.num_net
+        net, n_felt = self.num_net, self.n_felt(made)
         for of_rows in rows:
             weights.append(transfer.weights(of_rows.distances))
         charges = made
@@ -92,10 +88,20 @@ class Exchange(torch.nn.Module):
         if len(near) > 0:
             own = potentials[:, :1] + sum_over_neighbors(rows, near, 0.5 * charges[:, :1])
             potentials = torch.cat([own, potentials[:, 1:]], dim=1)
-        m = potentials.shape[1] if self.is_neutral else net
-        felt = transfer.of_rows(potentials[:, :m], weights, rows)
-        received = torch.cat([potentials[:, :net], felt, potentials[:, m:]], dim=1)
+        felt = transfer.of_rows(potentials[:, :n_felt], weights, rows)
+        received = torch.cat([potentials[:, :net], felt, potentials[:, n_felt:]], dim=1)
         return Exchanged(charges, received, made, potentials, weights, elements, near, state)
+
+    def settle(
+        self, made: torch.Tensor, elements: torch.Tensor, total_charge: float, geometry: PairGeometry
+    ) -> Tuple[torch.Tensor, List[torch.Tensor]]:
+        """Returns what acts before anything is moved, and corrections of the first charge's potential: t, and none."""
+        near: List[torch.Tensor] = []
+        return made, near
+
+    def n_felt(self, charges: torch.Tensor) -> int:
+        """Returns of how many potentials, the first ones, L V is felt."""
+        return charges.shape[1] if self.is_neutral else self.num_net
 
     @torch.jit.export
     def pullback(
@@ -124,6 +130,16 @@ class Exchange(torch.nn.Module):
         of_charges: Optional[torch.Tensor],
         compute_virial: bool,
     ) -> Tuple[PairGradients, Optional[torch.Tensor]]:
+        """Returns the gradients with respect to what settles and geometry, and the virial, of dE/dV and dE/dq."""
+        return self.of_pairs(exchanged, of_potentials, of_charges, compute_virial)
+
+    def of_pairs(
+        self,
+        exchanged: Exchanged,
+        of_potentials: torch.Tensor,
+        of_charges: Optional[torch.Tensor],
+        compute_virial: bool,
+    ) -> Tuple[PairGradients, Optional[torch.Tensor]]:
         """Returns the gradients with respect to q and geometry, and the virial, of dE/dV and dE/dq [n, n_channels]."""
         found = self.operator.pullback(exchanged.state, exchanged.charges, of_potentials)
         virial: Optional[torch.Tensor] = None
@@ -139,9 +155,9 @@ class Exchange(torch.nn.Module):
         if transfer is None:
             return adjoint
         net = self.num_net
-        m = exchanged.charges.shape[1] if self.is_neutral else net
-        felt = transfer.of_rows(adjoint[:, net : net + m], exchanged.weights, exchanged.state.geometry.rows)
-        return torch.cat([felt[:, :net] + adjoint[:, :net], felt[:, net:], adjoint[:, net + m :]], dim=1)
+        end = net + self.n_felt(exchanged.charges)
+        felt = transfer.of_rows(adjoint[:, net:end], exchanged.weights, exchanged.state.geometry.rows)
+        return torch.cat([felt[:, :net] + adjoint[:, :net], felt[:, net:], adjoint[:, end:]], dim=1)
 
     def with_transfer(self, exchanged: Exchanged, adjoint: torch.Tensor, found: PairGradients) -> PairGradients:
         """Returns gradients with respect to t, L's own part of the distances included, of those of the pair sum."""
@@ -149,8 +165,8 @@ class Exchange(torch.nn.Module):
         if transfer is None:
             return found
         net, rows, of_made = self.num_net, exchanged.state.geometry.rows, found.charges
-        m = of_made.shape[1] if self.is_neutral else net
-        slopes = transfer.row_slopes(adjoint[:, net : net + m], exchanged.potentials[:, :m], rows)
+        n_felt = self.n_felt(exchanged.charges)
+        slopes = transfer.row_slopes(adjoint[:, net : net + n_felt], exchanged.potentials[:, :n_felt], rows)
         if self.is_neutral:
             of_moved = found.charges[:, net:]
             moved = transfer.row_slopes(of_moved, exchanged.made[:, net:], rows)
